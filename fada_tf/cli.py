@@ -1,0 +1,55 @@
+"""How every program in `scripts/` starts: absl flags, one clear line for bad input, a non-zero exit."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from fada_tf.config import Config, validate
+from fada_tf.errors import InputError
+
+INPUT_ERROR_STATUS = 2
+
+
+def run(main: Callable[[Sequence[str]], None]) -> None:
+    """Parses the flags and runs `main(argv)`; an `InputError` becomes one line on stderr and exit status 2."""
+
+    def guarded(argv: Sequence[str]) -> None:
+        # TensorFlow's C++ notices would bury the program's own lines; errors still show.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        logging.use_absl_handler()
+        if len(argv) > 1:
+            raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
+        try:
+            main(argv)
+        except InputError as error:
+            sys.stderr.write(f"error: {error}\n")
+            sys.exit(INPUT_ERROR_STATUS)
+
+    app.run(guarded, flags_parser=_parse_flags)
+
+
+def checked_config(holder: flags.FlagHolder) -> Config:
+    """Returns the validated config of a --config flag.
+
+    Raises:
+      InputError: there is no such config file, or the config cannot work.
+    """
+    config = holder.value
+    if not isinstance(config, Config):
+        path = config_flags.get_config_filename(flags.FLAGS[holder.name])
+        raise InputError(f"--config={path} cannot be read: give the path of a file in configs/, then :STAGE")
+    validate(config)
+    return config
+
+
+def _parse_flags(argv: Sequence[str]) -> list[str]:
+    try:
+        return flags.FLAGS(list(argv))
+    except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+        # Config files and their fields raise errors of many types and lengths; the first lines say what, the rest where.
+        lines = [line.strip() for line in str(error.args[0] if error.args else error).splitlines() if line.strip()]
+        sys.stderr.write(f"error: {' '.join(lines[:3])} (--help lists the options, fada_tf/config.py the fields)\n")
+        sys.exit(INPUT_ERROR_STATUS)

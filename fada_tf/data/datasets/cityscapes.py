@@ -1,0 +1,36 @@
+"""Cityscapes (Cordts et al., CVPR 2016): leftImg8bit/<split>/<city>/*.png, gtFine/<split>/<city>/*_labelIds.png.
+
+Its splits are folders: 2,975 images train, 500 val, 1,525 test, of 2048x1024 pixels.
+"""
+
+from fada_tf.data import files, images
+from fada_tf.data.datasets import base
+from fada_tf.data.labels import CITYSCAPES19, CITYSCAPES_ID_MAP
+from fada_tf.errors import InputError
+
+SPLITS = ("train", "val", "test", "train_extra")
+IMAGE_ENDING, LABEL_ENDING = "_leftImg8bit.png", "_gtFine_labelIds.png"
+
+
+def source(root: str, split: str) -> base.Source:
+    """Finds the images of a split and, if `gtFine/<split>` exists, their labels.
+
+    Args:
+        root: the folder that holds `leftImg8bit` and, for labels, `gtFine`.
+        split: 'train', 'val', 'test' or 'train_extra'.
+    """
+    if split not in SPLITS:
+        raise InputError(f"Cityscapes has no split {split!r}; use {', '.join(SPLITS)}")
+    images_folder, labels_folder = files.join(root, "leftImg8bit", split), files.join(root, "gtFine", split)
+    found = base.paths_by_key(images_folder, (IMAGE_ENDING,), lambda path: path[: -len(IMAGE_ENDING)])
+    if not files.exists(labels_folder):
+        return base.pair_up(found, None, images_folder, None)
+    return base.pair_up(
+        found,
+        base.paths_by_key(labels_folder, (LABEL_ENDING,), lambda path: path[: -len(LABEL_ENDING)]),
+        images_folder,
+        labels_folder,
+        label_space=CITYSCAPES19,
+        id_map=CITYSCAPES_ID_MAP,
+        read_ids=images.read_ids,
+    )

@@ -1,0 +1,45 @@
+"""Cross-City, "No More Discrimination" (Chen et al., ICCV 2017): Rio, Rome, Taipei, Tokyo, each <City>/Images/<Split>.
+
+A city has 3,200 images to train on without labels and 100 to test on, labelled <City>/Labels/Test/<name>_eval.png with
+Cityscapes ids of 13 classes. The lists <City>/List/train.txt and test.txt are followed where they are present.
+"""
+
+from fada_tf.data import files, images
+from fada_tf.data.datasets import base
+from fada_tf.data.labels import CITYSCAPES19, CITYSCAPES_ID_MAP
+from fada_tf.errors import InputError
+
+CITIES = ("Rio", "Rome", "Taipei", "Tokyo")
+SPLITS = ("train", "test")
+LABEL_ENDING = "_eval.png"
+
+
+def source(root: str, city: str, split: str) -> base.Source:
+    """Finds the images of a city's split and, if `Labels/<Split>` exists, their labels.
+
+    Args:
+        root: the folder that holds the cities.
+        city: one of `CITIES`.
+        split: 'train' or 'test'.
+    """
+    if city not in CITIES:
+        raise InputError(f"Cross-City has no city {city!r}; use {', '.join(CITIES)}")
+    if split not in SPLITS:
+        raise InputError(f"Cross-City has no split {split!r}; use {', '.join(SPLITS)}")
+    images_folder = files.join(root, city, "Images", split.capitalize())
+    labels_folder = files.join(root, city, "Labels", split.capitalize())
+    names = files.join(root, city, "List", f"{split}.txt")
+    found = base.paths_by_key(images_folder, base.IMAGE_SUFFIXES)
+    labels = None
+    if files.exists(labels_folder):
+        labels = base.paths_by_key(labels_folder, (LABEL_ENDING,), lambda path: path[: -len(LABEL_ENDING)])
+    pairs = base.pair_up(
+        found,
+        labels,
+        images_folder,
+        labels_folder,
+        label_space=CITYSCAPES19,
+        id_map=CITYSCAPES_ID_MAP,
+        read_ids=images.read_ids,
+    )
+    return base.keep_listed(pairs, base.read_list(names) if files.exists(names) else None, names)

@@ -1,0 +1,44 @@
+"""GTA5, "Playing for Data" (Richter et al., ECCV 2016): images/NNNNN.png with palette labels/NNNNN.png, Cityscapes ids.
+
+The official download has 24,966 pairs of 1914x1052 pixels; 25 pairs are missing from some copies, and the label of two
+frames (15188 and 17705) has another size than the image. Such pairs are reported, and left out if that is asked for.
+"""
+
+from fada_tf.data import files, images
+from fada_tf.data.datasets import base
+from fada_tf.data.labels import CITYSCAPES19, CITYSCAPES_ID_MAP
+from fada_tf.errors import InputError
+
+SPLIT_FILES = ("split.mat", "read_mapping/split.mat", "mapping/split.mat")  # where users put the authors' split
+SPLIT_KEYS = {"train": "trainIds", "val": "valIds", "test": "testIds"}
+
+
+def source(root: str, split: str = "all") -> base.Source:
+    """Finds the pairs.
+
+    Args:
+        root: the folder that holds `images` and `labels`.
+        split: 'all', what the paper trains on, or 'train', 'val' or 'test' of the authors' split.mat.
+    """
+    images_folder, labels_folder = files.join(root, "images"), files.join(root, "labels")
+    found = base.pair_up(
+        base.paths_by_key(images_folder, (".png",)),
+        base.paths_by_key(labels_folder, (".png",)),
+        images_folder,
+        labels_folder,
+        label_space=CITYSCAPES19,
+        id_map=CITYSCAPES_ID_MAP,
+        read_ids=images.read_ids,
+    )
+    if split == "all":
+        return found
+    if split not in SPLIT_KEYS:
+        raise InputError(f"GTA5 has no split {split!r}; use all, {', '.join(SPLIT_KEYS)}")
+    paths = [files.join(root, name) for name in SPLIT_FILES if files.exists(files.join(root, name))]
+    if not paths:
+        raise InputError(f"split {split!r} of GTA5 needs the authors' split.mat in {root}; without it use --split=all")
+    with files.open_binary(paths[0]) as file:
+        from scipy import io  # only this file format needs it
+
+        numbers = io.loadmat(file)[SPLIT_KEYS[split]].ravel()
+    return base.keep_listed(found, [f"{number:05d}" for number in numbers], paths[0])

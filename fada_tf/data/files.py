@@ -1,0 +1,108 @@
+"""Files by path: local ones through the standard library, `gs://bucket/...` and its like through tf.io.gfile."""
+
+import hashlib
+import os
+from typing import BinaryIO
+
+CHUNK_BYTES = 1 << 22
+
+
+def is_remote(path: str) -> bool:
+    """Tells whether only tf.io.gfile can open `path`: it has a scheme such as `gs://`."""
+    return "://" in path
+
+
+def _gfile():
+    import tensorflow as tf  # local files must not wait for TensorFlow
+
+    return tf.io.gfile
+
+
+def join(folder: str, *names: str) -> str:
+    """Returns the path of a file in a folder."""
+    return os.path.join(folder, *names)
+
+
+def open_binary(path: str, mode: str = "rb") -> BinaryIO:
+    """Opens a file for reading ('rb') or writing ('wb') bytes."""
+    return _gfile().GFile(path, mode) if is_remote(path) else open(path, mode)
+
+
+def read_bytes(path: str) -> bytes:
+    """Returns a whole file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if is_remote(path) and not exists(path):
+        raise FileNotFoundError(f"no such file: {path}")
+    with open_binary(path) as file:
+        return file.read()
+
+
+def write_atomically(path: str, data: bytes) -> None:
+    """Writes a whole file under a temporary name and renames it: readers see all of it or nothing."""
+    with open_binary(partial_name(path), "wb") as file:
+        file.write(data)
+    rename(partial_name(path), path)
+
+
+def partial_name(path: str) -> str:
+    """Returns the temporary name of a file that is being written."""
+    return path + ".partial"
+
+
+def rename(old: str, new: str) -> None:
+    """Moves a file, over another one if need be."""
+    if is_remote(new):
+        _gfile().rename(old, new, overwrite=True)
+    else:
+        os.replace(old, new)
+
+
+def exists(path: str) -> bool:
+    """Tells whether a file or folder exists."""
+    return _gfile().exists(path) if is_remote(path) else os.path.exists(path)
+
+
+def size(path: str) -> int:
+    """Returns a file's length in bytes."""
+    return _gfile().stat(path).length if is_remote(path) else os.stat(path).st_size
+
+
+def make_folder(path: str) -> None:
+    """Creates a folder, and those above it, where they are missing."""
+    if is_remote(path):
+        _gfile().makedirs(path)
+    else:
+        os.makedirs(path, exist_ok=True)
+
+
+def remove(path: str) -> None:
+    """Deletes a file if it is there."""
+    if is_remote(path):
+        if exists(path):
+            _gfile().remove(path)
+    elif os.path.lexists(path):
+        os.remove(path)
+
+
+def list_folder(folder: str) -> list[str]:
+    """Returns the names in a folder, sorted."""
+    return sorted(_gfile().listdir(folder) if is_remote(folder) else os.listdir(folder))
+
+
+def walk(folder: str) -> list[str]:
+    """Returns the paths of all files in a folder and in those below it, relative to it, sorted, with `/` in them."""
+    tree = _gfile().walk(folder) if is_remote(folder) else os.walk(folder, followlinks=True)
+    paths = (os.path.join(top, name) for top, _, names in tree for name in names)
+    return sorted(path[len(folder) :].replace(os.sep, "/").lstrip("/") for path in paths)
+
+
+def sha256(path: str) -> str:
+    """Returns the hexadecimal SHA-256 of a file's contents."""
+    digest = hashlib.sha256()
+    with open_binary(path) as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,221 @@
+"""Classes: the 19 of Cityscapes and their subsets, the ids that data sets write for them, and users' class files."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from fada_tf.errors import InputError
+
+IGNORE = 255  # the label of a pixel that belongs to no class: it is neither trained on nor scored
+MAX_CLASSES = 255  # labels are uint8 and 255 is taken
+UNKNOWN_ID = -1
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """Named, coloured classes; a class's place is its train id.
+
+    Args:
+        name: how configs and manifests call the space.
+        names: one name a class, unique.
+        colors: one (red, green, blue) a class, 0-255.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    colors: tuple[tuple[int, int, int], ...]
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes, the ignored label not counted."""
+        return len(self.names)
+
+    def palette(self, ignore: tuple[int, int, int] = (0, 0, 0)) -> np.ndarray:
+        """Returns the colour of every uint8 label, [256, 3] uint8; labels of no class have the colour `ignore`."""
+        palette = np.tile(np.array(ignore, np.uint8), (256, 1))
+        palette[: self.num_classes] = self.colors
+        return palette
+
+    def subset(self, name: str, *, drop: tuple[str, ...]) -> "LabelSpace":
+        """Returns this space without the classes named in `drop`, the others in the same order."""
+        kept = [i for i, class_name in enumerate(self.names) if class_name not in drop]
+        return LabelSpace(name, tuple(self.names[i] for i in kept), tuple(self.colors[i] for i in kept))
+
+    def subset_map(self, other: "LabelSpace") -> np.ndarray:
+        """Translates labels of this space into labels of `other`, class by class name.
+
+        Args:
+            other: the space to train or score in; each of its classes must exist here.
+
+        Returns:
+            [256] uint8: entry i is what label i becomes; classes that `other` lacks become 255.
+
+        Raises:
+            InputError: `other` has a class that this space has not.
+        """
+        missing = [name for name in other.names if name not in self.names]
+        if missing:
+            raise InputError(
+                f"label space {other.name!r} has classes that the records' space {self.name!r} lacks: "
+                f"{', '.join(missing)}; choose a space made of {', '.join(self.names)}"
+            )
+        table = np.full(256, IGNORE, np.uint8)
+        for target, name in enumerate(other.names):
+            table[self.names.index(name)] = target
+        return table
+
+    def to_json(self) -> dict:
+        """Returns the space as JSON values; `from_json` reads them back."""
+        classes = [{"name": n, "color": list(c)} for n, c in zip(self.names, self.colors, strict=True)]
+        return {"name": self.name, "classes": classes}
+
+    @classmethod
+    def from_json(cls, values: Mapping) -> "LabelSpace":
+        """Returns the space that `to_json` wrote."""
+        classes = values["classes"]
+        return cls(values["name"], tuple(c["name"] for c in classes), tuple(tuple(c["color"]) for c in classes))
+
+
+# Train id order, names, label ids and colours of Cordts et al., CVPR 2016 (cityscapesscripts/helpers/labels.py).
+_CITYSCAPES = (
+    # name, Cityscapes (and GTA5) label id, SYNTHIA id, colour
+    ("road", 7, 3, (128, 64, 128)),
+    ("sidewalk", 8, 4, (244, 35, 232)),
+    ("building", 11, 2, (70, 70, 70)),
+    ("wall", 12, 21, (102, 102, 156)),
+    ("fence", 13, 5, (190, 153, 153)),
+    ("pole", 17, 7, (153, 153, 153)),
+    ("traffic light", 19, 15, (250, 170, 30)),
+    ("traffic sign", 20, 9, (220, 220, 0)),
+    ("vegetation", 21, 6, (107, 142, 35)),
+    ("terrain", 22, None, (152, 251, 152)),
+    ("sky", 23, 1, (70, 130, 180)),
+    ("person", 24, 10, (220, 20, 60)),
+    ("rider", 25, 17, (255, 0, 0)),
+    ("car", 26, 8, (0, 0, 142)),
+    ("truck", 27, None, (0, 0, 70)),
+    ("bus", 28, 19, (0, 60, 100)),
+    ("train", 31, None, (0, 80, 100)),
+    ("motorcycle", 32, 12, (0, 0, 230)),
+    ("bicycle", 33, 11, (119, 11, 32)),
+)
+
+CITYSCAPES19 = LabelSpace("cityscapes19", tuple(c[0] for c in _CITYSCAPES), tuple(c[3] for c in _CITYSCAPES))
+CITYSCAPES16 = CITYSCAPES19.subset("cityscapes16", drop=("terrain", "truck", "train"))  # what SYNTHIA shares
+CITYSCAPES13 = CITYSCAPES16.subset("cityscapes13", drop=("wall", "fence", "pole"))  # SYNTHIA's mIoU*
+CROSSCITY13 = CITYSCAPES16.subset("crosscity13", drop=("wall", "fence", "pole"))  # the classes Cross-City labels
+
+LABEL_SPACES = {space.name: space for space in (CITYSCAPES19, CITYSCAPES16, CITYSCAPES13, CROSSCITY13)}
+
+
+def _id_map(ids: Mapping[int, int], others: int) -> np.ndarray:
+    table = np.full(256, others, np.int16)
+    table[list(ids)] = list(ids.values())
+    return table
+
+
+# [256] int16: the train id, in the 19-class space, of every id found in label files.
+CITYSCAPES_ID_MAP = _id_map({c[1]: i for i, c in enumerate(_CITYSCAPES)}, others=IGNORE)
+SYNTHIA_ID_MAP = _id_map({c[2]: i for i, c in enumerate(_CITYSCAPES) if c[2] is not None}, others=IGNORE)
+
+
+@dataclass(frozen=True)
+class ClassFile:
+    """The classes of a user's own data set and the ids that its label images use for them.
+
+    Args:
+        label_space: the classes.
+        id_map: [256] int16, the train id of every id, 255 for ignored ones, `UNKNOWN_ID` for ids that are an error.
+    """
+
+    label_space: LabelSpace
+    id_map: np.ndarray
+
+    @classmethod
+    def load(cls, path: str) -> "ClassFile":
+        """Reads `{"name", "classes": [{"name", "color", "ids"}], "ignore_ids"}` from a JSON file.
+
+        Args:
+            path: the file; `name` is the label space's, `color` is three 0-255 integers, `ids` those of label images.
+
+        Returns:
+            The class file.
+
+        Raises:
+            InputError: the file cannot be read or breaks a rule; the message says which.
+        """
+        try:
+            with open(path, encoding="utf-8") as file:
+                return cls.from_json(json.load(file))
+        except OSError as error:
+            raise InputError(f"class file {path}: {error.strerror}; give the path of a JSON class file") from error
+        except json.JSONDecodeError as error:
+            raise InputError(f"class file {path}: not JSON ({error})") from error
+        except InputError as error:
+            raise InputError(f"class file {path}: {error}") from error
+
+    @classmethod
+    def from_json(cls, values: Mapping) -> "ClassFile":
+        """Checks and takes over the JSON values of a class file; see `load`."""
+        _check_keys(values, "the file", required={"name", "classes"}, optional={"ignore_ids"})
+        classes = values["classes"]
+        if not isinstance(classes, list) or not 1 <= len(classes) <= MAX_CLASSES:
+            raise InputError(f'"classes" must be a list of 1 to {MAX_CLASSES} classes')
+        owners: dict[int, str] = {}
+        id_map = np.full(256, UNKNOWN_ID, np.int16)
+        for train_id, entry in enumerate(classes):
+            _check_keys(entry, f"class {train_id}", required={"name", "color", "ids"})
+            if not _are_bytes(entry["color"]) or len(entry["color"]) != 3:
+                raise InputError(
+                    f'"color" of class {entry["name"]!r} must be three integers 0-255, not {entry["color"]}'
+                )
+            _claim_ids(id_map, owners, entry["ids"], entry["name"], train_id)
+        _claim_ids(id_map, owners, values.get("ignore_ids", []), "ignore_ids", IGNORE)
+        names = [entry["name"] for entry in classes]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise InputError(f"class names must be unique, found twice: {', '.join(twice)}")
+        return cls(LabelSpace.from_json(values), id_map)
+
+
+def label_space(name_or_path: str) -> LabelSpace:
+    """Finds a label space by its name, or reads it from a class file (a path that ends in .json).
+
+    Raises:
+        InputError: no such name, or a bad class file.
+    """
+    if name_or_path.endswith(".json"):
+        return ClassFile.load(name_or_path).label_space
+    if name_or_path not in LABEL_SPACES:
+        raise InputError(
+            f"unknown label space {name_or_path!r}; use {', '.join(LABEL_SPACES)} or the path of a .json class file"
+        )
+    return LABEL_SPACES[name_or_path]
+
+
+def _check_keys(values: object, where: str, required: set[str], optional: set[str] = frozenset()) -> None:
+    if not isinstance(values, Mapping):
+        raise InputError(f"{where} must be a JSON object")
+    missing, unknown = required - set(values), set(values) - required - optional
+    if missing:
+        raise InputError(f"{where} lacks {', '.join(sorted(missing))}")
+    if unknown:
+        raise InputError(f"{where} has unknown keys {', '.join(sorted(unknown))}")
+    if not isinstance(values["name"], str) or not values["name"]:
+        raise InputError(f'"name" of {where} must be a text, not {values["name"]!r}')
+
+
+def _are_bytes(values: object) -> bool:
+    return isinstance(values, list) and all(type(value) is int and 0 <= value <= 255 for value in values)
+
+
+def _claim_ids(id_map: np.ndarray, owners: dict[int, str], ids: object, owner: str, train_id: int) -> None:
+    if not _are_bytes(ids):
+        raise InputError(f"the ids of {owner!r} must be a list of integers 0-255, not {ids!r}")
+    for value in ids:
+        if value in owners:
+            raise InputError(f"id {value} belongs to {owners[value]!r} and to {owner!r}; give it to one of them")
+        owners[value] = owner
+        id_map[value] = train_id

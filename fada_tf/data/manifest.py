@@ -1,0 +1,154 @@
+"""What a folder of shards holds: `manifest.json`, written last, by which records are found, counted and read."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from fada_tf.data import files
+from fada_tf.data.labels import LabelSpace
+from fada_tf.errors import InputError
+
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+
+# A TFRecord is: its length (8 bytes), a checksum of that (4), the payload, its checksum (4).
+HEADER_BYTES, FOOTER_BYTES = 12, 4
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A record's line in the manifest: where it is and what is in it."""
+
+    filename: str
+    offset: int
+    length: int
+    height: int
+    width: int
+    pixels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A finished file of records."""
+
+    file: str
+    size: int
+    sha256: str
+    entries: tuple[Entry, ...]
+
+    def to_json(self) -> dict:
+        """Returns the shard as JSON values; `from_json` reads them back."""
+        entries = [[e.filename, e.offset, e.length, e.height, e.width, list(e.pixels)] for e in self.entries]
+        return {"file": self.file, "size": self.size, "sha256": self.sha256, "records": entries}
+
+    @classmethod
+    def from_json(cls, values: dict) -> "Shard":
+        """Returns the shard that `to_json` wrote."""
+        entries = tuple(Entry(*fields, pixels=tuple(pixels)) for *fields, pixels in values["records"])
+        return cls(values["file"], values["size"], values["sha256"], entries)
+
+
+def shard_name(index: int, count: int) -> str:
+    """Returns the file name of a shard."""
+    return f"records-{index:05d}-of-{count:05d}.tfrecord"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a folder of shards holds; records are numbered through the shards in order.
+
+    Args:
+        folder: where manifest and shards are.
+        label_space: the classes of the labels on disk; None if the records have no labels.
+        shards: the files and their records.
+        job: digest of the inputs and settings that decided the shards' bytes.
+    """
+
+    folder: str
+    label_space: LabelSpace | None
+    shards: tuple[Shard, ...]
+    job: str = ""
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """All records in order."""
+        return tuple(entry for shard in self.shards for entry in shard.entries)
+
+    @property
+    def num_records(self) -> int:
+        """The number of records."""
+        return len(self.entries)
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """Pixels of each class and, last, ignored ones, by record: [records, classes + 1] int64."""
+        if self.label_space is None:
+            raise InputError(f"the records in {self.folder} have no labels; convert them again with labels")
+        return np.array([entry.pixels for entry in self.entries], np.int64)
+
+    @property
+    def pixel_shares(self) -> np.ndarray:
+        """Each class's share of all labelled pixels, [classes] float64."""
+        pixels = self.pixels[:, :-1].sum(axis=0)
+        return pixels / max(pixels.sum(), 1)
+
+    @cached_property
+    def places(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The shard number, first byte and payload length of each record, three [records] int64."""
+        rows = [(i, entry.offset, entry.length) for i, shard in enumerate(self.shards) for entry in shard.entries]
+        return tuple(np.array(rows, np.int64).reshape(-1, 3).T)
+
+    @property
+    def shard_paths(self) -> list[str]:
+        """The paths of the shards."""
+        return [files.join(self.folder, shard.file) for shard in self.shards]
+
+    def locate(self, record: int) -> str:
+        """Says where a record is, for messages."""
+        shard, offset, _ = (column[record] for column in self.places)
+        name = self.entries[record].filename
+        return f"shard {self.shard_paths[shard]}, record {record} ({name}) at byte {offset}"
+
+    def save(self) -> None:
+        """Writes `manifest.json`, whole or not at all; it is what makes a folder of shards complete."""
+        values = {
+            "format_version": FORMAT_VERSION,
+            "job": self.job,
+            "num_records": self.num_records,
+            "label_space": self.label_space and self.label_space.to_json(),
+        }
+        if self.label_space is not None:
+            values |= {
+                "class_pixel_shares": self.pixel_shares.tolist(),
+                "class_images": (self.pixels[:, :-1] > 0).sum(axis=0).tolist(),
+            }
+        values["record_columns"] = ["filename", "offset", "length", "height", "width", "pixels"]
+        values["shards"] = [shard.to_json() for shard in self.shards]
+        text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+        files.write_atomically(files.join(self.folder, MANIFEST_NAME), text.encode())
+
+    @classmethod
+    def load(cls, folder: str) -> "Manifest":
+        """Reads the manifest of a folder of shards; starts no TensorFlow for a local folder.
+
+        Raises:
+            InputError: there is no manifest, or one that this version cannot read.
+        """
+        path = files.join(folder, MANIFEST_NAME)
+        if not files.exists(path):
+            raise InputError(
+                f"{folder} has no {MANIFEST_NAME}: it is not a finished conversion; "
+                f"run scripts/make_tfrecords.py --output={folder} (again)"
+            )
+        fix = f"convert the data again with scripts/make_tfrecords.py --output={folder}"
+        try:
+            values = json.loads(files.read_bytes(path))
+            version = values["format_version"]
+            if version == FORMAT_VERSION:
+                space = values["label_space"] and LabelSpace.from_json(values["label_space"])
+                return cls(folder, space, tuple(map(Shard.from_json, values["shards"])), values["job"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path} is damaged ({error!r}); {fix}") from error
+        raise InputError(f"{path} has format version {version}, this program reads {FORMAT_VERSION}; {fix}")

@@ -1,0 +1,197 @@
+"""Records to batches: a training stream that resumes exactly by its draw number, and an evaluation pass in order."""
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from fada_tf.data import files, sampling, transforms
+from fada_tf.data.labels import IGNORE, LabelSpace
+from fada_tf.data.manifest import FOOTER_BYTES, HEADER_BYTES, Manifest
+from fada_tf.data.tfrecord import parse, read_payload
+from fada_tf.errors import InputError
+
+
+def train_dataset(
+    records: str,
+    label_space: LabelSpace | None,
+    augmentation: transforms.Augmentation,
+    *,
+    batch_size: int,
+    seed: int,
+    start_draw: int = 0,
+    sampling_strategy: str = "shuffled",
+    sampling_options: dict | None = None,
+    max_bad_records: int = 0,
+) -> tf.data.Dataset:
+    """Builds an endless stream of augmented batches; draw number and seed alone decide what each image is.
+
+    Args:
+        records: a folder of shards with a manifest.
+        label_space: the classes to train, by name a part of those on disk; None leaves the labels out.
+        augmentation: what happens to each image; fixes height and width.
+        batch_size: images in a batch.
+        seed: of order and augmentation.
+        start_draw: number of images drawn before; resuming at k gives the batches that would have followed.
+        sampling_strategy: a name in `sampling.STRATEGIES`.
+        sampling_options: that strategy's own options.
+        max_bad_records: this many different unreadable records are replaced by others, with a warning; one more is an
+            error.
+
+    Returns:
+        A dataset of 'image' [batch, height, width, 3] float32 0-255, 'name' [batch] string, 'draw' [batch] int64 and,
+        with a label space, 'label' [batch, height, width] uint8, train ids and 255.
+
+    Raises:
+        InputError: no manifest, missing or shortened shards, no labels, or other classes than those asked for.
+    """
+    manifest = Manifest.load(records)
+    decode = _decoder(manifest, label_space)
+    reader = _Reader(manifest, max_bad_records)
+    reader.check_shards()
+
+    def blocks():
+        return sampling.blocks(sampling_strategy, manifest, seed, start_draw, **(sampling_options or {}))
+
+    blocks()  # raises what is wrong with the options now, not in the first batch
+
+    def load(draw, record):
+        element = decode(reader.read(record, replace=True))
+        draw_seed = tf.random.experimental.stateless_fold_in([seed, 0], draw)
+        image = tf.cast(element.pop("image"), tf.float32)
+        image, label = transforms.augment(image, element.pop("label", None), draw_seed, augmentation)
+        return element | {"image": image, "draw": draw} | ({} if label is None else {"label": label})
+
+    indices = tf.data.Dataset.from_generator(blocks, output_signature=tf.TensorSpec([None], tf.int64)).unbatch()
+    dataset = indices.enumerate(start_draw).map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return dataset.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+def evaluation_dataset(
+    records: str,
+    label_space: LabelSpace | None,
+    *,
+    batch_size: int,
+    height: int = 0,
+    width: int = 0,
+    max_bad_records: int = 0,
+) -> tf.data.Dataset:
+    """Builds one pass over all records in order; images are resized, labels keep their own size.
+
+    Args:
+        records: a folder of shards with a manifest.
+        label_space: the classes to score, by name a part of those on disk; None leaves the labels out.
+        batch_size: images in a batch; the last batch may be smaller.
+        height: rows of the images; 0 for their own, which must then be the same for all.
+        width: columns of the images; 0 as above.
+        max_bad_records: this many unreadable records are left out, with a warning; one more is an error.
+
+    Returns:
+        A dataset of 'image' [batch, height, width, 3] float32 0-255, 'name' [batch] string, 'record' [batch] int64
+        and, with a label space, 'label' [batch, largest height, largest width] uint8, filled up with 255, and
+        'label_size' [batch, 2] int32, each label's own height and width.
+
+    Raises:
+        InputError: as `train_dataset`; or images of several sizes and no size to bring them to.
+    """
+    manifest = Manifest.load(records)
+    decode = _decoder(manifest, label_space)
+    reader = _Reader(manifest, max_bad_records)
+    reader.check_shards()
+    size = (height, width) if height and width else _only_size(manifest)
+
+    def read(record):
+        return record, reader.read(record, replace=False)
+
+    def load(record, payload):
+        element = decode(payload) | {"record": record}
+        element["image"] = tf.ensure_shape(transforms.resize_image(element["image"], size), [*size, 3])
+        if "label" in element:
+            element["label_size"] = tf.shape(element["label"])
+        return element
+
+    dataset = tf.data.Dataset.range(manifest.num_records)
+    dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.filter(lambda record, payload: payload != b"")
+    dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    padding = {
+        key: tf.constant(IGNORE if key == "label" else 0, spec.dtype) if spec.dtype != tf.string else ""
+        for key, spec in dataset.element_spec.items()
+    }
+    return dataset.padded_batch(batch_size, padding_values=padding).prefetch(tf.data.AUTOTUNE)
+
+
+def _only_size(manifest: Manifest) -> tuple[int, int]:
+    sizes = sorted({(entry.height, entry.width) for entry in manifest.entries})
+    if len(sizes) != 1:
+        raise InputError(
+            f"{manifest.folder} holds images of {len(sizes)} sizes, {sizes[:3]} and so on; give a height and a width"
+        )
+    return sizes[0]
+
+
+def _decoder(manifest: Manifest, label_space: LabelSpace | None):
+    """Returns payload -> {'image', 'name'} and, with a label space, 'label' in its train ids."""
+    if label_space is None:
+        return lambda payload: parse(payload, with_label=False)
+    if manifest.label_space is None:
+        raise InputError(f"the records in {manifest.folder} have no labels; convert them again with labels")
+    table = manifest.label_space.subset_map(label_space)
+
+    def decode(payload):
+        element = parse(payload, with_label=True)
+        element["label"] = tf.gather(tf.constant(table), tf.cast(element["label"], tf.int32))
+        return element
+
+    return decode
+
+
+class _Reader:
+    """Reads records by number; owns the list of those that could not be read."""
+
+    def __init__(self, manifest: Manifest, max_bad_records: int):
+        self._manifest = manifest
+        self._max_bad = max_bad_records
+        self._bad: set[int] = set()
+
+    def check_shards(self) -> None:
+        """Raises `InputError` if shards are missing or have another size, and more records than allowed are lost."""
+        for path, shard in zip(self._manifest.shard_paths, self._manifest.shards, strict=True):
+            size = files.size(path) if files.exists(path) else 0
+            if size != shard.size and not self._max_bad:
+                ends = ((e.filename, e.offset + HEADER_BYTES + e.length + FOOTER_BYTES) for e in shard.entries)
+                lost = [name for name, end in ends if end > size]
+                raise InputError(
+                    f"shard {path} has {size} bytes instead of {shard.size}; {len(lost)} records are cut off, "
+                    f"beginning with {lost[:1]}: copy or convert it again, or skip them with max_bad_records"
+                )
+
+    def read(self, record: tf.Tensor, *, replace: bool) -> tf.Tensor:
+        """Returns the payload of a record; of a bad one another record's (`replace`) or an empty string."""
+        shard, offset, length = (tf.gather(column, record) for column in self._manifest.places)
+        payload = read_payload(tf.gather(self._manifest.shard_paths, shard), offset, length)
+
+        def replacement():
+            payload = tf.numpy_function(lambda i: self._replacement(int(i), replace), [record], tf.string)
+            return tf.ensure_shape(payload, [])
+
+        return tf.cond(payload == b"", replacement, lambda: payload)
+
+    def _replacement(self, record: int, replace: bool) -> bytes:
+        """Counts and reports a bad record; returns the payload of the next good one."""
+        if record not in self._bad:
+            self._bad.add(record)
+            problem = f"{self._manifest.locate(record)} is damaged: its checksum or length is wrong"
+            if len(self._bad) > self._max_bad:
+                raise InputError(
+                    f"{problem}; bad records so far: {len(self._bad)}, allowed by max_bad_records: {self._max_bad}"
+                )
+            logging.warning("%s; skipped (%d of at most %d)", problem, len(self._bad), self._max_bad)
+        if not replace:
+            return b""
+        for other in np.roll(np.arange(self._manifest.num_records), -record - 1):
+            shard, offset, length = (column[other] for column in self._manifest.places)
+            path = self._manifest.shard_paths[shard]
+            payload = read_payload(tf.constant(path), tf.constant(offset), tf.constant(length)).numpy()
+            if payload:
+                return payload
+        raise InputError(f"no record in {self._manifest.folder} can be read; convert the data again")

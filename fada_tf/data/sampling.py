@@ -1,0 +1,144 @@
+"""The order in which training draws records: pure functions of manifest and seed, no TensorFlow.
+
+A strategy is an endless iterator of blocks of record numbers; what draw number `n` is depends on nothing but manifest,
+seed and options, so a run resumes exactly by its number of draws.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import numpy as np
+
+from fada_tf.data.manifest import Manifest
+from fada_tf.errors import InputError
+
+BLOCK = 1024  # draws computed at a time where a strategy has no natural unit
+
+
+def sequential(manifest: Manifest, seed: int) -> Iterator[np.ndarray]:
+    """Draws the records in their order, again and again."""
+    while True:
+        yield np.arange(manifest.num_records)
+
+
+def shuffled(manifest: Manifest, seed: int) -> Iterator[np.ndarray]:
+    """Draws every record once an epoch, each epoch in another random order."""
+    epoch = 0
+    while True:
+        yield np.random.default_rng([seed, epoch]).permutation(manifest.num_records)
+        epoch += 1
+
+
+def class_balanced(manifest: Manifest, seed: int, sub_epoch: int = 3000) -> Iterator[np.ndarray]:
+    """Draws classes that were rare in the draws so far more often: the reference's sub-epochs.
+
+    Each draw takes class c with probability proportional to 1 / log(1.01 + share of c), then the next image that
+    contains c. The share of c is its part of all (drawn image, class in it) pairs since the sub-epoch began. A class's
+    images are visited in random order, each once before any comes again, also across sub-epochs.
+
+    Args:
+        manifest: of labelled records.
+        seed: of the order.
+        sub_epoch: draws after which the shares start at zero again.
+    """
+    present = manifest.pixels[:, :-1] > 0
+    images = _shuffled_images(present, seed)
+    classes = np.array(sorted(images))
+    epoch = 0
+    while True:
+        random = np.random.default_rng([seed, epoch]).random(sub_epoch)
+        seen = np.zeros(len(classes))
+        draws = np.empty(sub_epoch, np.int64)
+        for position in range(sub_epoch):
+            weights = 1 / np.log(1.01 + seen / max(seen.sum(), 1))
+            chosen = classes[_pick(weights, random[position])]
+            draws[position] = next(images[chosen])
+            seen += present[draws[position], classes]
+        yield draws
+        epoch += 1
+
+
+def rare_class(
+    manifest: Manifest, seed: int, temperature: float = 0.01, min_pixels: int = 3000
+) -> Iterator[np.ndarray]:
+    """Draws class c with probability proportional to exp((1 - f_c) / temperature), then an image with enough of c.
+
+    Hoyer et al., CVPR 2022 (DAFormer), section 3.4; f_c is the class's share of all labelled pixels.
+
+    Args:
+        manifest: of labelled records.
+        seed: of the order.
+        temperature: smaller prefers rare classes more.
+        min_pixels: an image counts for c if it has more pixels of c than this, at its stored size; a class that no
+            image has so much of is drawn from every image that contains it.
+    """
+    pixels = manifest.pixels[:, :-1]
+    enough = pixels > min_pixels
+    images = _shuffled_images(np.where(enough.any(axis=0), enough, pixels > 0), seed)
+    classes = np.array(sorted(images))
+    logits = (1 - manifest.pixel_shares[classes]) / temperature
+    weights = np.exp(logits - logits.max())
+    block = 0
+    while True:
+        random = np.random.default_rng([seed, block]).random(BLOCK)
+        yield np.array([next(images[classes[_pick(weights, r)]]) for r in random], np.int64)
+        block += 1
+
+
+STRATEGIES: dict[str, Callable[..., Iterator[np.ndarray]]] = {
+    strategy.__name__: strategy for strategy in (shuffled, class_balanced, rare_class, sequential)
+}
+
+
+def blocks(strategy: str, manifest: Manifest, seed: int, start: int = 0, **options) -> Iterator[np.ndarray]:
+    """Draws record numbers from draw number `start` on.
+
+    Args:
+        strategy: a name in `STRATEGIES`.
+        manifest: of the records, at least one.
+        seed: of the order.
+        start: the first draw's number; earlier draws are computed (microseconds each) and left out.
+        **options: the strategy's own.
+
+    Returns:
+        An endless iterator of [any length] int64 record numbers.
+
+    Raises:
+        InputError: no such strategy, no records, or no labels where the strategy needs them.
+    """
+    if strategy not in STRATEGIES:
+        raise InputError(f"unknown sampling {strategy!r}; use one of {', '.join(STRATEGIES)}")
+    if not manifest.num_records:
+        raise InputError(f"{manifest.folder} holds no records to draw from")
+    return _skip(STRATEGIES[strategy](manifest, seed, **options), start)
+
+
+def draws(strategy: str, manifest: Manifest, seed: int, start: int, count: int, **options) -> np.ndarray:
+    """Returns the record numbers of draws `start` to `start + count - 1`, [count] int64; see `blocks`."""
+    stream = blocks(strategy, manifest, seed, start, **options)
+    return np.fromiter(islice((record for block in stream for record in block), count), np.int64, count)
+
+
+def _skip(stream: Iterator[np.ndarray], start: int) -> Iterator[np.ndarray]:
+    for block in stream:
+        if start < len(block):
+            yield block[start:]
+        start = max(start - len(block), 0)
+
+
+def _pick(weights: np.ndarray, random: float) -> int:
+    """Returns the place in `weights` that a uniform number from [0, 1) falls on."""
+    sums = np.cumsum(weights)
+    return min(int(np.searchsorted(sums, random * sums[-1], side="right")), len(weights) - 1)
+
+
+def _shuffled_images(present: np.ndarray, seed: int) -> dict[int, Iterator[int]]:
+    """Returns, for each class that some image holds, an endless walk over its images, each round in a new order."""
+
+    def walk(class_id: int) -> Iterator[int]:
+        images = np.flatnonzero(present[:, class_id])
+        random = np.random.default_rng([seed, class_id, 1])
+        while True:
+            yield from random.permutation(images)
+
+    return {int(class_id): walk(class_id) for class_id in np.flatnonzero(present.any(axis=0))}

@@ -1,0 +1,119 @@
+"""Folders of shards: written group by group by many workers, resumable; relabelled; proved whole."""
+
+import contextlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from typing import Any, Protocol
+
+from fada_tf.data import files
+from fada_tf.data.labels import LabelSpace
+from fada_tf.data.manifest import MANIFEST_NAME, Manifest, Shard, shard_name
+from fada_tf.data.tfrecord import Record, write_shard
+from fada_tf.errors import InputError
+
+
+class Run(Protocol):
+    """Who does a job's work: this process, several, or a Beam pipeline."""
+
+    def __call__(self, function: Callable, tasks: Sequence, *, title: str) -> Iterable:
+        """Returns function(task) of each task, in order; `title` names the progress bar."""
+
+
+def run_here(function: Callable, tasks: Sequence, *, title: str) -> Iterator:
+    """Works in this process, without a bar."""
+    del title
+    return map(function, tasks)
+
+
+@contextlib.contextmanager
+def worker_pool(workers: int = 0) -> Iterator[Run]:
+    """Yields a `Run` of as many processes, with a bar and its ETA; 0 for one a core."""
+    # Spawned, because a process that has started TensorFlow's threads must not be forked.
+    pool = ProcessPoolExecutor(workers or len(os.sched_getaffinity(0)), mp_context=multiprocessing.get_context("spawn"))
+
+    def run(function: Callable, tasks: Sequence, *, title: str) -> Iterator:
+        from tqdm import tqdm
+
+        chunk = max(1, min(16, len(tasks) // 256))
+        return tqdm(pool.map(function, tasks, chunksize=chunk), desc=title, total=len(tasks), mininterval=0.5)
+
+    try:
+        yield run
+    except BrokenProcessPool as error:
+        raise InputError("a worker was killed, most likely for lack of memory; give fewer --workers") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def write(
+    output: str,
+    label_space: LabelSpace | None,
+    groups: Sequence[Any],
+    make_records: Callable[[Any], Iterable[Record]],
+    *,
+    job: str,
+    run: Run = run_here,
+) -> Manifest:
+    """Writes one shard a group, then the manifest; shards that an interrupted run of the job finished are kept.
+
+    Args:
+        output: a new or empty folder, or one where this job was begun.
+        label_space: of the records' labels; None if they have none.
+        groups: whatever `make_records` makes a shard's records of.
+        make_records: group to records; a function that can be pickled.
+        job: digest of all that decides the shards' bytes.
+        run: who does the work.
+
+    Raises:
+        InputError: `output` holds something else, or cannot be written.
+    """
+    names = [shard_name(i, len(groups)) for i in range(len(groups))]
+    done = _finished(output, names, job)
+    tasks = [(files.join(output, name), group) for name, group in zip(names, groups, strict=True) if name not in done]
+    for shard in run(partial(_write_one, make_records=make_records, job=job), tasks, title="write"):
+        done[shard.file] = shard
+    manifest = Manifest(output, label_space, tuple(done[name] for name in names), job)
+    manifest.save()
+    for name in names:
+        files.remove(files.join(output, _note_name(name)))
+    return manifest
+
+
+def _note_name(shard: str) -> str:
+    """Returns the name of the file that says, until the manifest does, what a finished shard holds."""
+    return f"{shard}.done.json"
+
+
+def _write_one(task: tuple[str, Any], make_records: Callable[[Any], Iterable[Record]], job: str) -> Shard:
+    path, group = task
+    shard = write_shard(path, make_records(group))
+    note = json.dumps({"job": job, "shard": shard.to_json()}, ensure_ascii=False)
+    files.write_atomically(_note_name(path), note.encode())
+    return shard
+
+
+def _finished(output: str, names: list[str], job: str) -> dict[str, Shard]:
+    """Returns the shards of this job that are whole, by name; refuses a folder with anything else in it."""
+    files.make_folder(output)
+    present = set(files.list_folder(output))
+    if MANIFEST_NAME in present:
+        manifest = Manifest.load(output)
+        if manifest.job != job:
+            raise InputError(f"{output} holds other records; give another folder or delete that one")
+        return {shard.file: shard for shard in manifest.shards}
+    own = {MANIFEST_NAME, *names, *map(_note_name, names)}
+    foreign = sorted(present - own - set(map(files.partial_name, own)))
+    if foreign:
+        raise InputError(f"{output} holds other files, such as {foreign[0]}; give a new or empty folder")
+    done = {}
+    for name in names:
+        if {name, _note_name(name)} <= present:
+            note = json.loads(files.read_bytes(files.join(output, _note_name(name))))
+            if note["job"] == job:
+                done[name] = Shard.from_json(note["shard"])
+    return done

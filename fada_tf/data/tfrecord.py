@@ -1,0 +1,188 @@
+"""Records of an image and its label, with the keys of DeepLab and the Model Garden: written, parsed, read by place."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fada_tf.data import files
+from fada_tf.data.images import encode_png
+from fada_tf.data.labels import IGNORE
+from fada_tf.data.manifest import FOOTER_BYTES, HEADER_BYTES, Entry, Shard
+from fada_tf.errors import InputError
+
+IMAGE_ENCODED = "image/encoded"
+IMAGE_FILENAME = "image/filename"
+IMAGE_FORMAT = "image/format"
+IMAGE_HEIGHT = "image/height"
+IMAGE_WIDTH = "image/width"
+IMAGE_CHANNELS = "image/channels"
+LABEL_ENCODED = "image/segmentation/class/encoded"
+LABEL_FORMAT = "image/segmentation/class/format"
+
+
+@dataclass(frozen=True)
+class Record:
+    """An image, its label and what the manifest says of them.
+
+    Args:
+        filename: the image's name in its data set, with `/` between folders.
+        image: the encoded image, 8-bit RGB.
+        image_format: 'jpeg' or 'png'.
+        height: rows of image and label.
+        width: columns of image and label.
+        label: a PNG of train ids and 255, or None.
+        pixels: pixels of each class and, last, of ignored ones; empty without a label.
+    """
+
+    filename: str
+    image: bytes
+    image_format: str
+    height: int
+    width: int
+    label: bytes | None = None
+    pixels: tuple[int, ...] = ()
+
+    def labelled(self, label: np.ndarray, num_classes: int) -> "Record":
+        """Returns this record with a label, [height, width] uint8 train ids below `num_classes` and 255."""
+        pixels = np.bincount(label.ravel(), minlength=256)
+        counts = (*pixels[:num_classes].tolist(), int(pixels[IGNORE]))
+        return replace(self, label=encode_png(label), pixels=counts)
+
+
+def encode(record: Record) -> bytes:
+    """Returns the record as a serialised tf.train.Example (deterministic: keys are written in order)."""
+    from tensorflow.train import BytesList, Example, Feature, Features, Int64List
+
+    def of_bytes(value: bytes) -> Feature:
+        return Feature(bytes_list=BytesList(value=[value]))
+
+    def of_int(value: int) -> Feature:
+        return Feature(int64_list=Int64List(value=[value]))
+
+    features = {
+        IMAGE_ENCODED: of_bytes(record.image),
+        IMAGE_FILENAME: of_bytes(record.filename.encode()),
+        IMAGE_FORMAT: of_bytes(record.image_format.encode()),
+        IMAGE_HEIGHT: of_int(record.height),
+        IMAGE_WIDTH: of_int(record.width),
+        IMAGE_CHANNELS: of_int(3),
+    }
+    if record.label is not None:
+        features |= {LABEL_ENCODED: of_bytes(record.label), LABEL_FORMAT: of_bytes(b"png")}
+    return Example(features=Features(feature=features)).SerializeToString(deterministic=True)
+
+
+def decode(payload: bytes) -> Record:
+    """Returns the record that `encode` serialised, except its pixel counts, which only the manifest has."""
+    from tensorflow.train import Example
+
+    features = Example.FromString(payload).features.feature
+    label = features[LABEL_ENCODED].bytes_list.value
+    return Record(
+        filename=features[IMAGE_FILENAME].bytes_list.value[0].decode(),
+        image=features[IMAGE_ENCODED].bytes_list.value[0],
+        image_format=features[IMAGE_FORMAT].bytes_list.value[0].decode(),
+        height=features[IMAGE_HEIGHT].int64_list.value[0],
+        width=features[IMAGE_WIDTH].int64_list.value[0],
+        label=label[0] if label else None,
+    )
+
+
+def parse(payload, *, with_label: bool) -> dict:
+    """Decodes a serialised record in graph.
+
+    Args:
+        payload: scalar string tensor, what `encode` returned.
+        with_label: also decode the label.
+
+    Returns:
+        'image' [height, width, 3] uint8, 'name' scalar string and, if asked for, 'label' [height, width] uint8.
+    """
+    import tensorflow as tf
+
+    scalar = tf.io.FixedLenFeature([], tf.string)
+    features = {IMAGE_ENCODED: scalar, IMAGE_FILENAME: scalar}
+    if with_label:
+        features[LABEL_ENCODED] = scalar
+    example = tf.io.parse_single_example(payload, features)
+    decoded = {"image": decode_image(example[IMAGE_ENCODED]), "name": example[IMAGE_FILENAME]}
+    if with_label:
+        decoded["label"] = tf.io.decode_png(example[LABEL_ENCODED], channels=1)[..., 0]
+    return decoded
+
+
+def decode_image(encoded):
+    """Decodes a JPEG or PNG with the pixels that Pillow gives (the accurate DCT), [height, width, 3] uint8."""
+    import tensorflow as tf
+
+    return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")  # the op reads PNG as well
+
+
+def read_payload(shard, offset, length):
+    """Reads one record by its place, in graph; its checksums are verified.
+
+    Args:
+        shard: scalar string tensor, the file.
+        offset: scalar int64 tensor, where the record begins.
+        length: scalar int64 tensor, its payload's bytes.
+
+    Returns:
+        Scalar string tensor, the payload; empty if the record is damaged or cannot be read.
+    """
+    import tensorflow as tf
+
+    # FixedLengthRecordDataset would do, but it reads all bytes before the record; this one seeks.
+    variant = tf.raw_ops.TFRecordDatasetV2(
+        filenames=shard[None],
+        compression_type="",
+        buffer_size=length + HEADER_BYTES + FOOTER_BYTES,
+        byte_offsets=offset[None],
+        metadata="",
+    )
+    records = tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string))
+    records = records.take(1).ignore_errors().concatenate(tf.data.Dataset.from_tensors(""))
+    return records.take(1).get_single_element()
+
+
+def write_shard(path: str, records: Iterable[Record]) -> Shard:
+    """Writes records to a shard that appears whole or not at all.
+
+    Args:
+        path: the shard.
+        records: what to write, in order.
+
+    Returns:
+        What the manifest says of the shard.
+
+    Raises:
+        InputError: the file cannot be written, for example because the disk is full.
+    """
+    import tensorflow as tf
+
+    partial = files.partial_name(path)
+    entries, offset = [], 0
+    try:
+        with tf.io.TFRecordWriter(partial) as writer:
+            for record in records:
+                payload = encode(record)
+                writer.write(payload)
+                entries.append(
+                    Entry(record.filename, offset, len(payload), record.height, record.width, tuple(record.pixels))
+                )
+                offset += HEADER_BYTES + len(payload) + FOOTER_BYTES
+        shard = Shard(path.rsplit("/", 1)[-1], files.size(partial), files.sha256(partial), tuple(entries))
+    except tf.errors.OpError as error:
+        files.remove(partial)
+        raise InputError(f"{path} cannot be written ({error.message}); free space or choose another folder") from error
+    if shard.size != offset:
+        raise InputError(f"{partial} has {shard.size} bytes where {offset} were written; check the disk")
+    files.rename(partial, path)
+    return shard
+
+
+def read_shard(path: str) -> Iterator[Record]:
+    """Reads the records of a shard in order."""
+    import tensorflow as tf
+
+    return map(decode, tf.data.TFRecordDataset(path).as_numpy_iterator())

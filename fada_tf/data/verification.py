@@ -1,0 +1,72 @@
+"""Proves that a folder of shards is whole: every byte, every record, every pixel count."""
+
+from functools import partial
+
+import tensorflow as tf
+
+from fada_tf.data import files, shards
+from fada_tf.data.manifest import Entry, Manifest, Shard
+from fada_tf.data.tfrecord import decode, decode_image, read_payload
+from fada_tf.errors import InputError
+
+
+def verify(folder: str, run: shards.Run = shards.run_here) -> Manifest:
+    """Reads all that a manifest lists and compares it.
+
+    Args:
+        folder: the shards.
+        run: who does the work.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        InputError: something is missing or differs; the message lists each shard and record.
+    """
+    manifest = Manifest.load(folder)
+    classes = manifest.label_space and manifest.label_space.num_classes
+    tasks = list(zip(manifest.shard_paths, manifest.shards, strict=True))
+    problems = [line for lines in run(partial(_verify_shard, classes=classes), tasks, title="verify") for line in lines]
+    if problems:
+        raise InputError(
+            f"{folder} is not whole, copy or convert it again:" + "".join(f"\n  {problem}" for problem in problems)
+        )
+    return manifest
+
+
+def _verify_shard(task: tuple[str, Shard], classes: int | None) -> list[str]:
+    path, shard = task
+    if not files.exists(path):
+        return [f"shard {path}: is missing"]
+    problems = []
+    if files.size(path) != shard.size:
+        problems.append(f"shard {path}: has {files.size(path)} bytes instead of {shard.size}")
+    elif files.sha256(path) != shard.sha256:
+        problems.append(f"shard {path}: its SHA-256 differs")
+    for entry in shard.entries:
+        problem = _verify_record(path, entry, classes)
+        if problem:
+            problems.append(f"shard {path}, record {entry.filename} at byte {entry.offset}: {problem}")
+    return problems
+
+
+def _verify_record(path: str, entry: Entry, classes: int | None) -> str:
+    """Returns what is wrong with a record, or ''."""
+    payload = read_payload(tf.constant(path), *tf.constant([entry.offset, entry.length], tf.int64)).numpy()
+    if not payload:
+        return "its checksum or length is wrong"
+    record = decode(payload)
+    if (record.filename, record.height, record.width) != (entry.filename, entry.height, entry.width):
+        return f"is {record.filename}, {record.width}x{record.height}, not what the manifest lists"
+    try:
+        image = decode_image(record.image)
+        label = None if record.label is None else tf.io.decode_png(record.label, channels=1)[..., 0].numpy()
+    except tf.errors.InvalidArgumentError as error:
+        return f"its image or label cannot be decoded ({error.message})"
+    if image.shape[:2] != (entry.height, entry.width):
+        return f"its image is {image.shape[1]}x{image.shape[0]} pixels"
+    if (label is None) != (classes is None):
+        return "it has a label, or lacks one, against the manifest"
+    if label is not None and (label.shape != image.shape[:2] or record.labelled(label, classes).pixels != entry.pixels):
+        return "its label has another size or other pixel counts"
+    return ""

@@ -1,0 +1,84 @@
+"""Confusion matrix and what follows from it: IoU, mean IoU, pixel accuracy."""
+
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from fada_tf.data.labels import IGNORE
+
+
+def confusion_matrix(labels: tf.Tensor, predictions: tf.Tensor, num_classes: int) -> tf.Tensor:
+    """Counts the pixels of every pair of true and predicted class.
+
+    Args:
+      labels: integers of any shape, class ids or 255 for pixels that do not count.
+      predictions: integers of the same shape, class ids.
+      num_classes: K.
+
+    Returns:
+      int64 [K, K]: rows are true classes, columns predicted ones.
+    """
+    labels, predictions = tf.reshape(labels, [-1]), tf.reshape(predictions, [-1])
+    labelled = tf.cast(labels, tf.int32) != IGNORE
+    pairs = tf.cast(labels, tf.int32) * num_classes + tf.cast(predictions, tf.int32)
+    counts = tf.math.bincount(
+        tf.boolean_mask(pairs, labelled), minlength=num_classes**2, maxlength=num_classes**2, dtype=tf.int64
+    )
+    return tf.reshape(counts, [num_classes, num_classes])
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """Scores of one confusion matrix.
+
+    Attributes:
+      class_names: K names.
+      confusion: int64 [K, K], rows are true classes.
+    """
+
+    class_names: tuple[str, ...]
+    confusion: np.ndarray
+
+    @property
+    def class_iou(self) -> np.ndarray:
+        """float64 [K] in 0..1: true positives / (true positives + false positives + false negatives).
+
+        NaN for a class that is neither in the labels nor in the predictions.
+        """
+        hits = np.diag(self.confusion).astype(np.float64)
+        union = self.confusion.sum(0) + self.confusion.sum(1) - hits
+        return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+
+    @property
+    def mean_iou(self) -> float:
+        """Mean of the class IoUs that exist, in 0..1; NaN without any labelled pixel."""
+        existing = self.class_iou[~np.isnan(self.class_iou)]
+        return float(existing.mean()) if existing.size else float("nan")
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of the labelled pixels that are right, in 0..1; NaN without any."""
+        total = self.confusion.sum()
+        return float(np.trace(self.confusion) / total) if total else float("nan")
+
+    def to_dict(self) -> dict:
+        """Returns all scores as plain Python values; NaN becomes None."""
+        iou = [None if np.isnan(value) else float(value) for value in self.class_iou]
+        return {
+            "mean_iou": self.mean_iou,
+            "pixel_accuracy": self.pixel_accuracy,
+            "class_iou": dict(zip(self.class_names, iou, strict=True)),
+            "confusion": self.confusion.tolist(),
+        }
+
+    def table(self) -> str:
+        """Returns lines "class, IoU in %, share of the labelled pixels in %" and the two summary lines."""
+        shares = self.confusion.sum(1) / max(self.confusion.sum(), 1)
+        width = max(len(name) for name in (*self.class_names, "pixel accuracy"))
+        lines = [f"{'class':<{width}}  IoU %  pixels %"]
+        for name, iou, share in zip(self.class_names, self.class_iou, shares, strict=True):
+            lines.append(f"{name:<{width}}  {'    -' if np.isnan(iou) else f'{100 * iou:5.1f}'}  {100 * share:8.2f}")
+        lines.append(f"{'mean IoU':<{width}}  {100 * self.mean_iou:5.1f}")
+        lines.append(f"{'pixel accuracy':<{width}}  {100 * self.pixel_accuracy:5.1f}")
+        return "\n".join(lines)

@@ -1,0 +1,88 @@
+"""Scoring a segmenter on labelled images, each label at its own size (as the authors do)."""
+
+from collections.abc import Callable
+
+import numpy as np
+import orbit
+import tensorflow as tf
+
+from fada_tf.evaluation.confusion import Scores, confusion_matrix
+from fada_tf.models.layers import resize_align_corners
+from fada_tf.models.segmenter import Segmenter
+
+
+class Evaluator(orbit.AbstractEvaluator):
+    """Runs the segmenter over a data set and sums one exact confusion matrix, over any number of replicas.
+
+    Attributes:
+      scores: the `Scores` of the last evaluation.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        dataset: tf.data.Dataset,
+        class_names: tuple[str, ...],
+        strategy: tf.distribute.Strategy,
+        progress: Callable[[int], object] = lambda images: None,
+    ):
+        """Sets up the evaluator.
+
+        Args:
+          segmenter: the model.
+          dataset: batches of `fada_tf.data.pipeline.evaluation_dataset`.
+          class_names: K names.
+          strategy: the replicas.
+          progress: called after every batch with its number of images.
+        """
+        self.segmenter = segmenter
+        self.class_names = class_names
+        self.strategy = strategy
+        self.progress = progress
+        self.scores: Scores | None = None
+        self._dataset = dataset.map(lambda batch: {key: batch[key] for key in ("image", "label", "label_size")})
+        self._distributed_step = tf.function(self._step_on_all, reduce_retracing=True)
+
+    def evaluate(self, num_steps: tf.Tensor) -> dict[str, float]:
+        """Scores the whole data set; `num_steps` is ignored (orbit's interface)."""
+        del num_steps
+        total = np.zeros([len(self.class_names)] * 2, np.int64)
+        for batch in self.strategy.experimental_distribute_dataset(self._dataset):
+            confusion, images = self._distributed_step(batch)
+            total += confusion.numpy()
+            self.progress(int(images))
+        self.scores = Scores(self.class_names, total)
+        classes = zip(self.class_names, self.scores.class_iou, strict=True)
+        return {
+            "mean_iou": self.scores.mean_iou,
+            "pixel_accuracy": self.scores.pixel_accuracy,
+        } | {f"class_iou/{name}": float(iou) for name, iou in classes if not np.isnan(iou)}
+
+    def _step_on_all(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        confusion, images = self.strategy.run(self._step, args=(batch,))
+        return self.strategy.reduce("SUM", confusion, axis=None), self.strategy.reduce("SUM", images, axis=None)
+
+    def _step(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        num_classes = len(self.class_names)
+        logits = self.segmenter(batch["image"], training=False)
+        total = tf.zeros([num_classes] * 2, tf.int64)
+        # Labels of a batch may differ in size: each is compared at its own.
+        for index in tf.range(tf.shape(logits)[0]):
+            size = batch["label_size"][index]
+            class_map = predict_class_map(logits[index : index + 1], size)[0]
+            label = batch["label"][index, : size[0], : size[1]]
+            total += confusion_matrix(label, class_map, num_classes)
+        return total, tf.shape(logits)[0]
+
+
+def predict_class_map(logits: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Returns the most likely class of every pixel.
+
+    Args:
+      logits: float32 [batch, height, width, classes], at the model's output stride.
+      size: int32 [2], height and width of the result.
+
+    Returns:
+      int32 [batch, *size].
+    """
+    return tf.argmax(resize_align_corners(logits, size), axis=-1, output_type=tf.int32)

@@ -1,0 +1,42 @@
+"""Class maps as pictures."""
+
+import numpy as np
+
+from fada_tf.data.labels import LabelSpace
+
+
+def colorize(class_map: np.ndarray, label_space: LabelSpace) -> np.ndarray:
+    """Returns a class map in the classes' colours.
+
+    Args:
+      class_map: integers [height, width], class ids or 255.
+      label_space: the classes.
+
+    Returns:
+      uint8 [height, width, 3].
+    """
+    return label_space.palette()[np.asarray(class_map, np.uint8)]
+
+
+def overlay(image: np.ndarray, class_map: np.ndarray, label_space: LabelSpace, opacity: float = 0.5) -> np.ndarray:
+    """Returns the image with the class colours over it.
+
+    Args:
+      image: uint8 [height, width, 3].
+      class_map: integers [height, width], class ids or 255; pixels of 255 stay as they are.
+      label_space: the classes.
+      opacity: of the colours, 0..1.
+
+    Returns:
+      uint8 [height, width, 3].
+    """
+    mixed = (1.0 - opacity) * image + opacity * colorize(class_map, label_space)
+    known = (np.asarray(class_map) < label_space.num_classes)[..., None]
+    return np.where(known, np.rint(mixed).astype(np.uint8), image)
+
+
+def side_by_side(pictures: list[np.ndarray], gap: int = 4) -> np.ndarray:
+    """Returns uint8 pictures of one height next to each other, with a white gap of `gap` pixels."""
+    spacer = np.full((pictures[0].shape[0], gap, 3), 255, np.uint8)
+    parts = [part for picture in pictures for part in (picture, spacer)]
+    return np.concatenate(parts[:-1], axis=1)

@@ -1,0 +1,102 @@
+"""From picture files to class maps, colour masks and overlays."""
+
+import os
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from fada_tf.data import files, images
+from fada_tf.data.labels import LabelSpace
+from fada_tf.data.tfrecord import decode_image
+from fada_tf.data.transforms import resize_image
+from fada_tf.errors import InputError
+from fada_tf.evaluation.evaluator import predict_class_map
+from fada_tf.evaluation.pictures import colorize, overlay
+from fada_tf.models.segmenter import Segmenter
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def find_pictures(path: str) -> list[str]:
+    """Returns the pictures that a path names: itself, or all in a folder and the folders below, relative to it.
+
+    Raises:
+      InputError: nothing is there, or a folder without pictures.
+    """
+    if not files.exists(path):
+        raise InputError(f"{path} does not exist: name a picture or a folder of pictures")
+    if not os.path.isdir(path):
+        return [os.path.basename(path)]
+    found = [name for name in files.walk(path) if name.lower().endswith(SUFFIXES)]
+    if not found:
+        raise InputError(f"{path} holds no pictures ({', '.join(SUFFIXES)}): name another folder")
+    return found
+
+
+class Predictor:
+    """Segments pictures of any size with a segmenter that works at one size."""
+
+    def __init__(self, segmenter: Segmenter, height: int, width: int):
+        """Sets up the predictor.
+
+        Args:
+          segmenter: the model.
+          height: pixels, to which pictures are resized before the model.
+          width: pixels.
+        """
+        self.segmenter = segmenter
+        self.size = (height, width)
+        self._run = tf.function(self._predict, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
+
+    def _predict(self, image: tf.Tensor) -> tf.Tensor:
+        resized = tf.ensure_shape(resize_image(image, self.size), [*self.size, 3])
+        return tf.cast(predict_class_map(self.segmenter(resized[None]), tf.shape(image)[:2])[0], tf.uint8)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Returns uint8 class ids [height, width] for an RGB image, uint8 [height, width, 3]."""
+        return self._run(image).numpy()
+
+
+def read_picture(path: str) -> np.ndarray:
+    """Returns a picture file upright as RGB, uint8 [height, width, 3].
+
+    Raises:
+      InputError: the file cannot be read as an 8-bit picture.
+    """
+    try:
+        return decode_image(images.to_stored(files.read_bytes(path)).data).numpy()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): name a picture") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def write_predictions(
+    predictor: Predictor, label_space: LabelSpace, folder: str, names: Iterable[str], output: str
+) -> Iterator[str]:
+    """Writes three PNGs for every picture, each whole or not at all, and yields the picture's name when they are there.
+
+    Args:
+      predictor: the segmenter.
+      label_space: the classes' colours.
+      folder: where the pictures are.
+      names: of the pictures, relative to `folder`.
+      output: gets ids/NAME.png (class ids), masks/NAME.png (colours) and overlays/NAME.png.
+
+    Raises:
+      InputError: a picture cannot be read; the ones before it are written.
+    """
+    for name in names:
+        image = read_picture(os.path.join(folder, name))
+        class_map = predictor(image)
+        results = {
+            "ids": class_map,
+            "masks": colorize(class_map, label_space),
+            "overlays": overlay(image, class_map, label_space),
+        }
+        for kind, pixels in results.items():
+            path = os.path.join(output, kind, os.path.splitext(name)[0] + ".png")
+            files.make_folder(os.path.dirname(path))
+            files.write_atomically(path, images.encode_png(pixels))
+        yield name

@@ -1,0 +1,41 @@
+"""Class knowledge and the fine-grained domain losses (paper section 3.2 and 3.3).
+
+The discriminator has 2K outputs a pixel under ONE softmax: P(d, c | f) for the domain d and the class c, source classes
+first.
+"""
+
+import tensorflow as tf
+
+SOURCE, TARGET = 0, 1
+
+
+def soft_class_knowledge(logits: tf.Tensor, temperature: float, confidence_clip: float) -> tf.Tensor:
+    """Returns the classifier's own prediction a as soft labels for the discriminator (paper eq. 7).
+
+    Args:
+      logits: float32 [batch, height, width, classes].
+      temperature: T > 0 of softmax(logits / T).
+      confidence_clip: values above it become it; they are not normalised again (code).
+
+    Returns:
+      float32 [batch, height, width, classes] in 0..confidence_clip; no gradient flows through it.
+    """
+    knowledge = tf.nn.softmax(tf.cast(logits, tf.float32) / temperature)
+    return tf.stop_gradient(tf.minimum(knowledge, confidence_clip))
+
+
+def fine_grained_cross_entropy(domain_logits: tf.Tensor, knowledge: tf.Tensor, domain: int) -> tf.Tensor:
+    """Returns -mean over pixels of sum_k a_k log P(d = domain, c = k | f) (paper eq. 4 to 6).
+
+    Args:
+      domain_logits: float32 [batch, height, width, 2 * classes], source classes first.
+      knowledge: float32 [batch, height, width, classes], the soft labels a.
+      domain: `SOURCE` for the encoding [a ; 0], `TARGET` for [0 ; a].
+
+    Returns:
+      float32 scalar. The denominator is the number of ALL pixels in the batch.
+    """
+    domain_logits = tf.cast(domain_logits, tf.float32)
+    own = tf.split(domain_logits, 2, axis=-1)[domain]
+    log_partition = tf.reduce_logsumexp(domain_logits, axis=-1, keepdims=True)
+    return -tf.reduce_mean(tf.reduce_sum(knowledge * (own - log_partition), axis=-1))

@@ -1,0 +1,72 @@
+"""What every method has in common: parameter groups, gradient accumulation and the update."""
+
+import abc
+
+import keras
+import tensorflow as tf
+
+from fada_tf.optimizers.parameter_groups import ParameterGroup
+
+Batch = dict[str, tf.Tensor]
+Gradients = dict[str, list[tf.Tensor]]
+
+
+class Method(abc.ABC):
+    """A way to train a segmenter; one file in this folder, with a function `build(config, segmenter)`.
+
+    Attributes:
+      domains: the domains it trains on, in the order of the arguments of `losses_and_gradients`.
+      labelled_domains: those of them whose labels it needs.
+      loss_names: the keys of the losses it returns.
+      segmenter: the model that is trained for use.
+      helpers: other models that are trained along, by name; they are saved in checkpoints.
+      groups: the optimizer of every trained weight.
+    """
+
+    domains: tuple[str, ...]
+    labelled_domains: tuple[str, ...]
+    loss_names: tuple[str, ...]
+
+    def __init__(
+        self,
+        segmenter: keras.Model,
+        groups: dict[str, ParameterGroup],
+        helpers: dict[str, keras.Model] | None = None,
+        accumulation_steps: int = 1,
+    ):
+        self.segmenter = segmenter
+        self.groups = groups
+        self.helpers = helpers or {}
+        self.accumulation_steps = accumulation_steps
+
+    @abc.abstractmethod
+    def losses_and_gradients(self, *batches: Batch) -> tuple[dict[str, tf.Tensor], Gradients]:
+        """Returns the mean losses over the batches of one replica, and each group's gradients."""
+
+    def step(self, *batches: Batch) -> dict[str, tf.Tensor]:
+        """Makes one update of every group; runs in a replica.
+
+        Args:
+          *batches: this replica's images of each domain: "image" float32 [batch, height, width, 3] in 0..255, "label"
+            integers [batch, height, width] where the domain has labels.
+
+        Returns:
+          The losses, float32 scalars: means over this replica's images.
+        """
+        losses, gradients = self._accumulate(batches)
+        # The optimizers sum over the replicas, and each replica's losses are means over its own images.
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        for name, group in self.groups.items():
+            group.optimizer.apply([gradient / replicas for gradient in gradients[name]], group.variables)
+        return losses
+
+    def _accumulate(self, batches: tuple[Batch, ...]) -> tuple[dict[str, tf.Tensor], Gradients]:
+        parts = self.accumulation_steps
+        total = None
+        for part in range(parts):
+            # Without the order, TensorFlow would run the parts side by side, in the memory of the whole batch.
+            with tf.control_dependencies(tf.nest.flatten(total) if total else []):
+                portion = tf.nest.map_structure(lambda values, part=part: tf.split(values, parts)[part], batches)
+                result = self.losses_and_gradients(*portion)
+                total = tf.nest.map_structure(tf.add, total, result) if total else result
+        return tf.nest.map_structure(lambda values: values / parts, total)

@@ -1,0 +1,20 @@
+"""Self-distillation: supervised training on target images and the adapted model's labels for them (paper 3.4)."""
+
+import keras
+
+from fada_tf.config import Config
+from fada_tf.methods.source_only import SourceOnly, sgd_groups
+
+
+class SelfDistillation(SourceOnly):
+    """Minimises L_seg on the pseudo-labelled target domain."""
+
+    domains = ("target",)
+    labelled_domains = ("target",)
+
+
+def build(config: Config, segmenter: keras.Model) -> SelfDistillation:
+    """Makes the method and its optimizers from `config.optimizer`."""
+    return SelfDistillation(
+        segmenter, sgd_groups(config, segmenter), accumulation_steps=config.training.accumulation_steps
+    )

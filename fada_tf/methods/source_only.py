@@ -1,0 +1,47 @@
+"""Source only: supervised training on one labelled domain, the start of every adaptation and its baseline."""
+
+import keras
+import tensorflow as tf
+
+from fada_tf.config import Config
+from fada_tf.losses.segmentation import cross_entropy
+from fada_tf.methods.base import Batch, Gradients, Method
+from fada_tf.models.layers import resize_align_corners
+from fada_tf.optimizers.parameter_groups import segmenter_groups
+
+
+class SourceOnly(Method):
+    """Minimises L_seg (paper eq. 1)."""
+
+    domains = ("source",)
+    labelled_domains = ("source",)
+    loss_names = ("segmentation",)
+
+    def losses_and_gradients(self, labelled: Batch) -> tuple[dict[str, tf.Tensor], Gradients]:
+        """Returns L_seg and its gradients for one batch of images and labels."""
+        names, groups = zip(*self.groups.items(), strict=True)
+        with tf.GradientTape() as tape:
+            logits = self.segmenter(labelled["image"], training=True)
+            logits = resize_align_corners(logits, tf.shape(labelled["label"])[1:3])
+            loss = cross_entropy(logits, labelled["label"])
+        gradients = tape.gradient(loss, [group.variables for group in groups])
+        return {"segmentation": loss}, dict(zip(names, gradients, strict=True))
+
+
+def build(config: Config, segmenter: keras.Model) -> SourceOnly:
+    """Makes the method and its optimizers from `config.optimizer`."""
+    return SourceOnly(segmenter, sgd_groups(config, segmenter), accumulation_steps=config.training.accumulation_steps)
+
+
+def sgd_groups(config: Config, segmenter: keras.Model):
+    """Returns the segmenter's two parameter groups with the config's values."""
+    optimizer = config.optimizer
+    return segmenter_groups(
+        segmenter,
+        learning_rate=optimizer.learning_rate,
+        classifier_multiplier=optimizer.classifier_multiplier,
+        momentum=optimizer.momentum,
+        weight_decay=optimizer.weight_decay,
+        horizon=optimizer.horizon,
+        power=optimizer.power,
+    )

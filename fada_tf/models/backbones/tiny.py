@@ -1,0 +1,33 @@
+"""A small residual network for tests and demonstrations: with synchronized batch norm a CPU trains it from scratch."""
+
+import keras
+import numpy as np
+
+from fada_tf.models.backbones.base import IMAGENET_RGB, Backbone
+from fada_tf.models.layers import batch_norm as normalize
+from fada_tf.models.layers import convolution
+
+# By stage, each halving the resolution: filters, dilations of its residual blocks.
+_STAGES = ((32, ()), (48, (1,)), (64, (1, 2, 4)))
+
+
+def _build(batch_norm: str, rng: np.random.Generator) -> keras.Model:
+    def convolve(x, filters, stride, dilation, name):
+        x = convolution(x, filters, 3, stride=stride, dilation=dilation, name=f"{name}_conv", rng=rng)
+        return normalize(x, batch_norm, name=f"{name}_bn")
+
+    images = x = keras.Input((None, None, 3), name="images")
+    for stage, (filters, dilations) in enumerate(_STAGES):
+        x = convolve(x, filters, 2, 1, f"stage{stage}_down")
+        x = keras.layers.ReLU(name=f"stage{stage}_relu")(x)
+        for block, dilation in enumerate(dilations):
+            name = f"stage{stage}_{block}"
+            residual = convolve(x, filters, 1, dilation, f"{name}_0")
+            residual = keras.layers.ReLU(name=f"{name}_0_relu")(residual)
+            residual = convolve(residual, filters, 1, dilation, f"{name}_1")
+            x = keras.layers.Add(name=f"{name}_add")([x, residual])
+            x = keras.layers.ReLU(name=f"{name}_relu")(x)
+    return keras.Model(images, x, name="tiny")
+
+
+VARIANTS = {"tiny": Backbone(_build, IMAGENET_RGB)}

@@ -1,0 +1,46 @@
+"""VGG-16 at output stride 8: no pool4 and pool5, dilated conv5, fc6 and fc7 as dilated 3x3 convolutions."""
+
+import keras
+import numpy as np
+
+from fada_tf.models.backbones.base import Backbone, Normalization
+from fada_tf.models.layers import convolution, torch_uniform, zeros
+
+# By block: filters, number of convolutions, dilation, whether a pooling follows.
+_BLOCKS = ((64, 2, 1, True), (128, 2, 1, True), (256, 3, 1, True), (512, 3, 1, False), (512, 3, 2, False))
+_FC_FILTERS, _FC_DILATION = 1024, 4
+
+
+def _build(batch_norm: str, rng: np.random.Generator) -> keras.Model:
+    del batch_norm  # VGG-16 has none
+    images = x = keras.Input((None, None, 3), name="images")
+    for block, (filters, convolutions, dilation, pool) in enumerate(_BLOCKS, start=1):
+        for index in range(1, convolutions + 1):
+            name = f"block{block}_conv{index}"
+            x = convolution(x, filters, 3, dilation=dilation, bias=zeros, name=name, rng=rng)
+            x = keras.layers.ReLU(name=f"{name}_relu")(x)
+        if pool:
+            x = keras.layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
+    for name in ("fc6", "fc7"):
+        x = convolution(
+            x, _FC_FILTERS, 3, dilation=_FC_DILATION, kernel=torch_uniform, bias=torch_uniform, name=name, rng=rng
+        )
+        x = keras.layers.ReLU(name=f"{name}_relu")(x)
+    return keras.Model(images, x, name="vgg16")
+
+
+def _imagenet_weights() -> dict[str, np.ndarray]:
+    """Returns the 13 convolutions of keras.applications.VGG16, which were converted from Caffe's."""
+    model = keras.applications.VGG16(weights="imagenet", include_top=False)
+    return {f"{layer.name}/{weight.name}": np.asarray(weight) for layer in model.layers for weight in layer.weights}
+
+
+VARIANTS = {
+    "vgg16": Backbone(
+        _build,
+        Normalization("BGR", 1.0, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0)),
+        fresh_layers=("fc6", "fc7"),
+        imagenet_weights=_imagenet_weights,
+        minimum_size=8,  # three poolings
+    )
+}

@@ -1,0 +1,124 @@
+"""Finding, checking and reading the segmenter in a run directory.
+
+A run directory holds config.json, label_space.json, `checkpoints/ckpt-ITERATION` (the newest ones) and
+`best/ckpt-ITERATION` (the best by mean IoU). Any of RUN, RUN/best or a single checkpoint's path names a segmenter.
+"""
+
+import json
+import os
+
+import tensorflow as tf
+
+from fada_tf import config as config_lib
+from fada_tf.data import files
+from fada_tf.data.labels import LabelSpace
+from fada_tf.errors import InputError
+from fada_tf.models.segmenter import Segmenter, build_segmenter
+
+CONFIG_FILE = "config.json"
+LABEL_SPACE_FILE = "label_space.json"
+CHECKPOINTS = "checkpoints"
+BEST = "best"
+
+
+def checkpoint_path(source: str) -> str:
+    """Returns the checkpoint that `source` names.
+
+    Args:
+      source: a run directory (its newest checkpoint), its `best` folder, or a checkpoint's own path.
+
+    Raises:
+      InputError: there is no checkpoint.
+    """
+    source = source.rstrip("/")
+    if tf.io.gfile.exists(source + ".index"):
+        return source
+    for folder in (os.path.join(source, CHECKPOINTS), source):
+        newest = tf.train.latest_checkpoint(folder) if tf.io.gfile.isdir(folder) else None
+        if newest:
+            return newest
+    raise InputError(f"{source} holds no checkpoint: name a run directory of scripts/train.py, or RUN/best")
+
+
+def fingerprint(source: str) -> str:
+    """Returns a digest of the checkpoint's tensors: the same only for the same weights."""
+    folder, name = os.path.split(checkpoint_path(source))
+    shards = [file for file in files.list_folder(folder) if file.startswith(name + ".data-")]
+    return " ".join(files.sha256(os.path.join(folder, file)) for file in shards)
+
+
+def run_directory(source: str) -> str:
+    """Returns the run directory that the checkpoint of `source` belongs to.
+
+    Raises:
+      InputError: no config.json beside or above the checkpoint.
+    """
+    folder = os.path.dirname(os.path.dirname(checkpoint_path(source)))
+    if not tf.io.gfile.exists(os.path.join(folder, CONFIG_FILE)):
+        raise InputError(f"{folder}/{CONFIG_FILE} is missing: copy it there from where the checkpoint was made")
+    return folder
+
+
+def run_config(source: str) -> config_lib.Config:
+    """Returns the config of the run that `source` belongs to."""
+    path = os.path.join(run_directory(source), CONFIG_FILE)
+    with tf.io.gfile.GFile(path) as file:
+        return config_lib.from_json(file.read(), path)
+
+
+def run_label_space(source: str) -> LabelSpace:
+    """Returns the classes of the run that `source` belongs to."""
+    path = os.path.join(run_directory(source), LABEL_SPACE_FILE)
+    with tf.io.gfile.GFile(path) as file:
+        return LabelSpace.from_json(json.load(file))
+
+
+def restore_segmenter(segmenter: Segmenter, source: str) -> str:
+    """Restores every weight of `segmenter`, and nothing else, from the checkpoint that `source` names.
+
+    Returns:
+      The checkpoint's path.
+
+    Raises:
+      InputError: the checkpoint has another backbone or class count.
+    """
+    path = checkpoint_path(source)
+    model, classes = run_config(source).model, run_label_space(source).num_classes
+    if (model.backbone, classes) != (segmenter.backbone, segmenter.num_classes):
+        raise InputError(
+            f"{path} holds a {model.backbone} segmenter of {classes} classes, and a {segmenter.backbone} one of "
+            f"{segmenter.num_classes} classes is wanted: choose config.model.backbone and config.data.label_space alike"
+        )
+    try:
+        status = tf.train.Checkpoint(segmenter=segmenter).restore(path).expect_partial()
+        status.assert_existing_objects_matched()
+    except (AssertionError, tf.errors.OpError, ValueError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise InputError(f"{path} cannot be restored ({first_line}): use an earlier checkpoint of the run") from error
+    return path
+
+
+def load_segmenter(source: str) -> Segmenter:
+    """Builds the segmenter that `source` names, with its trained weights."""
+    model = run_config(source).model
+    segmenter = build_segmenter(model.backbone, run_label_space(source).num_classes, batch_norm=model.batch_norm)
+    restore_segmenter(segmenter, source)
+    return segmenter
+
+
+def input_size(source: str, height: int, width: int) -> tuple[int, int]:
+    """Returns the (height, width) in pixels that the segmenter of `source` should see.
+
+    Args:
+      source: a checkpoint, see `checkpoint_path`.
+      height: 0 for the run's own evaluation height.
+      width: 0 for the run's own evaluation width.
+
+    Raises:
+      InputError: no size was given and the run was not evaluated.
+    """
+    evaluation = run_config(source).data.evaluation
+    height, width = height or evaluation.height, width or evaluation.width
+    if not (height and width):
+        raise InputError(f"the run of {source} has no evaluation size: give --height and --width")
+    return height, width

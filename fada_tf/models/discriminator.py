@@ -1,0 +1,35 @@
+"""D, the domain discriminator: it sees features, and tells domain and class at once."""
+
+import keras
+import numpy as np
+
+from fada_tf.models.layers import convolution, torch_uniform
+from fada_tf.models.segmenter import Segmenter
+
+_SLOPE = 0.2  # of the leaky ReLU below zero
+
+
+def build_discriminator(segmenter: Segmenter, num_classes: int, seed: int = 0) -> keras.Model:
+    """Builds D: two 3x3 convolutions and a head a domain (paper 3.3; widths from code).
+
+    Args:
+      segmenter: the model whose features it will see.
+      num_classes: channels a domain: K, or 1 for the binary discriminator.
+      seed: of the initial weights, at least 0.
+
+    Returns:
+      A model from features [batch, height, width, channels] to float32 logits [batch, height, width, 2 * num_classes]:
+      the source's classes, then the target's.
+    """
+    rng = np.random.default_rng([seed, 1])  # not the segmenter's numbers again
+
+    def convolve(x, filters, name):
+        return convolution(x, filters, 3, kernel=torch_uniform, bias=torch_uniform, name=name, rng=rng)
+
+    features = x = keras.Input((None, None, segmenter.feature_channels), name="features")
+    for filters, name in ((256, "conv1"), (128, "conv2")):
+        x = convolve(x, filters, name)
+        x = keras.layers.LeakyReLU(_SLOPE, name=f"{name}_relu")(x)
+    heads = [convolve(x, num_classes, f"{domain}_head") for domain in ("source", "target")]
+    logits = keras.layers.Concatenate(name="logits", dtype="float32")(heads)
+    return keras.Model(features, logits, name="discriminator")

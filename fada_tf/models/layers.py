@@ -1,0 +1,237 @@
+"""The layers that Keras lacks or defines differently: symmetric padding, batch norms as in torch, aligned corners."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fada_tf.errors import InputError
+
+Initialize = Callable[[int, int], keras.Initializer]  # (fan_in, seed) -> initializer
+
+
+def he_normal(fan_in: int, seed: int) -> keras.Initializer:
+    """Returns torchvision's kernel initializer: normal, variance 2 / fan_out."""
+    del fan_in
+    return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=seed)
+
+
+def torch_uniform(fan_in: int, seed: int) -> keras.Initializer:
+    """Returns the default initializer of torch's convolutions, for kernel and bias: uniform in ±1 / sqrt(fan_in)."""
+    return keras.initializers.RandomUniform(-(fan_in**-0.5), fan_in**-0.5, seed=seed)
+
+
+def zeros(fan_in: int, seed: int) -> keras.Initializer:
+    """Returns an initializer of zeros."""
+    del fan_in, seed
+    return keras.initializers.Zeros()
+
+
+class Convolution(keras.layers.Conv2D):
+    """2-D convolution padded by dilation * (kernel_size - 1) / 2 zeros on every side, at any stride.
+
+    Keras pads a strided convolution by less at the top and left, which shifts the features against torch's. The output
+    size, ceil(input / stride), is that of Keras's `padding="same"`. Kernel sizes are odd.
+    """
+
+    def __init__(self, filters: int, kernel_size: int, **options):
+        super().__init__(filters, kernel_size, padding="same", **options)
+
+    def convolution_op(self, inputs, kernel):
+        """Convolves, see the class."""
+        # TensorFlow has no CPU kernel for the gradient of a dilated convolution, and its GPU kernel is the better one.
+        if self.dilation_rate != (1, 1) and not tf.config.list_logical_devices("GPU"):
+            return _dilated_convolution(inputs, kernel, self.dilation_rate[0])
+        pads = [dilation * (size - 1) // 2 for dilation, size in zip(self.dilation_rate, self.kernel_size, strict=True)]
+        padding = [[0, 0], *([pad, pad] for pad in pads), [0, 0]]
+        return tf.nn.conv2d(inputs, kernel, self.strides, padding, dilations=self.dilation_rate)
+
+
+def _dilated_convolution(inputs, kernel, dilation: int):
+    """Convolves at stride 1, with gradients made of a convolution and of one matrix product a kernel tap."""
+
+    @tf.custom_gradient
+    def convolve(inputs, kernel):
+        def gradient(upstream):
+            mirrored = tf.transpose(kernel[::-1, ::-1], [0, 1, 3, 2])
+            by_input = tf.nn.conv2d(upstream, mirrored, 1, "SAME", dilations=dilation)
+            return by_input, _kernel_gradient(inputs, upstream, kernel.shape, dilation)
+
+        return tf.nn.conv2d(inputs, kernel, 1, "SAME", dilations=dilation), gradient
+
+    return convolve(inputs, tf.convert_to_tensor(kernel))
+
+
+def _kernel_gradient(inputs, upstream, kernel_shape, dilation: int):
+    rows, columns, channels, filters = kernel_shape
+    pad_rows, pad_columns = dilation * (rows // 2), dilation * (columns // 2)
+    padded = tf.pad(inputs, [[0, 0], [pad_rows, pad_rows], [pad_columns, pad_columns], [0, 0]])
+    height, width = tf.shape(upstream)[1], tf.shape(upstream)[2]
+    upstream = tf.reshape(upstream, [-1, filters])
+    taps = []
+    for y in range(0, rows * dilation, dilation):
+        for x in range(0, columns * dilation, dilation):
+            seen = tf.reshape(padded[:, y : y + height, x : x + width], [-1, channels])
+            taps.append(tf.matmul(seen, upstream, transpose_a=True))
+    return tf.reshape(tf.stack(taps), kernel_shape)
+
+
+def convolution(
+    inputs: keras.KerasTensor,
+    filters: int,
+    kernel_size: int,
+    *,
+    name: str,
+    rng: np.random.Generator,
+    stride: int = 1,
+    dilation: int = 1,
+    kernel: Initialize = he_normal,
+    bias: Initialize | None = None,
+) -> keras.KerasTensor:
+    """Applies a new `Convolution`.
+
+    Args:
+      inputs: [batch, height, width, channels].
+      filters: number of output channels.
+      kernel_size: odd, rows = columns.
+      name: of the layer.
+      rng: source of the seeds of the initial weights.
+      stride: of rows and columns.
+      dilation: of rows and columns.
+      kernel: initializer of the kernel.
+      bias: initializer of the bias; None: no bias.
+
+    Returns:
+      [batch, ceil(height / stride), ceil(width / stride), filters].
+    """
+    fan_in = kernel_size**2 * inputs.shape[-1]
+    kernel_seed, bias_seed = rng.integers(2**31, size=2).tolist()
+    return Convolution(
+        filters,
+        kernel_size,
+        strides=stride,
+        dilation_rate=dilation,
+        use_bias=bias is not None,
+        kernel_initializer=kernel(fan_in, kernel_seed),
+        bias_initializer=bias(fan_in, bias_seed) if bias else None,
+        name=name,
+    )(inputs)
+
+
+def batch_norm(inputs: keras.KerasTensor, kind: str, *, name: str) -> keras.KerasTensor:
+    """Applies a new batch norm layer over the last axis.
+
+    Args:
+      inputs: [batch, height, width, channels].
+      kind: "frozen" or "synchronized".
+      name: of the layer.
+
+    Raises:
+      InputError: no such kind.
+    """
+    kinds = {"frozen": FrozenBatchNorm, "synchronized": BatchNorm}
+    if kind not in kinds:
+        raise InputError(f"batch norm {kind!r} is unknown: choose from {', '.join(kinds)}")
+    return kinds[kind](name=name)(inputs)
+
+
+class FrozenBatchNorm(keras.layers.Layer):
+    """Batch norm whose four vectors are constants, WITHOUT epsilon: gamma * (x - mean) / sqrt(variance) + beta."""
+
+    trainable_affine = False
+
+    def build(self, input_shape):
+        """Makes gamma, beta, moving_mean and moving_variance, each [channels] and float32."""
+
+        def vector(name, initializer, trainable):
+            return self.add_weight(
+                name=name,
+                shape=(input_shape[-1],),
+                initializer=initializer,
+                trainable=trainable,
+                dtype="float32",
+                autocast=False,
+                aggregation="none" if trainable else "only_first_replica",  # all replicas hold the same statistics
+            )
+
+        self.gamma = vector("gamma", "ones", self.trainable_affine)
+        self.beta = vector("beta", "zeros", self.trainable_affine)
+        self.moving_mean = vector("moving_mean", "zeros", False)
+        self.moving_variance = vector("moving_variance", "ones", False)
+
+    def call(self, inputs):
+        """Normalises [batch, height, width, channels]."""
+        scale = self.gamma * tf.math.rsqrt(self.moving_variance)
+        return self._affine(inputs, scale, self.beta - self.moving_mean * scale)
+
+    def _affine(self, inputs, scale, offset):
+        return tf.cast(tf.cast(inputs, tf.float32) * scale + offset, self.compute_dtype)
+
+
+class BatchNorm(FrozenBatchNorm):
+    """Batch norm as torch defines it, in float32, with statistics over the batches of all replicas.
+
+    The running variance is the unbiased one (divided by n - 1), as in torch and unlike Keras.
+    """
+
+    trainable_affine = True
+    epsilon = 1e-5
+    momentum = 0.9
+
+    def call(self, inputs, training=False):
+        """Normalises [batch, height, width, channels], in training by the batch, else by the running statistics."""
+        if training:
+            mean, variance = self._batch_statistics(tf.cast(inputs, tf.float32))
+        else:
+            mean, variance = self.moving_mean, self.moving_variance
+        scale = self.gamma * tf.math.rsqrt(variance + self.epsilon)
+        return self._affine(inputs, scale, self.beta - mean * scale)
+
+    def _batch_statistics(self, inputs):
+        count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)
+        count, total = _replica_sum([count, tf.reduce_sum(inputs, [0, 1, 2])])
+        mean = total / count
+        (squares,) = _replica_sum([tf.reduce_sum(tf.square(inputs - mean), [0, 1, 2])])
+        self._update(self.moving_mean, mean)
+        self._update(self.moving_variance, squares / tf.maximum(count - 1, 1))
+        return mean, squares / count
+
+    def _update(self, variable, value):
+        variable.assign(self.momentum * variable + (1 - self.momentum) * tf.stop_gradient(value))
+
+
+def _replica_sum(values: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Returns the sums of `values` over the replicas, differentiably."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return values
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
+
+
+def resize_align_corners(x: tf.Tensor, size) -> tf.Tensor:
+    """Resizes bilinearly so that corner pixels map to corner pixels, as torch's `align_corners=True` does.
+
+    Args:
+      x: [batch, height, width, channels], any float type.
+      size: (new height, new width), integers or an integer tensor [2].
+
+    Returns:
+      float32 [batch, new height, new width, channels].
+    """
+    batch, height, width, channels = (
+        static or dynamic for static, dynamic in zip(x.shape, tf.unstack(tf.shape(x)), strict=True)
+    )
+    x = tf.matmul(_interpolation_matrix(width, size[1]), tf.cast(x, tf.float32))
+    x = tf.reshape(x, [batch, height, size[1] * channels])
+    x = tf.matmul(_interpolation_matrix(height, size[0]), x)
+    return tf.reshape(x, [batch, size[0], size[1], channels])
+
+
+def _interpolation_matrix(size, new_size) -> tf.Tensor:
+    """Returns float32 [new_size, size]: each row has the weights of the two pixels next to its position, or of one."""
+    # The float64 keeps the positions of large images exact.
+    size, new_size = tf.cast(size, tf.float64), tf.cast(new_size, tf.float64)
+    positions = tf.range(new_size, dtype=tf.float64) * (size - 1) / tf.maximum(new_size - 1, 1)
+    distances = tf.abs(positions[:, None] - tf.range(size, dtype=tf.float64)[None, :])
+    return tf.cast(tf.maximum(1 - distances, 0), tf.float32)

@@ -1,0 +1,122 @@
+"""The names and layouts of the reference's PyTorch checkpoints, in NumPy alone.
+
+A reference checkpoint holds a state dict for each of `feature_extractor`, `classifier` and `model_D`. Its ResNet layers
+are named as ours, with dots for underscores; its VGG-16 is a sequence, so its names are positions.
+"""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from fada_tf.errors import InputError
+from fada_tf.models.layers import BatchNorm
+
+_VGG16_POSITIONS = {
+    "block1": (0, 2),
+    "block2": (5, 7),
+    "block3": (10, 12, 14),
+    "block4": (17, 19, 21),
+    "block5": (23, 25, 27),
+}
+_LAYERS = {
+    "feature_extractor": {
+        f"{block}_conv{index}": f"backbone.{position}"
+        for block, positions in _VGG16_POSITIONS.items()
+        for index, position in enumerate(positions, start=1)
+    }
+    | {"fc6": "backbone.29", "fc7": "backbone.31"},
+    "classifier": {f"aspp_{dilation}": f"conv2d_list.{index}" for index, dilation in enumerate((6, 12, 18, 24))},
+    "model_D": {"conv1": "D.0", "conv2": "D.2", "source_head": "cls1", "target_head": "cls2"},
+}
+_VARIABLES = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+_STEP_COUNTER = "num_batches_tracked"  # torch keeps it beside each batch norm, and nothing here depends on it
+_TO_TORCH, _FROM_TORCH = (3, 2, 0, 1), (2, 3, 1, 0)  # axes of [rows, columns, in, out] and [out, in, rows, columns]
+
+
+@dataclasses.dataclass(frozen=True)
+class Account:
+    """What `from_reference` did, as the reference's names.
+
+    Attributes:
+      loaded: tensors that were assigned.
+      missing: tensors that the model has and the state lacks.
+      unused: tensors that the state has and the model lacks.
+    """
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+def to_reference(module: str, model: keras.Model) -> dict[str, np.ndarray]:
+    """Returns the weights of `model` as the reference's state dict.
+
+    Args:
+      module: "feature_extractor", "classifier" or "model_D".
+      model: that part of our model.
+    """
+    state = {}
+    for layer in model.layers:
+        prefix = _layer_name(module, layer)
+        for variable in layer.variables:
+            value = np.asarray(variable)
+            state[f"{prefix}.{_VARIABLES[variable.name]}"] = value.transpose(_TO_TORCH) if value.ndim == 4 else value
+        if isinstance(layer, BatchNorm):
+            state[f"{prefix}.{_STEP_COUNTER}"] = np.zeros((), np.int64)
+    return state
+
+
+def from_reference(module: str, model: keras.Model, state: dict[str, np.ndarray]) -> Account:
+    """Assigns the reference's state dict to the weights of `model`, as far as it goes.
+
+    Args:
+      module: "feature_extractor", "classifier" or "model_D".
+      model: that part of our model.
+      state: arrays by name; names may start with "module."; torchvision's lack the "backbone.".
+
+    Returns:
+      What was assigned and what was not.
+
+    Raises:
+      InputError: a tensor has another shape; nothing was assigned then.
+    """
+    state = {_full_name(module, name): np.asarray(value) for name, value in state.items()}
+    variables = {
+        f"{_layer_name(module, layer)}.{_VARIABLES[variable.name]}": variable
+        for layer in model.layers
+        for variable in layer.variables
+    }
+    values = {}
+    for name in variables.keys() & state.keys():
+        value, shape = state[name], tuple(variables[name].shape)
+        values[name] = value.transpose(_FROM_TORCH) if value.ndim == 4 else value
+        if values[name].shape != shape:
+            raise InputError(f"{module}: {name} has shape {value.shape}, and {_torch_shape(shape)} is wanted")
+    for name, value in values.items():
+        variables[name].assign(value)
+    return Account(
+        loaded=tuple(sorted(values)),
+        missing=tuple(sorted(variables.keys() - values.keys())),
+        unused=tuple(sorted(name for name in state.keys() - values.keys() if not name.endswith(_STEP_COUNTER))),
+    )
+
+
+def _layer_name(module: str, layer: keras.Layer) -> str:
+    return _LAYERS[module].get(layer.name) or f"backbone.{layer.name.replace('_', '.')}"
+
+
+def _full_name(module: str, name: str) -> str:
+    name = name.removeprefix("module.")
+    return name if module != "feature_extractor" or name.startswith("backbone.") else f"backbone.{name}"
+
+
+def _torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(shape[axis] for axis in _TO_TORCH) if len(shape) == 4 else shape

@@ -1,0 +1,104 @@
+"""Initial weights of a segmenter: files of tensors named "layer/variable", as in keras.applications."""
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+from absl import logging
+
+from fada_tf.errors import InputError
+from fada_tf.models.segmenter import Segmenter, find_backbone
+
+
+def named_variables(*models: keras.Model) -> dict[str, keras.Variable]:
+    """Returns the variables of functional models by "layer/variable", for instance "block1_conv1/kernel"."""
+    layers = (layer for model in models for layer in model.layers)
+    return {f"{layer.name}/{variable.name}": variable for layer in layers for variable in layer.variables}
+
+
+def load_initial_weights(segmenter: Segmenter, source: str) -> str:
+    """Loads weights pretrained on ImageNet; layers that the source lacks by nature keep their initial values.
+
+    Args:
+      segmenter: the model that is changed.
+      source: "" (leave it as it is), "imagenet" (download; vgg16 only), or an .npz file with every tensor of the
+        feature extractor, fc6 and fc7 and the classifier's excepted, float32 or float16.
+
+    Returns:
+      One line, also logged: what was loaded and what was not.
+
+    Raises:
+      InputError: no such source, or its tensors are not this segmenter's.
+    """
+    if not source:
+        account = f"{segmenter.backbone}: all weights are random"
+    else:
+        tensors = _download(segmenter.backbone) if source == "imagenet" else _read(source)
+        variables = named_variables(segmenter.feature_extractor, segmenter.classifier)
+        absent_layers = {
+            *find_backbone(segmenter.backbone).fresh_layers,
+            *_layers(named_variables(segmenter.classifier)),
+        }
+        _check(tensors, variables, absent_layers, f"{source}, for {segmenter.backbone},")
+        for name, tensor in tensors.items():
+            variables[name].assign(tensor.astype(np.float32))
+        initial = [name for name in variables if name not in tensors]
+        account = (
+            f"{segmenter.backbone}: {len(tensors)} of {len(variables)} tensors from {source}; "
+            f"initial: {', '.join(initial) or 'none'}"
+        )
+    logging.info("%s", account)
+    return account
+
+
+def _download(backbone: str) -> dict[str, np.ndarray]:
+    download = find_backbone(backbone).imagenet_weights
+    if download is None:
+        raise InputError(
+            f"'imagenet' weights of {backbone} cannot be downloaded in this layout: convert torchvision's with "
+            "scripts/convert_weights.py and name the .npz file"
+        )
+    try:
+        return download()
+    except Exception as error:  # Keras raises a bare Exception
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"'imagenet' weights of {backbone} were not downloaded ({reason}): name a file") from error
+
+
+def _read(path: str) -> dict[str, np.ndarray]:
+    if not os.path.isfile(path):
+        raise InputError(f"initial weights {path!r} are not a file: give '', 'imagenet' or the path of an .npz file")
+    try:
+        with open(path, "rb") as stream, np.load(stream) as file:
+            return dict(file)
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} cannot be read as an .npz file of arrays: make it again") from error
+
+
+def _check(
+    tensors: dict[str, np.ndarray], variables: dict[str, keras.Variable], absent_layers: set[str], where: str
+) -> None:
+    """Raises an InputError unless the tensors are all those of the layers, save that `absent_layers` may be absent."""
+    unknown = sorted(tensors.keys() - variables.keys())
+    if unknown:
+        raise InputError(f"{where} holds tensors that the model lacks: {_some(unknown)}: use weights of its backbone")
+    needed = _layers(variables) - absent_layers | _layers(tensors)
+    missing = sorted(name for name in variables.keys() - tensors.keys() if _layers([name]) <= needed)
+    if missing:
+        raise InputError(f"{where} lacks tensors of the model: {_some(missing)}: use weights of its backbone")
+    for name, tensor in tensors.items():
+        if tensor.shape != tuple(variables[name].shape):
+            raise InputError(f"{where} has {name} of shape {tensor.shape}: it takes {tuple(variables[name].shape)}")
+        if tensor.dtype.kind not in "fiu" or not np.isfinite(tensor).all():
+            raise InputError(f"{where} has values in {name} that are not finite numbers: make the file again")
+
+
+def _layers(names: Iterable[str]) -> set[str]:
+    return {name.partition("/")[0] for name in names}
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,25 @@
+"""A plug-in is a file: data sets, backbones and methods are found by their module name."""
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+from fada_tf.errors import InputError
+
+
+def names(package: str) -> tuple[str, ...]:
+    """Returns the sorted plug-ins of `package`, say "fada_tf.methods", without importing them; `base` is not one."""
+    path = importlib.import_module(package).__path__
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(path) if module.name != "base"))
+
+
+def load(package: str, name: str) -> ModuleType:
+    """Imports the module `name` of `package`.
+
+    Raises:
+      InputError: no such module; the message lists those there are.
+    """
+    if name not in names(package):
+        kind = package.rpartition(".")[2]
+        raise InputError(f"{name!r} is not one of the {kind}: choose from {', '.join(names(package))}")
+    return importlib.import_module(f"{package}.{name}")

@@ -1,0 +1,72 @@
+"""What a run directory says about its run."""
+
+import dataclasses
+import json
+import os
+import statistics
+
+from fada_tf.config import Config
+from fada_tf.data import files
+from fada_tf.errors import InputError
+from fada_tf.models import checkpoint
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A finished run, read from its directory.
+
+    Attributes:
+      title: for people.
+      directory: the run directory.
+      config: of the run.
+      scores: what scripts/evaluate.py wrote for one set of records.
+      metrics: the records of metrics.jsonl, in order.
+    """
+
+    title: str
+    directory: str
+    config: Config
+    scores: dict
+    metrics: list[dict]
+
+    @property
+    def iterations(self) -> int:
+        """The iterations of the checkpoint that was scored."""
+        return int(self.scores["checkpoint"].rpartition("-")[2])
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Median over the log intervals; the first one, which compiles the step, does not count where there are more."""
+        seconds = [line["speed/seconds_per_step"] for line in self.metrics if line["kind"] == "train"]
+        return statistics.median(seconds[1:] or seconds)
+
+    def curve(self, kind: str, name: str) -> tuple[list[int], list[float]]:
+        """Returns iterations and values of one metric; kind is "train" or "evaluation"."""
+        lines = [line for line in self.metrics if line["kind"] == kind and name in line]
+        return [line["step"] for line in lines], [line[name] for line in lines]
+
+
+def read_run(title: str, directory: str, records_name: str) -> Run:
+    """Reads a run directory.
+
+    Args:
+      title: for people.
+      directory: the run directory.
+      records_name: the name of the scores: that of the folder of records that they were made on.
+
+    Raises:
+      InputError: the run has not been scored on these records.
+    """
+    scores = os.path.join(directory, "scores", records_name, "scores.json")
+    if not files.exists(scores):
+        raise InputError(
+            f"{scores} does not exist: run scripts/evaluate.py --checkpoint={directory} --records=.../{records_name}"
+        )
+    metrics = files.read_bytes(os.path.join(directory, "metrics.jsonl")).decode().splitlines()
+    return Run(
+        title,
+        directory,
+        checkpoint.run_config(directory),
+        json.loads(files.read_bytes(scores)),
+        [json.loads(line) for line in metrics],
+    )

@@ -1,0 +1,200 @@
+"""One training run, from a config to checkpoints."""
+
+import contextlib
+import io
+import os
+import sys
+
+import keras
+import numpy as np
+import orbit
+import tensorflow as tf
+from absl import logging
+
+from fada_tf import registry
+from fada_tf.config import Config, DomainConfig, trained_domains
+from fada_tf.data import labels, pipeline
+from fada_tf.data.labels import LabelSpace
+from fada_tf.data.transforms import Augmentation, resize_label
+from fada_tf.errors import InputError
+from fada_tf.evaluation.evaluator import Evaluator
+from fada_tf.methods.base import Method
+from fada_tf.models.checkpoint import BEST, CHECKPOINTS, restore_segmenter
+from fada_tf.models.segmenter import Segmenter, build_segmenter
+from fada_tf.models.weights import load_initial_weights
+from fada_tf.training import actions
+from fada_tf.training.run_directory import make_checkpoint, open_run_directory
+from fada_tf.models.strategy import make_strategy, set_precision
+from fada_tf.training.trainer import Trainer
+
+_PICTURES = 2  # images of each domain that TensorBoard shows
+
+
+def train(config: Config, directory: str) -> None:
+    """Trains one stage; a run directory with checkpoints continues where it stopped.
+
+    Args:
+      config: a validated config.
+      directory: the run directory; made if need be.
+
+    Raises:
+      InputError: the config does not fit the data, the initial weights or the run directory.
+      FloatingPointError: losses became infinite or NaN.
+    """
+    method_module = registry.load("fada_tf.methods", config.method.name)
+    label_space = labels.label_space(config.data.label_space)
+    set_precision(config.training.precision)
+    keras.utils.set_random_seed(config.seed)
+    strategy = make_strategy()
+    _check_batch(config, strategy)
+    open_run_directory(directory, config, label_space)
+
+    with strategy.scope():
+        segmenter = build_segmenter(
+            config.model.backbone, label_space.num_classes, batch_norm=config.model.batch_norm, seed=config.seed
+        )
+        _initialize(segmenter, config.model.initial_weights)
+        method: Method = method_module.build(config, segmenter)
+    trainer = Trainer(method, strategy, config.training.batch_size)
+    controller = _controller(config, directory, trainer, label_space)
+    trainer.train_dataset = strategy.experimental_distribute_dataset(
+        train_dataset(config, method, label_space, int(trainer.step.numpy()))
+    )
+    # orbit reports at length, on standard output and in the log; the actions say the same in one line.
+    logging.set_verbosity(logging.WARNING)
+    with contextlib.redirect_stdout(io.StringIO()):
+        if controller.evaluator:
+            interval = config.training.evaluation_interval or config.training.iterations
+            controller.train_and_evaluate(config.training.iterations, eval_steps=-1, eval_interval=interval)
+        else:
+            controller.train(config.training.iterations)
+
+
+def train_dataset(config: Config, method: Method, label_space: LabelSpace, first_iteration: int) -> tf.data.Dataset:
+    """Returns the batches of the method's domains from `first_iteration` on, one dictionary a domain and iteration.
+
+    Raises:
+      InputError: a domain has no records, or its label space does not fit.
+    """
+    streams = []
+    for seed_offset, name in enumerate(method.domains):
+        domain = trained_domains(config).get(name)
+        if domain is None:
+            raise InputError(
+                f"method {config.method.name} trains on {' and '.join(method.domains)}, "
+                f"and config.data.{name}.records is empty: name the folder that scripts/make_tfrecords.py wrote"
+            )
+        batch_size = config.training.batch_size
+        stream = pipeline.train_dataset(
+            domain.records,
+            label_space if name in method.labelled_domains else None,
+            _augmentation(domain),
+            batch_size=batch_size,
+            seed=2 * config.seed + seed_offset,
+            start_draw=first_iteration * batch_size,
+            sampling_strategy=domain.sampling,
+            sampling_options={"sub_epoch": domain.sub_epoch} if domain.sampling == "class_balanced" else {},
+            max_bad_records=domain.max_bad_records,
+        )
+        # Names and draw numbers stay behind: GPUs have no strings.
+        streams.append(stream.map(lambda batch: {key: batch[key] for key in ("image", "label") if key in batch}))
+    return tf.data.Dataset.zip(tuple(streams))
+
+
+def _augmentation(domain: DomainConfig) -> Augmentation:
+    return Augmentation(
+        domain.height,
+        domain.width,
+        color_jitter=domain.color_jitter,
+        random_scale=(domain.scale_min, domain.scale_max),
+        base_height=domain.full_height,
+        base_width=domain.full_width,
+        crop=domain.crop,
+        flip=domain.flip,
+    )
+
+
+def _initialize(segmenter: Segmenter, initial_weights: str) -> None:
+    if tf.io.gfile.isdir(initial_weights) or tf.io.gfile.exists(initial_weights + ".index"):
+        restore_segmenter(segmenter, initial_weights)
+    else:
+        load_initial_weights(segmenter, initial_weights)
+
+
+def _check_batch(config: Config, strategy: tf.distribute.Strategy) -> None:
+    parts = strategy.num_replicas_in_sync * config.training.accumulation_steps
+    if config.training.batch_size % parts:
+        raise InputError(
+            f"config.training.batch_size {config.training.batch_size} does not divide over "
+            f"{strategy.num_replicas_in_sync} devices and {config.training.accumulation_steps} accumulation steps: "
+            f"choose a multiple of {parts}"
+        )
+
+
+def _controller(config: Config, directory: str, trainer: Trainer, label_space: LabelSpace) -> orbit.Controller:
+    """Returns orbit's outer loop, restored from the newest checkpoint: checkpoints, evaluation, logs, pictures."""
+    training, step, strategy = config.training, trainer.step, trainer.strategy
+    checkpoint = make_checkpoint(trainer.method, step)
+    manager = tf.train.CheckpointManager(
+        checkpoint,
+        os.path.join(directory, CHECKPOINTS),
+        max_to_keep=training.keep_checkpoints,
+        step_counter=step,
+        checkpoint_interval=training.checkpoint_interval,
+    )
+    # orbit restores too, but does not check that everything was found, and the actions need to know the iteration.
+    with strategy.scope():
+        if manager.latest_checkpoint:
+            checkpoint.restore(manager.latest_checkpoint).assert_consumed()
+    evaluator, evaluation_actions = None, []
+    metrics = actions.MetricsFile(os.path.join(directory, "metrics.jsonl"), int(step.numpy()))
+    if config.data.evaluation.records:
+        dataset = evaluation_dataset(config, label_space)
+        evaluator = Evaluator(trainer.method.segmenter, dataset, label_space.names, strategy)
+        keep_best = actions.keep_best(checkpoint, step, os.path.join(directory, BEST))
+        evaluation_actions = [actions.LogEvaluation(step, metrics, sys.stdout), keep_best]
+    train_actions = [actions.LogTraining(step, training.iterations, metrics, sys.stdout)]
+    if training.picture_interval:
+        pictures = _picture_batches(config, trainer.method, label_space)
+        events = os.path.join(directory, "events", "pictures")
+        segmenter, interval = trainer.method.segmenter, training.picture_interval
+        train_actions.append(actions.WritePictures(segmenter, step, interval, pictures, label_space, events))
+    return orbit.Controller(
+        global_step=step,
+        trainer=trainer,
+        evaluator=evaluator,
+        strategy=strategy,
+        train_actions=train_actions,
+        eval_actions=evaluation_actions,
+        steps_per_loop=training.steps_per_loop,
+        checkpoint_manager=manager,
+        summary_dir=os.path.join(directory, "events", "train"),
+        eval_summary_dir=os.path.join(directory, "events", "evaluation"),
+    )
+
+
+def evaluation_dataset(config: Config, label_space: LabelSpace) -> tf.data.Dataset:
+    """Returns the labelled images of `config.data.evaluation`, once, in the order of their records."""
+    evaluation = config.data.evaluation
+    return pipeline.evaluation_dataset(
+        evaluation.records,
+        label_space,
+        height=evaluation.height,
+        width=evaluation.width,
+        batch_size=evaluation.batch_size,
+    )
+
+
+def _picture_batches(config: Config, method: Method, label_space: LabelSpace) -> dict[str, dict[str, np.ndarray]]:
+    """Returns a few fixed images of each domain: of the training sets, and of the evaluation set for its labels."""
+    first_iteration = next(iter(train_dataset(config, method, label_space, 0)))
+    batches = dict(zip(method.domains, first_iteration, strict=True))
+    if config.data.evaluation.records:
+        evaluated = next(iter(evaluation_dataset(config, label_space).unbatch().batch(_PICTURES)))
+        size = evaluated["image"].shape[1:3]
+        batches["evaluation"] = evaluated | {"label": tf.stack([resize_label(x, size) for x in evaluated["label"]])}
+    keys = ("image", "label")
+    return {
+        domain: {key: batch[key][:_PICTURES].numpy() for key in keys if key in batch}
+        for domain, batch in batches.items()
+    }

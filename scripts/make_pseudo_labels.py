@@ -1,0 +1,52 @@
+"""Labels the target domain's training images with an adapted segmenter, for self-distillation.
+
+python scripts/make_pseudo_labels.py --checkpoint=runs/gta5_r101/adversarial \
+    --records=data/records/cityscapes_train --output=data/records/cityscapes_train_pseudo
+
+Safe to interrupt and run again: finished shards are kept.
+"""
+
+from absl import flags
+
+from fada_tf import cli
+
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run directory (its newest checkpoint), RUN/best or a checkpoint.")
+_RECORDS = flags.DEFINE_string("records", "", "Folder of target shards; empty: the run's own target records.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the labelled shards.")
+_HEIGHT = flags.DEFINE_integer("height", 0, "Pixels that images are resized to; 0: the run's evaluation height.")
+_WIDTH = flags.DEFINE_integer("width", 0, "Pixels that images are resized to; 0: the run's evaluation width.")
+
+
+def main(argv):
+    """Labels with a progress bar."""
+    del argv
+    import tqdm
+
+    from fada_tf.data.manifest import Manifest
+    from fada_tf.evaluation.prediction import Predictor
+    from fada_tf.evaluation.pseudo_labels import write_pseudo_labels
+    from fada_tf.models import checkpoint
+
+    source = checkpoint.checkpoint_path(_CHECKPOINT.value)
+    records = _RECORDS.value or checkpoint.run_config(source).data.target.records
+    count = Manifest.load(records).num_records
+    height, width = checkpoint.input_size(source, _HEIGHT.value, _WIDTH.value)
+    predictor = Predictor(checkpoint.load_segmenter(source), height, width)
+    label_space = checkpoint.run_label_space(source)
+    with tqdm.tqdm(total=count, desc="label", unit="image") as bar:
+        manifest = write_pseudo_labels(
+            predictor,
+            records,
+            _OUTPUT.value,
+            label_space,
+            predictor_id=f"{checkpoint.fingerprint(source)} at {width}x{height}",
+            progress=bar.update,
+        )
+    for name, share in zip(label_space.names, manifest.pixel_shares, strict=True):
+        print(f"{name:<16} {100 * share:6.2f} % of the pixels")
+    print(f"written: {_OUTPUT.value}, {manifest.num_records} images")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["checkpoint", "output"])
+    cli.run(main)

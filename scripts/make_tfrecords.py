@@ -1,0 +1,100 @@
+"""Converts a data set to TFRecord shards with a manifest, or verifies a folder of shards.
+
+python scripts/make_tfrecords.py --dataset=folder --images=DIR --labels=DIR --classes=classes.json --output=DIR
+python scripts/make_tfrecords.py --dataset=gta5 --root=DIR --output=DIR --skip_bad
+python scripts/make_tfrecords.py --dataset=cityscapes --root=DIR --split=train --output=DIR
+python scripts/make_tfrecords.py --verify --output=DIR
+"""
+
+import contextlib
+import re
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from fada_tf import cli, registry
+from fada_tf.errors import InputError
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("dataset", "folder", f"one of {', '.join(registry.names('fada_tf.data.datasets'))}")
+flags.DEFINE_string("root", None, "folder of the download (gta5, synthia, cityscapes, crosscity)")
+flags.DEFINE_string("split", None, "which part of it (cityscapes, crosscity; gta5: default all)")
+flags.DEFINE_string("city", None, "Rio, Rome, Taipei or Tokyo (crosscity)")
+flags.DEFINE_string("images", None, "folder of images (folder)")
+flags.DEFINE_string("labels", None, "folder of label PNGs; leave out for images without labels (folder)")
+flags.DEFINE_string("classes", None, "class file, JSON; with labels (folder)")
+flags.DEFINE_string("output", None, "folder of the shards", required=True)
+flags.DEFINE_integer("num_shards", 0, "number of shards; 0: one to 200 images", lower_bound=0)
+flags.DEFINE_integer("workers", 0, "processes; 0: one a core", lower_bound=0)
+flags.DEFINE_string("beam", None, "work as Beam pipelines with these Beam options, such as '--runner=DirectRunner'")
+flags.DEFINE_string("resize", None, "store at this size, HEIGHTxWIDTH, as PNG; default: as they are")
+flags.DEFINE_bool("skip_bad", False, "leave out what cannot be converted, and report it")
+flags.DEFINE_string("only", None, "text file of the image names to convert, one a line")
+flags.DEFINE_bool("verify", False, "convert nothing; prove that the shards in --output are whole")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the program."""
+    del argv
+    with _workers() as run:
+        if FLAGS.verify:
+            _verify(run)
+        else:
+            _convert(run)
+
+
+def _convert(run) -> None:
+    from fada_tf.data import conversion
+    from fada_tf.data.datasets import base
+
+    options = {name: FLAGS[name].value for name in ("root", "split", "city", "images", "labels", "classes")}
+    report = conversion.convert(
+        base.find(FLAGS.dataset, **options),
+        FLAGS.output,
+        num_shards=FLAGS.num_shards,
+        resize=_parse_size(FLAGS.resize),
+        skip_bad=FLAGS.skip_bad,
+        only=FLAGS.only and base.read_list(FLAGS.only),
+        run=run,
+    )
+    for line in report.problems:
+        sys.stdout.write(f"left out: {line}\n")
+    for line in report.changes:
+        sys.stdout.write(f"re-encoded: {line}\n")
+    manifest = report.manifest
+    labels = f"labels of {manifest.label_space.name}" if manifest.label_space else "no labels"
+    sys.stdout.write(
+        f"{FLAGS.output}: {manifest.num_records} images with {labels} in {len(manifest.shards)} shards; "
+        f"{len(report.problems)} left out, {len(report.changes)} re-encoded\n"
+    )
+
+
+def _verify(run) -> None:
+    from fada_tf.data import verification
+
+    manifest = verification.verify(FLAGS.output, run)
+    sys.stdout.write(f"{FLAGS.output}: {len(manifest.shards)} shards, {manifest.num_records} records, all whole\n")
+
+
+def _workers():
+    from fada_tf.data import shards
+
+    if FLAGS.beam is not None:
+        from fada_tf.data import beam
+
+        return contextlib.nullcontext(beam.runner(FLAGS.beam.split(), FLAGS.output.rstrip("/") + ".beam"))
+    return shards.worker_pool(FLAGS.workers)
+
+
+def _parse_size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if not match:
+        raise InputError(f"--resize must be HEIGHTxWIDTH such as 720x1280, not {text!r}")
+    return int(match[1]), int(match[2])
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,41 @@
+"""Segments a picture or a folder of pictures.
+
+python scripts/predict.py --checkpoint=runs/gta5_r101/self_distillation --images=street.jpg --output=predictions
+
+Writes ids/NAME.png (class ids), masks/NAME.png (class colours) and overlays/NAME.png into --output.
+"""
+
+import os
+
+from absl import flags
+
+from fada_tf import cli
+
+_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run directory (its newest checkpoint), RUN/best or a checkpoint.")
+_IMAGES = flags.DEFINE_string("images", None, "A picture, or a folder of pictures.")
+_OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
+_HEIGHT = flags.DEFINE_integer("height", 0, "Pixels that pictures are resized to; 0: the run's evaluation height.")
+_WIDTH = flags.DEFINE_integer("width", 0, "Pixels that pictures are resized to; 0: the run's evaluation width.")
+
+
+def main(argv):
+    """Predicts with a progress bar."""
+    del argv
+    import tqdm
+
+    from fada_tf.evaluation import prediction
+    from fada_tf.models import checkpoint
+
+    names = prediction.find_pictures(_IMAGES.value)
+    folder = _IMAGES.value if os.path.isdir(_IMAGES.value) else os.path.dirname(_IMAGES.value)
+    height, width = checkpoint.input_size(_CHECKPOINT.value, _HEIGHT.value, _WIDTH.value)
+    predictor = prediction.Predictor(checkpoint.load_segmenter(_CHECKPOINT.value), height, width)
+    label_space = checkpoint.run_label_space(_CHECKPOINT.value)
+    written = prediction.write_predictions(predictor, label_space, folder, names, _OUTPUT.value)
+    for _ in tqdm.tqdm(written, total=len(names), desc="predict", unit="picture"):
+        pass
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["checkpoint", "images", "output"])
+    cli.run(main)

@@ -1,0 +1,76 @@
+"""Writes small data sets in the layouts and encodings of the real ones."""
+
+import os
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+
+from fada_tf.data import conversion
+from fada_tf.data.datasets.base import Pair, Source
+from fada_tf.data.images import read_ids
+from fada_tf.data.labels import LabelSpace
+from fada_tf.data.manifest import Manifest
+
+THREE_CLASSES = LabelSpace("three", ("road", "car", "sky"), ((128, 64, 128), (0, 0, 142), (70, 130, 180)))
+THREE_IDS = np.full(256, -1, np.int16)
+THREE_IDS[[0, 1, 2, 9, 255]] = [0, 1, 2, 255, 255]
+
+
+def texture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """A photo-like image: smooth at large scale, noisy at small, with hard edges. [height, width, 3] uint8."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    waves = 127 + 60 * np.sin(y / 9 + random.random(3)[:, None, None] * 6) * np.cos(x / 13) + 8 * random.standard_normal(
+        (3, height, width)
+    )
+    waves[:, height // 3 : height // 2, width // 4 : width // 2] = random.integers(0, 256, 3)[:, None, None]
+    return np.clip(waves, 0, 255).astype(np.uint8).transpose(1, 2, 0)
+
+
+def save(path, array: np.ndarray, **options) -> str:
+    """Writes an image file by Pillow, and its folders."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    Image.fromarray(array).save(path, **options)
+    return str(path)
+
+
+def png16(array: np.ndarray) -> bytes:
+    """A 16-bit RGB PNG made by hand, [height, width, 3] uint16: no decoder under test had a part in it."""
+    height, width, _ = array.shape
+    rows = b"".join(b"\x00" + row.astype(">u2").tobytes() for row in array)
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def labelled_source(folder, count: int = 5, size: tuple[int, int] = (12, 16), suffix: str = ".png") -> Source:
+    """Writes images and labels of the three classes: pair i has a class only if i says so. Every size differs by i."""
+    pairs = []
+    for i in range(count):
+        height, width = size[0] + i, size[1] + 2 * i
+        label = np.random.default_rng(i).choice([0, 2, 9] if i % 3 else [0, 1, 2, 255], (height, width)).astype(np.uint8)
+        image = save(f"{folder}/images/{i:03d}{suffix}", texture(height, width, i))
+        pairs.append(Pair(f"{i:03d}{suffix}", image, save(f"{folder}/labels/{i:03d}.png", label)))
+    return Source(tuple(pairs), THREE_CLASSES, THREE_IDS, read_ids)
+
+
+def records(folder, count: int = 5, num_shards: int = 2, labels: bool = True, **options) -> Manifest:
+    """Writes shards of `labelled_source`, with or without the labels, to `folder`/records."""
+    source = labelled_source(folder, count, **options)
+    if not labels:
+        source = Source(tuple(Pair(pair.name, pair.image) for pair in source.pairs))
+    return conversion.convert(source, f"{folder}/records", num_shards=num_shards).manifest
+
+
+def flip_bit(path: str, position: int) -> None:
+    """Damages one byte of a file."""
+    with open(path, "r+b") as file:
+        file.seek(position)
+        byte = file.read(1)[0]
+        file.seek(position)
+        file.write(bytes([byte ^ 1]))

@@ -1,0 +1,142 @@
+import itertools
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+
+from fada_tf.data import sampling
+from fada_tf.data.labels import LabelSpace
+from fada_tf.data.manifest import Entry, Manifest, Shard
+from fada_tf.errors import InputError
+
+
+def manifest_of(pixels) -> Manifest:
+    """A manifest of records with the given pixels of each class."""
+    pixels = np.asarray(pixels)
+    space = LabelSpace("any", tuple(map(str, range(pixels.shape[1]))), ((0, 0, 0),) * pixels.shape[1])
+    entries = tuple(Entry(f"{i}", 0, 1, 1, 1, (*map(int, row), 0)) for i, row in enumerate(pixels))
+    return Manifest("folder", space, (Shard("shard", 0, "", entries),))
+
+
+# 60 images of 4 classes: class 0 in all of them, class 3 in two.
+MANIFEST = manifest_of(
+    [[9000, 4000 * (i % 2), 5000 * (i % 10 == 0), (2000 if i == 7 else 3500) * (i in (7, 31))] for i in range(60)]
+)
+
+
+@pytest.mark.parametrize("strategy", sampling.STRATEGIES)
+@hypothesis.given(st.integers(0, 5), st.integers(0, 300), st.integers(0, 200))
+@hypothesis.settings(max_examples=20)
+def test_draws_depend_on_seed_and_number_alone(strategy, seed, start, count):
+    options = {"sub_epoch": 50} if strategy == "class_balanced" else {}
+    whole = sampling.draws(strategy, MANIFEST, seed, 0, start + count, **options)
+    part = sampling.draws(strategy, MANIFEST, seed, start, count, **options)
+    assert part.dtype == np.int64
+    np.testing.assert_array_equal(part, whole[start:])
+    assert ((whole >= 0) & (whole < 60)).all()
+
+
+@pytest.mark.parametrize("strategy", ["shuffled", "class_balanced", "rare_class"])
+def test_another_seed_is_another_order(strategy):
+    first, second = (sampling.draws(strategy, MANIFEST, seed, 0, 60) for seed in (1, 2))
+    assert (first != second).any()
+
+
+def test_sequential_is_in_order():
+    np.testing.assert_array_equal(sampling.draws("sequential", MANIFEST, 0, 58, 4), [58, 59, 0, 1])
+
+
+def test_shuffled_epochs_are_different_permutations():
+    epochs = sampling.draws("shuffled", MANIFEST, 3, 0, 240).reshape(4, 60)
+    np.testing.assert_array_equal(np.sort(epochs, axis=1), np.tile(np.arange(60), (4, 1)))
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_class_balanced_follows_the_formula():
+    """Images of one class each tell which class a draw chose; its probabilities follow from the draws before it."""
+    classes, sub_epoch = 5, 300
+    manifest = manifest_of(np.eye(classes, dtype=int)[np.repeat(np.arange(classes), [40, 30, 20, 5, 1])])
+    chosen = np.argmax(manifest.pixels[sampling.draws("class_balanced", manifest, 0, 0, 6000, sub_epoch=sub_epoch)], axis=1)
+    surplus, variance = np.zeros(classes), np.zeros(classes)
+    for epoch in chosen.reshape(-1, sub_epoch):
+        counts = np.zeros(classes)
+        for position, class_id in enumerate(epoch):
+            share = counts / counts.sum() if position else counts
+            weight = 1 / np.log(1 + 1e-2 + share)
+            probability = weight / weight.sum()
+            # Early in an epoch the rule is at its most selective: weigh those draws alone.
+            if position < 20:
+                surplus += np.eye(classes)[class_id] - probability
+                variance += probability * (1 - probability)
+            counts[class_id] += 1
+    assert (np.abs(surplus) < 4 * np.sqrt(variance)).all()
+    shares = np.bincount(chosen) / len(chosen)
+    np.testing.assert_allclose(shares, 1 / classes, atol=0.02)
+
+
+def test_class_balanced_counts_every_class_of_a_drawn_image():
+    """Class 0 is in every image, so it is soon the commonest and chosen least; images of rare classes come often."""
+    drawn = sampling.draws("class_balanced", MANIFEST, 0, 0, 3000)
+    # Shares settle where class 0 has the largest; each class is chosen with p ~ 1 / log(1.01 + share).
+    present = MANIFEST.pixels[:, :-1] > 0
+    seen = present[drawn].sum(axis=0)
+    weight = 1 / np.log(1.01 + seen / seen.sum())
+    probability = weight / weight.sum()
+    expected = sum(p * present[:, c] / present[:, c].sum() for c, p in enumerate(probability))
+    counts = np.bincount(drawn, minlength=60)
+    assert abs(counts[[7, 31]].sum() / 3000 - expected[[7, 31]].sum()) < 0.03
+
+
+def test_class_balanced_visits_all_images_of_a_class_before_any_twice():
+    manifest = manifest_of(np.ones((30, 1), int))
+    rounds = sampling.draws("class_balanced", manifest, 5, 0, 120, sub_epoch=7).reshape(4, 30)
+    np.testing.assert_array_equal(np.sort(rounds, axis=1), np.tile(np.arange(30), (4, 1)))
+    assert (rounds[0] != rounds[1]).any()
+
+
+def test_rare_class_follows_the_formula():
+    # One class an image, all with enough pixels; shares chosen so that no probability is negligible.
+    pixels = np.diag([40000, 39500, 39000, 41000])
+    manifest = manifest_of(pixels)
+    share = np.diag(pixels) / pixels.sum()
+    expected = np.exp((1 - share) / 0.01) / np.exp((1 - share) / 0.01).sum()
+    counts = np.bincount(sampling.draws("rare_class", manifest, 0, 0, 20000), minlength=4)
+    assert (np.abs(counts - 20000 * expected) < 4 * np.sqrt(20000 * expected * (1 - expected))).all()
+
+
+def test_rare_class_needs_enough_pixels_in_an_image():
+    drawn = sampling.draws("rare_class", MANIFEST, 0, 0, 500)
+    assert 31 in drawn
+    assert 7 not in sampling.draws("rare_class", MANIFEST, 0, 0, 500, temperature=1e-4)
+    # A class that no image has enough of is still drawn.
+    assert set(sampling.draws("rare_class", MANIFEST, 0, 0, 500, temperature=1e-4, min_pixels=4500)) == {7, 31}
+
+
+def test_a_class_in_no_image_is_never_chosen():
+    manifest = manifest_of([[5, 0, 1], [5, 0, 0]])
+    for strategy in ("class_balanced", "rare_class"):
+        assert set(sampling.draws(strategy, manifest, 0, 0, 100)) == {0, 1}
+
+
+def test_a_wrong_name_lists_the_right_ones():
+    with pytest.raises(InputError, match="unknown sampling 'balanced'; use one of shuffled, class_balanced, rare_class"):
+        sampling.blocks("balanced", MANIFEST, 0)
+
+
+def test_balanced_sampling_needs_labels():
+    unlabelled = Manifest("folder", None, MANIFEST.shards)
+    sampling.blocks("shuffled", unlabelled, 0)
+    for strategy in ("class_balanced", "rare_class"):
+        with pytest.raises(InputError, match="folder have no labels"):
+            sampling.blocks(strategy, unlabelled, 0)
+
+
+def test_no_records_is_an_error():
+    with pytest.raises(InputError, match="holds no records"):
+        sampling.blocks("shuffled", Manifest("folder", None, ()), 0)
+
+
+def test_memory_is_bounded():
+    stream = sampling.blocks("class_balanced", MANIFEST, 0, start=10**4)
+    assert all(len(block) <= 3000 for block in itertools.islice(stream, 5))

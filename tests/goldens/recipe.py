@@ -1,0 +1,68 @@
+"""Numbers of the reference implementation, and how to rebuild the weights, images and labels they were made with.
+
+`forward_*.npz` and `steps_*.npz` hold results of the authors' PyTorch modules in float32, in torch's layouts (images
+[N, 3, H, W]). Weights are not stored: each is drawn from its name in the reference's state dict and its module's seed.
+`state_dict_names.json` lists those names and shapes, for 19 classes.
+"""
+
+import json
+import pathlib
+import zlib
+
+import keras
+import numpy as np
+
+from fada_tf.models import reference_names
+
+FOLDER = pathlib.Path(__file__).parent
+SEED_OFFSETS = {"feature_extractor": 0, "classifier": 1, "model_D": 2}
+
+
+def load(name: str) -> dict[str, np.ndarray]:
+    """Returns the arrays of `name`.npz."""
+    with np.load(FOLDER / f"{name}.npz") as file:
+        return dict(file)
+
+
+def state_dict_names() -> dict[str, dict[str, dict[str, list[int]]]]:
+    """Returns shapes by network, module and name."""
+    return json.loads((FOLDER / "state_dict_names.json").read_text())
+
+
+def draw(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Returns the float32 tensor `name` of a module with this seed."""
+    z = np.random.Generator(np.random.PCG64([seed, zlib.crc32(name.encode())])).standard_normal(shape)
+    if len(shape) == 4:
+        z *= np.sqrt(1 / np.prod(shape[1:]))
+    elif name.endswith("running_var"):
+        z = 0.5 + np.abs(z)
+    elif name.endswith("weight"):
+        z = 1 + 0.1 * z
+    else:
+        z *= 0.1
+    return z.astype(np.float32)
+
+
+def assign(module: str, model: keras.Model, seed: int) -> None:
+    """Gives `model`, which is the reference's `module`, the weights of a golden file with this seed."""
+    shapes = {name: value.shape for name, value in reference_names.to_reference(module, model).items()}
+    state = {name: draw(name, shape, seed + SEED_OFFSETS[module]) for name, shape in shapes.items()}
+    reference_names.from_reference(module, model, state)
+
+
+def image(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns normalised images [N, 3, H, W]."""
+    return np.random.Generator(np.random.PCG64(seed)).standard_normal(shape).astype(np.float32)
+
+
+def labels(seed: int, num_classes: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns labels [N, H, W] with 255 where they are to be ignored."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    values = generator.integers(0, num_classes, shape)
+    values[generator.random(shape) < 0.1] = 255
+    return values
+
+
+def channels_last(values: np.ndarray) -> np.ndarray:
+    """Turns torch's [N, C, H, W] into [N, H, W, C]."""
+    return np.moveaxis(values, 1, -1)

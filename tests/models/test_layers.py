@@ -1,0 +1,194 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fada_tf.errors import InputError
+from fada_tf.models.layers import BatchNorm, Convolution, FrozenBatchNorm, batch_norm, resize_align_corners
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def direct_convolution(x, kernel, stride, dilation):
+    """Convolves by the definition, with dilation * (size - 1) / 2 zeros on every side."""
+    size = kernel.shape[0]
+    pad = dilation * (size - 1) // 2
+    padded = np.pad(x.astype(np.float64), [(0, 0), (pad, pad), (pad, pad), (0, 0)])
+    height = (x.shape[1] - 1) // stride + 1
+    width = (x.shape[2] - 1) // stride + 1
+    out = np.zeros((x.shape[0], height, width, kernel.shape[-1]))
+    for row in range(height):
+        for column in range(width):
+            y, x0 = row * stride, column * stride
+            window = padded[:, y : y + dilation * size : dilation, x0 : x0 + dilation * size : dilation]
+            out[:, row, column] = np.einsum("byxc,yxco->bo", window, kernel)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("size", "stride", "dilation"), [(7, 2, 1), (3, 2, 1), (3, 1, 1), (3, 1, 2), (3, 1, 12), (1, 2, 1)]
+)
+@pytest.mark.parametrize(("height", "width"), [(8, 11), (1, 1)])
+def test_convolution_is_padded_symmetrically(size, stride, dilation, height, width):
+    x = normal(2, height, width, 3)
+    layer = Convolution(4, size, strides=stride, dilation_rate=dilation)
+    y = layer(x)
+    assert layer.compute_output_shape(x.shape) == y.shape
+    np.testing.assert_allclose(y, direct_convolution(x, np.asarray(layer.kernel), stride, dilation), atol=1e-5)
+
+
+@pytest.mark.parametrize("dilation", [1, 2, 6])
+def test_gradient_of_dilated_convolution(dilation):
+    x, weight = tf.constant(normal(2, 7, 9, 3)), normal(2, 7, 9, 4, seed=1)
+    layer = Convolution(4, 3, dilation_rate=dilation, use_bias=False)
+    layer.build(x.shape)
+
+    @tf.function
+    def gradients():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(layer(x) * weight)
+        return tape.gradient(loss, [x, layer.kernel])
+
+    # The convolution is linear in either argument: its gradient there is its value on the unit tensors.
+    by_input, by_kernel = gradients()
+    kernel, step = np.asarray(layer.kernel), normal(*x.shape, seed=2)
+    expected = np.sum(direct_convolution(step, kernel, 1, dilation) * weight)
+    np.testing.assert_allclose(np.sum(by_input * step), expected, rtol=1e-4)
+    for index in [(0, 0, 0, 0), (1, 2, 1, 3), (2, 1, 2, 2)]:
+        unit = np.zeros_like(kernel)
+        unit[index] = 1
+        expected = np.sum(direct_convolution(x.numpy(), unit, 1, dilation) * weight)
+        np.testing.assert_allclose(by_kernel[index], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_dilated_convolution_equals_convolution_with_a_widened_kernel():
+    x = normal(1, 13, 10, 2)
+    dilated, plain = Convolution(3, 3, dilation_rate=4), Convolution(3, 9)
+    dilated.build(x.shape)
+    plain.build(x.shape)
+    widened = np.zeros((9, 9, 2, 3), np.float32)
+    widened[::4, ::4] = dilated.kernel
+    plain.kernel.assign(widened)
+    np.testing.assert_allclose(dilated(x), plain(x), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (17, 23), (65, 97), (5, 1), (9, 13), (4, 5)])
+@pytest.mark.parametrize("old_size", [(9, 13), (1, 1), (1, 6)])
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_resize_equals_tensorflow_1(old_size, size, dynamic):
+    x, weight = tf.constant(normal(2, *old_size, 3)), normal(2, *size, 3, seed=1)
+
+    def value_and_gradient(resize, x, size):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = resize(x, size)
+            loss = tf.reduce_sum(y * weight)
+        return y, tape.gradient(loss, x)
+
+    def ours(x, size):
+        return value_and_gradient(resize_align_corners, x, size)
+
+    if dynamic:
+        ours = tf.function(ours, input_signature=[tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([2], tf.int32)])
+    value, gradient = ours(x, size)
+    expected_value, expected_gradient = value_and_gradient(
+        lambda x, size: tf.compat.v1.image.resize_bilinear(x, size, align_corners=True), x, size
+    )
+    np.testing.assert_allclose(value, expected_value, atol=1e-5)
+    np.testing.assert_allclose(gradient, expected_gradient, atol=1e-4, rtol=1e-5)
+
+
+def test_resize_computes_in_float32_and_keeps_static_sizes():
+    x = tf.cast(normal(1, 4, 5, 2), tf.bfloat16)
+    np.testing.assert_array_equal(resize_align_corners(x, (7, 9)), resize_align_corners(tf.cast(x, tf.float32), (7, 9)))
+    function = tf.function(lambda x: resize_align_corners(x, (7, 9)))
+    assert function.get_concrete_function(tf.TensorSpec([1, None, None, 2])).output_shapes == (1, 7, 9, 2)
+
+
+def test_frozen_batch_norm_has_no_epsilon_and_no_trainable_weights():
+    layer, x = FrozenBatchNorm(), normal(2, 3, 4, 2)
+    layer.build(x.shape)
+    gamma, beta, mean, variance = [2.0, 3.0], [0.5, -0.5], [1.0, -1.0], [1e-10, 4.0]
+    for variable, value in zip(layer.variables, (gamma, beta, mean, variance), strict=True):
+        variable.assign(value)
+    expected = np.array(gamma) * (x - np.array(mean)) / np.sqrt(variance) + np.array(beta)
+    np.testing.assert_allclose(layer(x, training=True), expected, rtol=1e-5)
+    assert not layer.trainable_variables
+    assert [variable.name for variable in layer.variables] == ["gamma", "beta", "moving_mean", "moving_variance"]
+
+
+def test_batch_norm_in_training():
+    layer, x = BatchNorm(), 3 * normal(2, 3, 4, 2) + 5
+    y = layer(x, training=True)
+    mean, biased, unbiased = (f((0, 1, 2)) for f in (x.mean, x.var, lambda axes: x.var(axes, ddof=1)))
+    np.testing.assert_allclose(y, (x - mean) / np.sqrt(biased + 1e-5), atol=1e-5)
+    np.testing.assert_allclose(layer.moving_mean, 0.1 * mean, rtol=1e-5)
+    np.testing.assert_allclose(layer.moving_variance, 0.9 + 0.1 * unbiased, rtol=1e-5)
+    assert len(layer.trainable_variables) == 2
+
+
+def test_batch_norm_in_inference():
+    layer, x = BatchNorm(), normal(2, 3, 4, 2)
+    layer.build(x.shape)
+    layer.moving_mean.assign([1.0, 2.0])
+    layer.moving_variance.assign([4.0, 9.0])
+    expected = (x - np.array([1, 2])) / np.sqrt(np.array([4, 9]) + 1e-5)
+    np.testing.assert_allclose(layer(x), expected, atol=1e-6)
+    np.testing.assert_array_equal(layer.moving_mean, [1, 2])
+
+
+def test_batch_norm_keeps_float32_statistics_under_mixed_precision():
+    layer = BatchNorm(dtype="mixed_bfloat16")
+    # In bfloat16 a mean of 1000 and a deviation of 1 cannot be told apart.
+    x = tf.cast(1000 + 4 * np.sign(normal(2, 8, 8, 1)), tf.bfloat16)
+    y = layer(x, training=True)
+    assert y.dtype == tf.bfloat16
+    assert {variable.dtype for variable in layer.variables} == {"float32"}
+    np.testing.assert_allclose(layer.moving_mean, 0.1 * np.mean(tf.cast(x, tf.float32)), rtol=1e-5)
+    np.testing.assert_allclose(np.std(tf.cast(y, tf.float32)), 1, rtol=1e-2)
+
+
+def test_two_replicas_normalise_as_one(two_replicas):
+    # The replicas' halves differ in mean, so statistics of their own would show.
+    x = normal(4, 3, 5, 2) + np.array([0, 0, 10, 10], np.float32)[:, None, None, None]
+    weight = normal(4, 3, 5, 2, seed=1)
+
+    def run(layer, x, weight):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x, training=True)
+            loss = tf.reduce_sum(tf.tanh(y) * weight)
+        return (y, *tape.gradient(loss, [x, layer.gamma.value, layer.beta.value]))
+
+    one = BatchNorm()
+    one.build(x.shape)
+    y, by_input, by_gamma, by_beta = tf.function(run)(one, tf.constant(x), weight)
+
+    with two_replicas.scope():
+        two = BatchNorm()
+        two.build(x.shape)
+
+    @tf.function
+    def replicated():
+        def replica():
+            index = tf.distribute.get_replica_context().replica_id_in_sync_group
+            half = tf.cast(index, tf.int32) * 2
+            return run(two, tf.constant(x)[half : half + 2], tf.constant(weight)[half : half + 2])
+
+        return [two_replicas.experimental_local_results(value) for value in two_replicas.run(replica)]
+
+    ys, by_inputs, by_gammas, by_betas = replicated()
+    np.testing.assert_allclose(np.concatenate(ys), y, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate(by_inputs), by_input, atol=1e-5)
+    np.testing.assert_allclose(sum(by_gammas), by_gamma, atol=1e-4)
+    np.testing.assert_allclose(sum(by_betas), by_beta, atol=1e-4)
+    np.testing.assert_allclose(two.moving_mean, one.moving_mean, rtol=1e-5)
+    np.testing.assert_allclose(two.moving_variance, one.moving_variance, rtol=1e-5)
+
+
+def test_unknown_batch_norm_is_named():
+    with pytest.raises(InputError, match="'group' is unknown: choose from frozen, synchronized"):
+        batch_norm(keras.Input((4, 4, 3)), "group", name="bn")

@@ -1,0 +1,237 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fada_tf.errors import InputError
+from fada_tf.models.backbones import resnet
+from fada_tf.models.discriminator import build_discriminator
+from fada_tf.models.segmenter import build_segmenter
+
+BACKBONES = ("resnet50", "tiny", "vgg16")  # resnet101 differs in depth alone: see test_parity.py
+CLASSES = 5
+
+
+def images(*shape, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module", params=BACKBONES)
+def segmenter(request):
+    return build_segmenter(request.param, CLASSES)
+
+
+@pytest.fixture
+def mixed_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+def test_unknown_backbone_lists_those_there_are():
+    with pytest.raises(InputError, match="'vgg' is unknown: choose from resnet101, resnet50, tiny, vgg16"):
+        build_segmenter("vgg", CLASSES)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (33, 57), (8, 15), (1, 1)])
+def test_output_stride_is_8_at_any_size(segmenter, size):
+    if segmenter.backbone == "vgg16":  # its poolings round down
+        if size == (1, 1):
+            with pytest.raises(tf.errors.InvalidArgumentError, match="vgg16 needs 8 pixels a side"):
+                segmenter.features(images(2, *size))
+            return
+        expected = (size[0] // 8, size[1] // 8)
+    else:
+        expected = (-(-size[0] // 8), -(-size[1] // 8))
+    features = segmenter.features(images(2, *size))
+    logits = segmenter.classify(features)
+    assert features.shape == (2, *expected, segmenter.feature_channels)
+    assert logits.shape == (2, *expected, CLASSES)
+    assert logits.dtype == tf.float32
+    assert np.isfinite(logits).all()
+
+
+def test_call_is_the_classifier_of_the_features(segmenter):
+    batch = images(1, 16, 24)
+    expected = segmenter.classify(segmenter.features(batch))
+    np.testing.assert_array_equal(segmenter(batch), expected)
+    np.testing.assert_array_equal(segmenter(batch.astype(np.float32)), expected)
+
+
+def test_sizes_may_be_unknown_when_traced(segmenter):
+    function = tf.function(segmenter, input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8)])
+    for batch in (images(1, 16, 24), images(2, 9, 8)):
+        np.testing.assert_allclose(function(batch), segmenter(batch), rtol=1e-4, atol=1e-4)
+
+
+def test_features_are_normalised_images_features(segmenter):
+    batch = images(1, 16, 16)
+    expected = segmenter.feature_extractor(segmenter.normalize(batch))
+    np.testing.assert_array_equal(segmenter.features(batch), expected)
+
+
+def test_normalisation_facts():
+    pixel = np.array([[[[10, 100, 200]]]], np.uint8)
+    rgb = (np.array([10, 100, 200]) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    bgr = np.array([200 - 103.939, 100 - 116.779, 10 - 123.68])
+    for backbone, expected in (("tiny", rgb), ("vgg16", bgr)):
+        np.testing.assert_allclose(build_segmenter(backbone, 2).normalize(pixel)[0, 0, 0], expected, rtol=1e-5)
+
+
+def test_frozen_batch_norm_trains_convolutions_only():
+    segmenter = build_segmenter("resnet50", CLASSES, "frozen")
+    assert {variable.name for variable in segmenter.trainable_variables} == {"kernel", "bias"}
+    batch = images(1, 16, 16)
+    np.testing.assert_array_equal(segmenter(batch, training=True), segmenter(batch))
+
+
+def test_training_uses_and_updates_the_statistics_of_the_batch():
+    segmenter = build_segmenter("tiny", CLASSES, "synchronized")
+    batch = images(2, 16, 16)
+    before = segmenter(batch)
+    assert not np.allclose(segmenter(batch, training=True), before)
+    assert not np.allclose(segmenter(batch), before)
+
+
+def test_equal_seeds_give_equal_weights_and_no_two_layers_share_them():
+    one, same, other = (build_segmenter("tiny", CLASSES, seed=seed) for seed in (3, 3, 4))
+    discriminators = [build_discriminator(one, CLASSES, seed=seed) for seed in (3, 3, 4)]
+    for model, equal, different in ((one, same, other), discriminators):
+        for variables in zip(model.variables, equal.variables, different.variables, strict=True):
+            first, second, third = (np.asarray(variable) for variable in variables)
+            np.testing.assert_array_equal(first, second)
+            assert first.std() == 0 or not np.array_equal(first, third)
+    firsts = [np.asarray(variable).flat[0] for variable in one.variables if np.asarray(variable).std() > 0]
+    assert len(set(firsts)) == len(firsts)
+
+
+def test_initial_weights_have_the_scale_of_the_reference():
+    segmenter = build_segmenter("vgg16", 19)
+    kernel = np.asarray(segmenter.feature_extractor.get_layer("block5_conv1").kernel)
+    np.testing.assert_allclose(kernel.std(), np.sqrt(2 / (9 * 512)), rtol=0.01)
+    fc6 = segmenter.feature_extractor.get_layer("fc6")
+    for values in (np.asarray(fc6.kernel), np.asarray(fc6.bias)):
+        np.testing.assert_allclose(np.abs(values).max(), 1 / np.sqrt(9 * 512), rtol=0.01)
+    aspp = segmenter.classifier.get_layer("aspp_24")
+    np.testing.assert_allclose(np.std(aspp.kernel), 0.01, rtol=0.01)
+    discriminator = build_discriminator(segmenter, 19)
+    bound = np.abs(np.asarray(discriminator.get_layer("conv2").kernel)).max()
+    np.testing.assert_allclose(bound, 1 / np.sqrt(9 * 256), rtol=0.01)
+
+
+def test_classifier_sums_its_four_branches():
+    classifier = build_segmenter("tiny", CLASSES).classifier
+    features = tf.random.stateless_normal([1, 30, 27, 64], seed=(0, 0))
+    expected = 0
+    for dilation in (6, 12, 18, 24):
+        layer = classifier.get_layer(f"aspp_{dilation}")
+        expected += tf.nn.conv2d(features, layer.kernel, 1, "SAME", dilations=dilation) + layer.bias
+    np.testing.assert_allclose(classifier(features), expected, atol=1e-5)
+    assert len([layer for layer in classifier.layers if layer.variables]) == 4
+
+
+@pytest.mark.parametrize("num_classes", [CLASSES, 1])
+def test_discriminator_has_the_source_classes_then_the_target_classes(num_classes):
+    segmenter = build_segmenter("tiny", CLASSES)
+    discriminator = build_discriminator(segmenter, num_classes)
+    features = segmenter.features(images(1, 16, 24))
+    before = np.asarray(discriminator(features))
+    assert before.shape == (1, 2, 3, 2 * num_classes)
+    discriminator.get_layer("target_head").bias.assign(np.full(num_classes, 7.0))
+    changed = np.asarray(discriminator(features)) - before
+    np.testing.assert_array_equal(changed[..., :num_classes], 0)
+    assert (changed[..., num_classes:] > 1).all()
+
+
+def test_dilated_resnet_is_the_strided_one_seen_four_times_as_densely(monkeypatch):
+    dense = build_segmenter("resnet50", 2).feature_extractor
+    monkeypatch.setattr(resnet, "_STAGES", ((64, 1, 1, 1), (128, 2, 1, 1), (256, 2, 1, 1), (512, 2, 1, 1)))
+    strided = build_segmenter("resnet50", 2, seed=1).feature_extractor
+    strided.set_weights(dense.get_weights())
+    batch = np.random.default_rng(0).standard_normal((1, 75, 65, 3)).astype(np.float32)
+    features, expected = np.asarray(dense(batch)), np.asarray(strided(batch))
+    assert expected.shape == (1, 3, 3, 2048)
+    np.testing.assert_allclose(features[:, ::4, ::4], expected, atol=1e-5 * np.abs(expected).max())
+
+
+def gradients(segmenter, discriminator, batch):
+    @tf.function
+    def compute():
+        with tf.GradientTape() as tape:
+            features = segmenter.features(batch, training=True)
+            loss = tf.reduce_mean(tf.square(segmenter.classify(features)))
+            loss += tf.reduce_mean(tf.square(discriminator(features, training=True)))
+        return tape.gradient(loss, segmenter.trainable_variables + discriminator.trainable_variables)
+
+    return compute()
+
+
+@pytest.mark.parametrize("backbone", ["tiny", "vgg16"])
+def test_gradients_reach_every_trainable_variable(backbone):
+    segmenter = build_segmenter(backbone, CLASSES, "synchronized")
+    values = gradients(segmenter, build_discriminator(segmenter, CLASSES), images(2, 32, 32))
+    assert all(np.isfinite(value).all() and np.any(value) for value in values)
+
+
+@pytest.mark.usefixtures("mixed_precision")
+@pytest.mark.parametrize("batch_norm", ["frozen", "synchronized"])
+def test_mixed_precision_computes_features_in_bfloat16_and_logits_in_float32(batch_norm):
+    segmenter = build_segmenter("tiny", CLASSES, batch_norm)
+    discriminator = build_discriminator(segmenter, CLASSES)
+    features = segmenter.features(images(2, 16, 16))
+    assert features.dtype == tf.bfloat16
+    assert segmenter.classify(features).dtype == discriminator(features).dtype == tf.float32
+    assert {variable.dtype for variable in segmenter.variables} == {"float32"}
+    values = gradients(segmenter, discriminator, images(2, 16, 16))
+    assert all(value.dtype == tf.float32 and np.isfinite(value).all() for value in values)
+
+
+@pytest.mark.usefixtures("mixed_precision")
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_backbone_is_near_itself_in_bfloat16(backbone):
+    batch = images(1, 16, 16)
+    mixed = build_segmenter(backbone, CLASSES)
+    keras.config.set_dtype_policy("float32")
+    full = build_segmenter(backbone, CLASSES)
+    expected = np.asarray(full(batch))
+    np.testing.assert_allclose(mixed(batch), expected, atol=0.05 * np.abs(expected).max())
+
+
+def test_two_replicas_update_one_set_of_statistics(two_replicas):
+    batch = images(4, 16, 16)
+    one = build_segmenter("tiny", CLASSES, "synchronized")
+    one(batch, training=True)
+    with two_replicas.scope():
+        two = build_segmenter("tiny", CLASSES, "synchronized")
+
+    @tf.function
+    def replicated():
+        def replica():
+            index = tf.distribute.get_replica_context().replica_id_in_sync_group
+            start = 2 * tf.cast(index, tf.int32)
+            two(tf.constant(batch)[start : start + 2], training=True)
+
+        two_replicas.run(replica)
+
+    replicated()
+    for variable, expected in zip(two.variables, one.variables, strict=True):
+        np.testing.assert_allclose(variable, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_checkpoint_restores_every_weight(tmp_path):
+    def make(seed):
+        segmenter = build_segmenter("tiny", CLASSES, "synchronized", seed=seed)
+        discriminator = build_discriminator(segmenter, CLASSES, seed=seed)
+        return segmenter, discriminator, tf.train.Checkpoint(segmenter=segmenter, discriminator=discriminator)
+
+    saved_segmenter, saved_discriminator, checkpoint = make(1)
+    path = checkpoint.write(str(tmp_path / "checkpoint"))
+    segmenter, discriminator, checkpoint = make(2)
+    checkpoint.read(path).assert_consumed()
+    pairs = zip(
+        segmenter.variables + discriminator.variables,
+        saved_segmenter.variables + saved_discriminator.variables,
+        strict=True,
+    )
+    for variable, saved in pairs:
+        np.testing.assert_array_equal(variable, saved)
