@@ -1,13 +1,14 @@
-"""SYNTHIA to Cityscapes with ResNet-101, 16 classes.
+r"""SYNTHIA to Cityscapes with ResNet-101, 16 classes.
 
 Expected mIoU on Cityscapes val, % (paper): source 33.5, adversarial 41.5, self-distillation 45.2.
 Hardware of the paper: 4 GPUs of 16 GB; on fewer, raise config.training.accumulation_steps.
 
     python scripts/train.py --config=configs/synthia_r101.py:source --run_dir=runs/synthia_r101/source
     python scripts/train.py --config=configs/synthia_r101.py:adversarial --run_dir=runs/synthia_r101/adversarial
-    python scripts/make_pseudo_labels.py --checkpoint=runs/synthia_r101/adversarial \\
+    python scripts/make_pseudo_labels.py --checkpoint=runs/synthia_r101/adversarial \
         --output=data/records/cityscapes_train_pseudo_synthia_r101
-    python scripts/train.py --config=configs/synthia_r101.py:self_distillation --run_dir=runs/synthia_r101/self_distillation
+    python scripts/train.py --config=configs/synthia_r101.py:self_distillation \
+        --run_dir=runs/synthia_r101/self_distillation
 """
 
 from fada_tf import paper

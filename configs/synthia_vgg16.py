@@ -1,13 +1,14 @@
-"""SYNTHIA to Cityscapes with VGG-16, 16 classes.
+r"""SYNTHIA to Cityscapes with VGG-16, 16 classes.
 
 Expected mIoU on Cityscapes val, % (paper): source 25.6, self-distillation 39.5.
 Hardware of the paper: 4 GPUs of 16 GB; on fewer, raise config.training.accumulation_steps.
 
     python scripts/train.py --config=configs/synthia_vgg16.py:source --run_dir=runs/synthia_vgg16/source
     python scripts/train.py --config=configs/synthia_vgg16.py:adversarial --run_dir=runs/synthia_vgg16/adversarial
-    python scripts/make_pseudo_labels.py --checkpoint=runs/synthia_vgg16/adversarial \\
+    python scripts/make_pseudo_labels.py --checkpoint=runs/synthia_vgg16/adversarial \
         --output=data/records/cityscapes_train_pseudo_synthia_vgg16
-    python scripts/train.py --config=configs/synthia_vgg16.py:self_distillation --run_dir=runs/synthia_vgg16/self_distillation
+    python scripts/train.py --config=configs/synthia_vgg16.py:self_distillation \
+        --run_dir=runs/synthia_vgg16/self_distillation
 """
 
 from fada_tf import paper

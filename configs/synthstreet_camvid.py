@@ -11,7 +11,7 @@ from fada_tf.config import Config
 
 RECORDS = "data/records"
 RUNS = "runs/synthstreet_camvid"
-ITERATIONS = {"source": 600, "adversarial": 400, "self_distillation": 500}
+ITERATIONS = {"source": 600, "adversarial": 300, "self_distillation": 400}
 
 
 def get_config(stage: str = "source") -> Config:
@@ -43,7 +43,8 @@ def _adversarial(config: Config) -> None:
     config.method.segmentation_temperature = 1.8
     config.method.adversarial_weight = 0.01
     config.model.initial_weights = f"{RUNS}/source"
-    config.optimizer.learning_rate = 5e-4
+    # Goes on where the source stage's schedule stopped.
+    config.optimizer.learning_rate = 8e-4
     config.optimizer.discriminator_learning_rate = 5e-4
     _source_images(config)
     config.data.target.records = f"{RECORDS}/camvid_train"

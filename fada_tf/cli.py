@@ -49,7 +49,7 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(list(argv))
     except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-        # Config files and their fields raise errors of many types and lengths; the first lines say what, the rest where.
+        # Config files and their fields raise errors of many types and lengths; the first lines say what is wrong.
         lines = [line.strip() for line in str(error.args[0] if error.args else error).splitlines() if line.strip()]
         sys.stderr.write(f"error: {' '.join(lines[:3])} (--help lists the options, fada_tf/config.py the fields)\n")
         sys.exit(INPUT_ERROR_STATUS)

@@ -12,7 +12,9 @@ from absl import flags
 
 from fada_tf import cli
 
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run directory (its newest checkpoint), RUN/best or a checkpoint.")
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "Run directory (its newest checkpoint), RUN/best or a checkpoint."
+)
 _RECORDS = flags.DEFINE_string("records", "", "Folder of labelled shards; empty: the run's own evaluation records.")
 _OUTPUT = flags.DEFINE_string("output", "", "Folder for the scores; empty: RUN/scores/NAME of the records.")
 _HEIGHT = flags.DEFINE_integer("height", 0, "Pixels that images are resized to; 0: the run's evaluation height.")

@@ -10,7 +10,9 @@ from absl import flags
 
 from fada_tf import cli
 
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run directory (its newest checkpoint), RUN/best or a checkpoint.")
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "Run directory (its newest checkpoint), RUN/best or a checkpoint."
+)
 _RECORDS = flags.DEFINE_string("records", "", "Folder of target shards; empty: the run's own target records.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the labelled shards.")
 _HEIGHT = flags.DEFINE_integer("height", 0, "Pixels that images are resized to; 0: the run's evaluation height.")

@@ -11,7 +11,9 @@ from absl import flags
 
 from fada_tf import cli
 
-_CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Run directory (its newest checkpoint), RUN/best or a checkpoint.")
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "Run directory (its newest checkpoint), RUN/best or a checkpoint."
+)
 _IMAGES = flags.DEFINE_string("images", None, "A picture, or a folder of pictures.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
 _HEIGHT = flags.DEFINE_integer("height", 0, "Pixels that pictures are resized to; 0: the run's evaluation height.")

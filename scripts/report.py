@@ -3,8 +3,7 @@
 python scripts/report.py --run="source only=runs/x/source" --run="FADA=runs/x/adversarial" \
     --records=data/records/camvid_test --output=report.html
 
-Every run must have been scored on the records by scripts/evaluate.py. Pictures show the first run as before and the last
-one as after.
+Every run must have been scored on the records by scripts/evaluate.py. Pictures show the first and the last run.
 """
 
 import os

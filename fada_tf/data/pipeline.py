@@ -7,7 +7,7 @@ from absl import logging
 from fada_tf.data import files, sampling, transforms
 from fada_tf.data.labels import IGNORE, LabelSpace
 from fada_tf.data.manifest import FOOTER_BYTES, HEADER_BYTES, Manifest
-from fada_tf.data.tfrecord import parse, read_payload
+from fada_tf.data.tfrecord import parse, read_payload, read_payloads
 from fada_tf.errors import InputError
 
 
@@ -188,10 +188,9 @@ class _Reader:
             logging.warning("%s; skipped (%d of at most %d)", problem, len(self._bad), self._max_bad)
         if not replace:
             return b""
-        for other in np.roll(np.arange(self._manifest.num_records), -record - 1):
-            shard, offset, length = (column[other] for column in self._manifest.places)
-            path = self._manifest.shard_paths[shard]
-            payload = read_payload(tf.constant(path), tf.constant(offset), tf.constant(length)).numpy()
+        others = np.roll(np.arange(self._manifest.num_records), -record - 1)
+        shard, offset, length = (column[others] for column in self._manifest.places)
+        for payload in read_payloads([self._manifest.shard_paths[i] for i in shard], offset, length):
             if payload:
                 return payload
         raise InputError(f"no record in {self._manifest.folder} can be read; convert the data again")

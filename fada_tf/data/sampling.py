@@ -5,7 +5,7 @@ seed and options, so a run resumes exactly by its number of draws.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 
@@ -110,7 +110,9 @@ def blocks(strategy: str, manifest: Manifest, seed: int, start: int = 0, **optio
         raise InputError(f"unknown sampling {strategy!r}; use one of {', '.join(STRATEGIES)}")
     if not manifest.num_records:
         raise InputError(f"{manifest.folder} holds no records to draw from")
-    return _skip(STRATEGIES[strategy](manifest, seed, **options), start)
+    stream = STRATEGIES[strategy](manifest, seed, **options)
+    first = next(stream)  # now, so that what is wrong shows here and not in the first batch
+    return _skip(chain([first], stream), start)
 
 
 def draws(strategy: str, manifest: Manifest, seed: int, start: int, count: int, **options) -> np.ndarray:

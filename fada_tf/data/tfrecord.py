@@ -1,6 +1,6 @@
 """Records of an image and its label, with the keys of DeepLab and the Model Garden: written, parsed, read by place."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -132,17 +132,29 @@ def read_payload(shard, offset, length):
     """
     import tensorflow as tf
 
-    # FixedLengthRecordDataset would do, but it reads all bytes before the record; this one seeks.
-    variant = tf.raw_ops.TFRecordDatasetV2(
-        filenames=shard[None],
-        compression_type="",
-        buffer_size=length + HEADER_BYTES + FOOTER_BYTES,
-        byte_offsets=offset[None],
-        metadata="",
-    )
-    records = tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string))
-    records = records.take(1).ignore_errors().concatenate(tf.data.Dataset.from_tensors(""))
-    return records.take(1).get_single_element()
+    def read(_) -> tf.Tensor:
+        # FixedLengthRecordDataset would do, but it reads all bytes before the record; this one seeks.
+        variant = tf.raw_ops.TFRecordDatasetV2(
+            filenames=shard[None],
+            compression_type="",
+            buffer_size=length + HEADER_BYTES + FOOTER_BYTES,
+            byte_offsets=offset[None],
+            metadata="",
+        )
+        records = tf.data.experimental.from_variant(variant, tf.TensorSpec([], tf.string))
+        return records.take(1).get_single_element()
+
+    # Within a map, because ignore_errors would ask a reader that cannot open its file again and again.
+    attempt = tf.data.Dataset.from_tensors(0).map(read).ignore_errors()
+    return attempt.concatenate(tf.data.Dataset.from_tensors("")).take(1).get_single_element()
+
+
+def read_payloads(shards: Sequence[str], offsets: Sequence[int], lengths: Sequence[int]) -> Iterator[bytes]:
+    """Reads records by their places, as `read_payload` does, one after another."""
+    import tensorflow as tf
+
+    places = (list(shards), np.array(offsets, np.int64), np.array(lengths, np.int64))
+    return tf.data.Dataset.from_tensor_slices(places).map(read_payload).as_numpy_iterator()
 
 
 def write_shard(path: str, records: Iterable[Record]) -> Shard:

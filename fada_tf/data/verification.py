@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from fada_tf.data import files, shards
 from fada_tf.data.manifest import Entry, Manifest, Shard
-from fada_tf.data.tfrecord import decode, decode_image, read_payload
+from fada_tf.data.tfrecord import decode, decode_image, read_payloads
 from fada_tf.errors import InputError
 
 
@@ -43,16 +43,16 @@ def _verify_shard(task: tuple[str, Shard], classes: int | None) -> list[str]:
         problems.append(f"shard {path}: has {files.size(path)} bytes instead of {shard.size}")
     elif files.sha256(path) != shard.sha256:
         problems.append(f"shard {path}: its SHA-256 differs")
-    for entry in shard.entries:
-        problem = _verify_record(path, entry, classes)
+    columns = zip(*((path, entry.offset, entry.length) for entry in shard.entries), strict=True)
+    for entry, payload in zip(shard.entries, read_payloads(*columns), strict=True):
+        problem = _verify_record(payload, entry, classes)
         if problem:
             problems.append(f"shard {path}, record {entry.filename} at byte {entry.offset}: {problem}")
     return problems
 
 
-def _verify_record(path: str, entry: Entry, classes: int | None) -> str:
+def _verify_record(payload: bytes, entry: Entry, classes: int | None) -> str:
     """Returns what is wrong with a record, or ''."""
-    payload = read_payload(tf.constant(path), *tf.constant([entry.offset, entry.length], tf.int64)).numpy()
     if not payload:
         return "its checksum or length is wrong"
     record = decode(payload)

@@ -20,7 +20,7 @@ def write_pseudo_labels(
     predictor_id: str,
     progress: Callable[[], object] = lambda: None,
 ) -> Manifest:
-    """Copies a folder of target shards, every pixel labelled with the most likely class: no threshold, as the authors do.
+    """Copies a folder of target shards and labels every pixel with its most likely class; no threshold (code).
 
     Args:
       predictor: the adapted segmenter.

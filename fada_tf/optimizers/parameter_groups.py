@@ -33,7 +33,7 @@ def segmenter_groups(
     horizon: int,
     power: float,
 ) -> dict[str, ParameterGroup]:
-    """Returns the groups "feature_extractor" and "classifier" under `TorchSGD`; see `OptimizerConfig` for the values."""
+    """Returns "feature_extractor" and "classifier" under `TorchSGD`; see `OptimizerConfig` for the values."""
 
     def group(model: keras.Model, rate: float, name: str) -> ParameterGroup:
         schedule = poly_schedule(rate, horizon, power)

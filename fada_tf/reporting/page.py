@@ -65,15 +65,17 @@ def _score_table(runs: Sequence[Run], label_space: LabelSpace) -> str:
     lines = [f"<tr><th>class</th>{header}</tr>"]
     for name, values in score_rows(runs, label_space):
         best = max((value for value in values if value is not None), default=None)
-        cells = "".join(
-            f"<td{' class=best' if value == best and len(runs) > 1 else ''}>{'–' if value is None else f'{value:.1f}'}</td>"
-            for value in values
-        )
+        cells = "".join(_score_cell(value, shaded=len(runs) > 1 and value == best) for value in values)
         kind = " class=total" if name == "mean IoU" else ""
         lines.append(f"<tr{kind}><td>{html.escape(name)}</td>{cells}</tr>")
     scores = runs[0].scores
     note = f"{scores['images']} images of {scores['records']}; the best of a row is shaded."
     return f"<table>{''.join(lines)}</table><small>{html.escape(note)}</small>"
+
+
+def _score_cell(value: float | None, shaded: bool) -> str:
+    text = "–" if value is None else f"{value:.1f}"
+    return f"<td class=best>{text}</td>" if shaded and value is not None else f"<td>{text}</td>"
 
 
 def _settings_table(runs: Sequence[Run]) -> str:
@@ -127,7 +129,8 @@ def _legend(label_space: LabelSpace) -> str:
 def _picture_grid(runs: Sequence[Run], records: str, label_space: LabelSpace, count: int) -> str:
     shown = [runs[0], runs[-1]] if len(runs) > 1 else [runs[0]]
     predictors = [
-        Predictor(checkpoint.load_segmenter(run.directory), *checkpoint.input_size(run.directory, 0, 0)) for run in shown
+        Predictor(checkpoint.load_segmenter(run.directory), *checkpoint.input_size(run.directory, 0, 0))
+        for run in shown
     ]
     titles = ["image", "truth", *(run.title for run in shown)]
     cells = [f"<b>{html.escape(title)}</b>" for title in titles]

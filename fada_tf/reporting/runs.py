@@ -36,7 +36,7 @@ class Run:
 
     @property
     def seconds_per_step(self) -> float:
-        """Median over the log intervals; the first one, which compiles the step, does not count where there are more."""
+        """Median over the log intervals, without the first one, which compiles the step, where there are more."""
         seconds = [line["speed/seconds_per_step"] for line in self.metrics if line["kind"] == "train"]
         return statistics.median(seconds[1:] or seconds)
 

@@ -21,10 +21,10 @@ from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.methods.base import Method
 from fada_tf.models.checkpoint import BEST, CHECKPOINTS, restore_segmenter
 from fada_tf.models.segmenter import Segmenter, build_segmenter
+from fada_tf.models.strategy import make_strategy, set_precision
 from fada_tf.models.weights import load_initial_weights
 from fada_tf.training import actions
-from fada_tf.training.run_directory import make_checkpoint, open_run_directory
-from fada_tf.models.strategy import make_strategy, set_precision
+from fada_tf.training.run_directory import check_run_directory, make_checkpoint, write_run_directory
 from fada_tf.training.trainer import Trainer
 
 _PICTURES = 2  # images of each domain that TensorBoard shows
@@ -47,7 +47,7 @@ def train(config: Config, directory: str) -> None:
     keras.utils.set_random_seed(config.seed)
     strategy = make_strategy()
     _check_batch(config, strategy)
-    open_run_directory(directory, config, label_space)
+    check_run_directory(directory, config)
 
     with strategy.scope():
         segmenter = build_segmenter(
@@ -55,6 +55,11 @@ def train(config: Config, directory: str) -> None:
         )
         _initialize(segmenter, config.model.initial_weights)
         method: Method = method_module.build(config, segmenter)
+    # Both say what is wrong with the data, before anything is written.
+    train_dataset(config, method, label_space, 0)
+    if config.data.evaluation.records:
+        evaluation_dataset(config, label_space)
+    write_run_directory(directory, config, label_space)
     trainer = Trainer(method, strategy, config.training.batch_size)
     controller = _controller(config, directory, trainer, label_space)
     trainer.train_dataset = strategy.experimental_distribute_dataset(

@@ -22,8 +22,8 @@ _FREE_FIELDS = tuple(
 )  # fmt: skip
 
 
-def open_run_directory(directory: str, config: config_lib.Config, label_space: LabelSpace) -> None:
-    """Makes the directory with its config.json and label_space.json, or checks that it belongs to this very run.
+def check_run_directory(directory: str, config: config_lib.Config) -> None:
+    """Checks that the directory is new or belongs to this very run.
 
     Raises:
       InputError: the directory is another run's; the message names the first fields that differ.
@@ -38,10 +38,14 @@ def open_run_directory(directory: str, config: config_lib.Config, label_space: L
                 f"{directory} holds another run ({'; '.join(different[:3])}{' ...' if len(different) > 3 else ''}): "
                 "choose another --run_dir, or the same config to continue it"
             )
+
+
+def write_run_directory(directory: str, config: config_lib.Config, label_space: LabelSpace) -> None:
+    """Makes the directory with its config.json and label_space.json."""
     files.make_folder(directory)
     classes = json.dumps(label_space.to_json(), indent=2) + "\n"
     files.write_atomically(os.path.join(directory, LABEL_SPACE_FILE), classes.encode())
-    files.write_atomically(path, config_lib.to_json(config).encode())
+    files.write_atomically(os.path.join(directory, CONFIG_FILE), config_lib.to_json(config).encode())
 
 
 def make_checkpoint(method: Method, step: tf.Variable) -> tf.train.Checkpoint:

@@ -22,8 +22,10 @@ def texture(height: int, width: int, seed: int = 0) -> np.ndarray:
     """A photo-like image: smooth at large scale, noisy at small, with hard edges. [height, width, 3] uint8."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
-    waves = 127 + 60 * np.sin(y / 9 + random.random(3)[:, None, None] * 6) * np.cos(x / 13) + 8 * random.standard_normal(
-        (3, height, width)
+    waves = (
+        127
+        + 60 * np.sin(y / 9 + random.random(3)[:, None, None] * 6) * np.cos(x / 13)
+        + 8 * random.standard_normal((3, height, width))
     )
     waves[:, height // 3 : height // 2, width // 4 : width // 2] = random.integers(0, 256, 3)[:, None, None]
     return np.clip(waves, 0, 255).astype(np.uint8).transpose(1, 2, 0)
@@ -53,7 +55,9 @@ def labelled_source(folder, count: int = 5, size: tuple[int, int] = (12, 16), su
     pairs = []
     for i in range(count):
         height, width = size[0] + i, size[1] + 2 * i
-        label = np.random.default_rng(i).choice([0, 2, 9] if i % 3 else [0, 1, 2, 255], (height, width)).astype(np.uint8)
+        label = (
+            np.random.default_rng(i).choice([0, 2, 9] if i % 3 else [0, 1, 2, 255], (height, width)).astype(np.uint8)
+        )
         image = save(f"{folder}/images/{i:03d}{suffix}", texture(height, width, i))
         pairs.append(Pair(f"{i:03d}{suffix}", image, save(f"{folder}/labels/{i:03d}.png", label)))
     return Source(tuple(pairs), THREE_CLASSES, THREE_IDS, read_ids)

@@ -35,7 +35,24 @@ def test_cityscapes_tables_are_those_of_cityscapesscripts():
 
 
 def test_synthia_ids_become_the_published_16_class_ids():
-    published = {3: 0, 4: 1, 2: 2, 21: 3, 5: 4, 7: 5, 15: 6, 9: 7, 6: 8, 1: 9, 10: 10, 17: 11, 8: 12, 19: 13, 12: 14, 11: 15}
+    published = {
+        3: 0,
+        4: 1,
+        2: 2,
+        21: 3,
+        5: 4,
+        7: 5,
+        15: 6,
+        9: 7,
+        6: 8,
+        1: 9,
+        10: 10,
+        17: 11,
+        8: 12,
+        19: 13,
+        12: 14,
+        11: 15,
+    }
     to_16 = labels.CITYSCAPES19.subset_map(labels.CITYSCAPES16)
     mapped = to_16[labels.SYNTHIA_ID_MAP]
     assert {i: int(label) for i, label in enumerate(mapped) if label != 255} == published
@@ -45,7 +62,21 @@ def test_subsets_drop_the_right_classes():
     names = set(labels.CITYSCAPES19.names)
     assert names - set(labels.CITYSCAPES16.names) == {"terrain", "truck", "train"}
     assert names - set(labels.CITYSCAPES13.names) == {"terrain", "truck", "train", "wall", "fence", "pole"}
-    crosscity = "road sidewalk building light sign vegetation sky person rider car bus motorcycle bicycle".split()
+    crosscity = [
+        "road",
+        "sidewalk",
+        "building",
+        "light",
+        "sign",
+        "vegetation",
+        "sky",
+        "person",
+        "rider",
+        "car",
+        "bus",
+        "motorcycle",
+        "bicycle",
+    ]
     assert [name.removeprefix("traffic ") for name in labels.CROSSCITY13.names] == crosscity
 
 
@@ -91,7 +122,13 @@ def test_label_space_is_found_by_name_or_class_file(tmp_path):
 def test_class_file_maps_ids(tmp_path):
     loaded = labels.ClassFile.load(class_file(tmp_path))
     assert loaded.label_space.colors == ((1, 2, 3), (4, 5, 6))
-    assert {i: int(label) for i, label in enumerate(loaded.id_map) if label != -1} == {7: 0, 26: 1, 27: 1, 0: 255, 255: 255}
+    assert {i: int(label) for i, label in enumerate(loaded.id_map) if label != -1} == {
+        7: 0,
+        26: 1,
+        27: 1,
+        0: 255,
+        255: 255,
+    }
 
 
 @pytest.mark.parametrize(
@@ -103,7 +140,10 @@ def test_class_file_maps_ids(tmp_path):
         ({"classes": [{"name": "a", "color": [1, 2, 3]}]}, "class 0 lacks ids"),
         ({"classes": [{"name": "a", "color": [1, 2, 3], "ids": [], "id": 1}]}, "class 0 has unknown keys id"),
         ({"classes": [{"name": 3, "color": [1, 2, 3], "ids": []}]}, '"name" of class 0 must be a text'),
-        ({"classes": [{"name": "a", "color": [1, 2], "ids": []}]}, "\"color\" of class 'a' must be three integers 0-255"),
+        (
+            {"classes": [{"name": "a", "color": [1, 2], "ids": []}]},
+            "\"color\" of class 'a' must be three integers 0-255",
+        ),
         ({"classes": [{"name": "a", "color": [1, 2, 256], "ids": []}]}, "must be three integers 0-255"),
         ({"classes": [{"name": "a", "color": [1, 2, 3], "ids": [256]}]}, "ids of 'a' must be a list of integers 0-255"),
         ({"classes": [{"name": "a", "color": [1, 2, 3], "ids": [True]}]}, "ids of 'a' must be a list of integers"),

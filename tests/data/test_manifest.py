@@ -10,7 +10,9 @@ from fada_tf.errors import InputError
 from tests.data import makers
 
 SHARDS = (
-    Shard("a.tfrecord", 100, "00", (Entry("1.png", 0, 20, 2, 3, (4, 0, 0, 2)), Entry("2.png", 36, 10, 2, 3, (0, 5, 0, 1)))),
+    Shard(
+        "a.tfrecord", 100, "00", (Entry("1.png", 0, 20, 2, 3, (4, 0, 0, 2)), Entry("2.png", 36, 10, 2, 3, (0, 5, 0, 1)))
+    ),
     Shard("b.tfrecord", 50, "11", (Entry("3.png", 0, 30, 2, 2, (1, 0, 0, 3)),)),
 )
 

@@ -130,6 +130,23 @@ def test_batch_norm_in_training():
     assert len(layer.trainable_variables) == 2
 
 
+def test_batch_norm_passes_gradients_through_its_statistics():
+    layer, x, weight = BatchNorm(), tf.constant(normal(2, 3, 4, 2)), normal(2, 3, 4, 2, seed=1)
+
+    def by_definition(x):
+        mean, variance = tf.nn.moments(x, [0, 1, 2])
+        return tf.nn.batch_normalization(x, mean, variance, None, None, 1e-5)
+
+    def gradient(function):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(function(x) * weight)
+        return tape.gradient(loss, x)
+
+    ours = gradient(lambda x: layer(x, training=True))
+    np.testing.assert_allclose(ours, gradient(by_definition), atol=1e-5)
+
+
 def test_batch_norm_in_inference():
     layer, x = BatchNorm(), normal(2, 3, 4, 2)
     layer.build(x.shape)

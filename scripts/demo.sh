@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# The main job end to end on a fresh machine with Python and bash: convert, train three stages, evaluate, look.
+# Everything goes to demo_output/; a second run continues where the first one stopped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/environment.sh
+
+out=demo_output
+records=$out/records
+
+convert() { # FOLDER [labels]
+  echo "== convert demo/$1"
+  local labels=()
+  if [ "${2:-}" = labels ]; then labels=(--labels="demo/$1/labels" --classes=configs/classes/camvid11.json); fi
+  python scripts/make_tfrecords.py --dataset=folder --images="demo/$1/images" "${labels[@]}" --output="$records/$1"
+}
+
+stage() { # STAGE
+  echo "== train: $1"
+  python scripts/train.py --config="configs/demo.py:$1" --run_dir="$out/runs/$1"
+  echo "== evaluate: $1"
+  python scripts/evaluate.py --checkpoint="$out/runs/$1"
+}
+
+convert source labels
+convert target_train
+convert target_val labels
+stage source
+stage adversarial
+echo "== pseudo labels"
+python scripts/make_pseudo_labels.py --checkpoint="$out/runs/adversarial" --output="$records/target_train_pseudo"
+stage self_distillation
+echo "== predict"
+python scripts/predict.py --checkpoint="$out/runs/self_distillation" --images=demo/target_val/images \
+  --output="$out/predictions"
+echo "== report"
+python scripts/report.py --title="Streets by day to streets at dusk" --records="$records/target_val" \
+  --run="source only=$out/runs/source" --run="FADA=$out/runs/adversarial" \
+  --run="FADA + self-distillation=$out/runs/self_distillation" --output="$out/report.html"
+echo "open $out/report.html in a browser"

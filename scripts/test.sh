@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Passes the tests on a fresh machine: bash scripts/test.sh [--slow] [pytest options]
+# --slow runs the tests that take minutes instead of the others.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/environment.sh
+
+marker="not slow"
+if [ "${1:-}" = "--slow" ]; then
+  marker="slow"
+  shift
+fi
+ruff check .
+ruff format --check .
+python -m pytest -m "$marker" "$@"

@@ -1,0 +1,213 @@
+import os
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, ImageEnhance
+
+from fada_tf.data import transforms
+from tests.data import makers
+
+PHOTO = os.path.join(os.path.dirname(__file__), "../../../shared/data/camvid/images/test/0001TP_008550.jpg")
+SIZES = [(180, 240), (123, 211), (90, 120), (512, 640), (360, 480)]
+
+
+def seed(i: int) -> tf.Tensor:
+    return tf.constant([i, 7])
+
+
+def as_float(array: np.ndarray) -> tf.Tensor:
+    return tf.constant(array, tf.float32)
+
+
+def pillow_resize(array: np.ndarray, size: tuple[int, int], kind) -> np.ndarray:
+    return np.asarray(Image.fromarray(array).resize(size[::-1], kind))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_images_are_resized_as_by_pillow_on_a_real_photo(size):
+    if not os.path.exists(PHOTO):
+        pytest.skip("the photo lies outside this repository and is not there")
+    photo = np.asarray(Image.open(PHOTO).convert("RGB"))
+    difference = transforms.resize_image(photo, size) - pillow_resize(photo, size, Image.Resampling.BICUBIC)
+    assert np.abs(difference).mean() < 0.25  # grey levels
+    assert np.abs(np.mean(difference)) < 0.05
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_images_are_resized_as_by_pillow(size):
+    image = makers.texture(360, 480)
+    resized = transforms.resize_image(as_float(image), size)
+    difference = np.abs(resized - pillow_resize(image, size, Image.Resampling.BICUBIC))
+    assert difference.mean() < 0.25
+    assert resized.shape == (*size, 3)
+    assert resized.dtype == tf.float32
+    np.testing.assert_array_equal(resized, np.clip(np.round(resized), 0, 255))
+
+
+@hypothesis.given(*[st.integers(1, 90)] * 4)
+@hypothesis.settings(max_examples=150)
+def test_labels_are_resized_exactly_as_by_pillow(height, width, new_height, new_width):
+    label = np.random.default_rng(0).integers(0, 256, (height, width)).astype(np.uint8)
+    resized = transforms.resize_label(tf.constant(label), (new_height, new_width))
+    np.testing.assert_array_equal(resized, pillow_resize(label, (new_height, new_width), Image.Resampling.NEAREST))
+
+
+@pytest.mark.parametrize("size", [((1052, 1914), (720, 1280)), ((1024, 2048), (512, 1024)), ((760, 1280), (512, 1024))])
+def test_labels_of_the_papers_sizes_are_resized_exactly_as_by_pillow(size):
+    old, new = size
+    label = (np.arange(old[0] * old[1]).reshape(old) % 251).astype(np.uint8)
+    np.testing.assert_array_equal(
+        transforms.resize_label(tf.constant(label), new), pillow_resize(label, new, Image.Resampling.NEAREST)
+    )
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.8, 1.0, 1.3, 1.5])
+@pytest.mark.parametrize(
+    ("adjust", "enhance"),
+    [
+        (transforms.adjust_brightness, ImageEnhance.Brightness),
+        (transforms.adjust_contrast, ImageEnhance.Contrast),
+        (transforms.adjust_saturation, ImageEnhance.Color),
+    ],
+)
+def test_adjustments_are_pillows_up_to_rounding(adjust, enhance, factor):
+    image = makers.texture(40, 50)
+    expected = np.asarray(enhance(Image.fromarray(image)).enhance(factor)).astype(np.float32)
+    assert np.abs(adjust(as_float(image), factor) - expected).max() <= 1.01
+
+
+@pytest.mark.parametrize("turns", [-0.2, -0.05, 0.0, 0.1, 0.2])
+def test_hue_is_turned_as_torchvision_does_by_pillow(turns):
+    image = makers.texture(40, 50)
+    hue, saturation, value = Image.fromarray(image).convert("HSV").split()
+    turned = ((np.asarray(hue).astype(int) + int(turns * 255)) % 256).astype(np.uint8)
+    expected = Image.merge("HSV", (Image.fromarray(turned), saturation, value)).convert("RGB")
+    difference = np.abs(transforms.adjust_hue(as_float(image), turns) - np.asarray(expected).astype(np.float32))
+    assert difference.mean() < 2.0  # Pillow's hues have 256 steps
+    if turns:
+        assert np.abs(as_float(image) - np.asarray(expected)).mean() > 5 * difference.mean()
+
+
+def test_jitter_stays_within_range_and_depends_on_the_seed_alone():
+    image = as_float(makers.texture(30, 40))
+    first, again, other = (transforms.color_jitter(image, seed(i)) for i in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 5
+    assert first.numpy().min() >= 0 and first.numpy().max() <= 255
+    assert first.shape == image.shape
+
+
+def test_jitter_applies_all_four_in_every_order(monkeypatch):
+    applied = []
+    for name in ("brightness", "contrast", "saturation", "hue"):
+        monkeypatch.setattr(
+            transforms, f"adjust_{name}", lambda image, amount, name=name: applied.append(name) or image
+        )
+    for i in range(300):
+        transforms.color_jitter(as_float(np.zeros((1, 1, 3))), seed(i))
+    orders = [tuple(applied[i : i + 4]) for i in range(0, len(applied), 4)]
+    assert all(len(set(order)) == 4 for order in orders)
+    counts = {order: orders.count(order) for order in orders}
+    assert len(counts) == 24
+    assert max(counts.values()) < 30  # 12.5 expected
+
+
+def test_jitter_draws_its_amounts_evenly_from_the_papers_ranges(monkeypatch):
+    amounts = {name: [] for name in ("brightness", "contrast", "saturation", "hue")}
+    for name, drawn in amounts.items():
+        monkeypatch.setattr(
+            transforms, f"adjust_{name}", lambda image, amount, drawn=drawn: drawn.append(float(amount)) or image
+        )
+    for i in range(400):
+        transforms.color_jitter(as_float(np.zeros((1, 1, 3))), seed(i))
+    for name, drawn in amounts.items():
+        low, high = (-0.2, 0.2) if name == "hue" else (0.5, 1.5)
+        assert low <= min(drawn) < low + 0.02 * (high - low)
+        assert high >= max(drawn) > high - 0.02 * (high - low)
+        assert abs(np.mean(drawn) - (low + high) / 2) < 0.08 * (high - low)
+    assert abs(np.corrcoef(amounts["brightness"], amounts["contrast"])[0, 1]) < 0.2
+
+
+def test_random_size_is_the_scaled_base_rounded_down():
+    sizes = np.array([transforms.random_size((1024, 2048), (0.5, 1.5), seed(i)) for i in range(300)])
+    scale = sizes[:, 1] / 2048
+    assert 0.5 <= scale.min() < 0.52 and 1.48 < scale.max() <= 1.5
+    assert (np.abs(sizes[:, 0] - 1024 * scale) < 1).all()
+    np.testing.assert_array_equal(transforms.random_size((33, 65), (1.0, 1.0), seed(0)), [33, 65])
+
+
+@hypothesis.given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(0, 999))
+def test_crop_moves_image_and_label_together_and_pads_with_black_and_255(height, width, new_height, new_width, i):
+    label = (np.arange(height * width).reshape(height, width) % 254 + 1).astype(np.uint8)
+    image = as_float(np.repeat(label[..., None], 3, axis=2))
+    cut, cut_label = transforms.random_crop(image, tf.constant(label), (new_height, new_width), seed(i))
+    assert cut.shape == (new_height, new_width, 3)
+    assert cut_label.shape == (new_height, new_width)
+    np.testing.assert_array_equal(cut[..., 0], np.where(cut_label == 255, 0, cut_label))
+    # Along a side that is long enough nothing is padded; along one that is too short the whole picture is there.
+    inside = cut_label.numpy() != 255
+    assert inside.sum() == min(height, new_height) * min(width, new_width)
+    np.testing.assert_array_equal(cut, transforms.random_crop(image, None, (new_height, new_width), seed(i))[0])
+
+
+def test_crop_reaches_every_place():
+    label = tf.reshape(tf.range(12, dtype=tf.uint8), (3, 4))
+    image = tf.zeros((3, 4, 3))
+    corners = {int(transforms.random_crop(image, label, (2, 2), seed(i))[1][0, 0]) for i in range(100)}
+    assert corners == {0, 1, 2, 4, 5, 6}
+    # A picture 2 too short is padded by 2 at both ends and may begin at 0, 1 or 2.
+    starts = {int(np.argmax(transforms.random_crop(image, label, (3, 6), seed(i))[1][0] == 0)) for i in range(100)}
+    assert starts == {0, 1, 2}
+
+
+def test_flip_mirrors_image_and_label_together_half_of_the_time():
+    label = tf.reshape(tf.range(12, dtype=tf.uint8), (3, 4))
+    image = tf.repeat(tf.cast(label, tf.float32)[..., None], 3, axis=2)
+    flips = 0
+    for i in range(200):
+        flipped, flipped_label = transforms.random_flip(image, label, seed(i))
+        np.testing.assert_array_equal(flipped[..., 0], flipped_label)
+        flips += int(flipped_label[0, 0] == 3)
+    assert 70 < flips < 130
+
+
+def test_augment_without_options_only_resizes():
+    image, label = makers.texture(20, 30), np.full((20, 30), 5, np.uint8)
+    options = transforms.Augmentation(10, 18)
+    resized, resized_label = transforms.augment(as_float(image), tf.constant(label), seed(0), options)
+    np.testing.assert_array_equal(resized, transforms.resize_image(as_float(image), (10, 18)))
+    np.testing.assert_array_equal(resized_label, np.full((10, 18), 5))
+    assert transforms.augment(as_float(image), None, seed(0), options)[1] is None
+
+
+@hypothesis.given(
+    st.integers(8, 60), st.integers(8, 60), st.booleans(), st.booleans(), st.booleans(), st.integers(0, 99)
+)
+def test_augment_always_gives_the_size_asked_for(height, width, jitter, crop, flip, i):
+    options = transforms.Augmentation(
+        16,
+        24,
+        color_jitter=jitter,
+        crop=crop,
+        flip=flip,
+        random_scale=(0.5, 1.5) if crop else (1, 1),
+        base_height=height,
+        base_width=width,
+    )
+    image, label = makers.texture(height, width), np.full((height, width), 3, np.uint8)
+    result, result_label = transforms.augment(as_float(image), tf.constant(label), seed(i), options)
+    assert result.shape == (16, 24, 3)
+    assert result_label.shape == (16, 24)
+    assert set(np.unique(result_label)) <= {3, 255}
+    assert (result_label.numpy() == 3).any()
+
+
+def test_jitter_comes_before_the_resize():
+    image = as_float(makers.texture(20, 30))
+    options = transforms.Augmentation(10, 15, color_jitter=True)
+    jitter_seed = tf.random.experimental.stateless_split(seed(3), 4)[0]
+    expected = transforms.resize_image(transforms.color_jitter(image, jitter_seed), (10, 15))
+    np.testing.assert_array_equal(transforms.augment(image, None, seed(3), options)[0], expected)

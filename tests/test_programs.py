@@ -1,0 +1,216 @@
+"""The real programs, run in the order in which a user runs them, on a few made-up scenes."""
+
+import csv
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import scenes
+
+ROOT = pathlib.Path(__file__).parents[1]
+PROGRAMS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
+
+CONFIG = """
+from fada_tf.config import Config
+
+def get_config(stage="source"):
+    config = Config(name=f"scenes {stage}")
+    config.data.label_space = "classes.json"
+    config.data.evaluation.records = "records/target_val"
+    config.data.evaluation.height, config.data.evaluation.width = 24, 32
+    config.model.backbone, config.model.batch_norm = "tiny", "synchronized"
+    config.optimizer.learning_rate, config.optimizer.classifier_multiplier = 1e-2, 1.0
+    config.optimizer.horizon = 100
+    config.training.iterations, config.training.batch_size, config.training.steps_per_loop = 6, 2, 2
+    config.training.checkpoint_interval, config.training.evaluation_interval = 2, 4
+    config.training.picture_interval = 4
+    if stage != "self_distillation":
+        source = config.data.source
+        source.records, source.height, source.width = "records/source", 24, 32
+        source.sampling, source.color_jitter = "class_balanced", True
+    target = config.data.target
+    if stage == "adversarial":
+        config.method.name = "fada"
+        config.model.initial_weights = "runs/source"
+        target.records, target.height, target.width = "records/target_train", 24, 32
+    if stage == "self_distillation":
+        config.method.name = "self_distillation"
+        config.model.initial_weights = "runs/adversarial/best"
+        target.records, target.height, target.width = "records/target_pseudo", 24, 32
+        target.crop, target.scale_min, target.scale_max, target.flip = True, 0.5, 1.5, True
+    return config
+"""
+
+
+def run(folder: pathlib.Path, program: str, *options: str) -> subprocess.CompletedProcess:
+    """Runs scripts/PROGRAM.py in `folder` and returns what it printed and how it ended."""
+    command = [sys.executable, str(ROOT / "scripts" / f"{program}.py"), *options]
+    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def succeed(folder: pathlib.Path, program: str, *options: str) -> str:
+    """Runs a program that must succeed; returns its standard output."""
+    result = run(folder, program, *options)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def fail(folder: pathlib.Path, program: str, *options: str) -> str:
+    """Runs a program on bad input; returns its one line of error."""
+    result = run(folder, program, *options)
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, result.stderr
+    return errors[0]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> pathlib.Path:
+    """A user's folder after the whole pipeline: images, records, three runs, scores, predictions, report."""
+    folder = tmp_path_factory.mktemp("programs")
+    scenes.write_class_file(folder / "classes.json")
+    (folder / "scenes.py").write_text(CONFIG)
+    for name, dusk, count in (("source", False, 6), ("target_train", True, 4), ("target_val", True, 3)):
+        scenes.write_folder(folder / name, count, dusk=dusk, seed=100 * count)
+        labels = [] if name == "target_train" else [f"--labels={name}/labels", "--classes=classes.json"]
+        succeed(
+            folder, "make_tfrecords", "--dataset=folder", f"--images={name}/images", *labels, f"--output=records/{name}",
+            "--num_shards=2", "--workers=1",
+        )  # fmt: skip
+    for stage in ("source", "adversarial", "self_distillation"):
+        if stage == "self_distillation":
+            succeed(folder, "make_pseudo_labels", "--checkpoint=runs/adversarial", "--output=records/target_pseudo")
+        output = succeed(folder, "train", f"--config=scenes.py:{stage}", f"--run_dir=runs/{stage}")
+        (folder / f"{stage}.log").write_text(output)
+        succeed(folder, "evaluate", f"--checkpoint=runs/{stage}")
+    succeed(folder, "predict", "--checkpoint=runs/source", "--images=target_val/images", "--output=predictions")
+    succeed(
+        folder, "report", "--run=before=runs/source", "--run=<after>=runs/self_distillation",
+        "--records=records/target_val", "--output=report.html", "--pictures=2",
+    )  # fmt: skip
+    return folder
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_names_every_option(program):
+    result = run(ROOT, program, "--help")
+    assert "--" in result.stdout
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_does_not_start_tensorflow(program):
+    probe = (
+        "import runpy, sys\n"
+        f"sys.argv = ['{program}', '--help']\n"
+        "try:\n"
+        f"    runpy.run_path('scripts/{program}.py', run_name='__main__')\n"
+        "except SystemExit:\n"
+        "    sys.exit('tensorflow' in sys.modules)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("stage", ["source", "adversarial", "self_distillation"])
+def test_a_run_leaves_its_config_classes_metrics_events_and_checkpoints(folder, stage):
+    run_dir = folder / "runs" / stage
+    config = json.loads((run_dir / "config.json").read_text())
+    assert config["name"] == f"scenes {stage}"
+    assert json.loads((run_dir / "label_space.json").read_text())["classes"][2]["name"] == "car"
+    metrics = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in metrics if line["kind"] == "train"] == [2, 4, 6]
+    assert [line["step"] for line in metrics if line["kind"] == "evaluation"] == [4, 6]
+    assert {path.name for path in (run_dir / "checkpoints").glob("*.index")} == {
+        "ckpt-2.index", "ckpt-4.index", "ckpt-6.index",
+    }  # fmt: skip
+    assert len(list((run_dir / "best").glob("*.index"))) == 1
+    for kind in ("train", "evaluation", "pictures"):
+        assert list((run_dir / "events" / kind).glob("events.out.tfevents.*"))
+
+
+def test_a_log_line_has_losses_speed_and_time_left(folder):
+    lines = [line for line in (folder / "adversarial.log").read_text().splitlines() if "/6 " in line]
+    assert len(lines) == 3
+    for word in ("segmentation", "adversarial", "discriminator_source", "steps/s", "images/s", "ETA"):
+        assert word in lines[0]
+
+
+def test_scores_are_the_same_in_json_and_csv(folder):
+    scores = json.loads((folder / "runs/source/scores/target_val/scores.json").read_text())
+    rows = list(csv.DictReader((folder / "runs/source/scores/target_val/scores.csv").open()))
+    assert [row["class"] for row in rows] == ["sky", "road", "car", "mean"]
+    assert float(rows[-1]["iou"]) == pytest.approx(scores["mean_iou"], abs=1e-6)
+    confusion = np.array(scores["confusion"])
+    assert confusion.sum() == 3 * (scenes.HEIGHT - 2) * scenes.WIDTH
+    assert [int(row["labelled_pixels"]) for row in rows[:3]] == confusion.sum(1).tolist()
+
+
+def test_predictions_have_the_size_of_the_picture_and_score_as_evaluation_does(folder):
+    scores = json.loads((folder / "runs/source/scores/target_val/scores.json").read_text())
+    confusion = np.zeros((3, 3), np.int64)
+    for name in ("000", "001", "002"):
+        ids = np.asarray(Image.open(folder / f"predictions/ids/{name}.png"))
+        label = np.asarray(Image.open(folder / f"target_val/labels/{name}.png"))
+        mask = np.asarray(Image.open(folder / f"predictions/masks/{name}.png"))
+        assert ids.shape == label.shape
+        np.testing.assert_array_equal(mask, np.array(list(scenes.CLASSES.values()))[ids])
+        np.add.at(confusion, (label[label != 255], ids[label != 255]), 1)
+    np.testing.assert_array_equal(confusion, scores["confusion"])
+
+
+def test_the_report_is_one_page_with_escaped_names(folder):
+    page = (folder / "report.html").read_text()
+    assert "&lt;after&gt;" in page
+    assert "<after>" not in page
+    assert "http" not in page
+    assert page.count("<img") == 1 + 2 * 4
+
+
+def test_a_finished_run_continues_to_more_iterations(folder):
+    output = succeed(
+        folder, "train", "--config=scenes.py:source", "--run_dir=runs/source", "--config.training.iterations=8"
+    )
+    assert "8/8" in output
+    assert "2/8" not in output
+
+
+TRAIN_SOURCE = ["--config=scenes.py:source", "--run_dir=runs/x"]
+TRAIN_ADVERSARIAL = ["--config=scenes.py:adversarial", "--run_dir=runs/x"]
+PREDICT = ["--checkpoint=runs/source", "--output=x"]
+# By case: the program, its options, words of the one line it should print.
+BAD_INPUT = {
+    "unknown field": ("train", [*TRAIN_SOURCE, "--config.training.iteration=1"], "iteration"),
+    "bad value": ("train", [*TRAIN_SOURCE, "--config.training.iterations=many"], "many"),
+    "no such config": ("train", ["--config=nowhere.py", "--run_dir=runs/x"], "nowhere.py"),
+    "no such stage": ("train", ["--config=scenes.py:sourec", "--run_dir=runs/source"], "runs/source holds another run"),
+    "no manifest": ("train", [*TRAIN_SOURCE, "--config.data.source.records=target_val"], "target_val has no manifest"),
+    "a domain is missing": (
+        "train",
+        [*TRAIN_SOURCE, "--config.method.name=fada"],
+        "config.data.target.records is empty",
+    ),
+    "unknown backbone": ("train", [*TRAIN_SOURCE, "--config.model.backbone=vgg19"], "resnet101, resnet50, tiny, vgg16"),
+    "another backbone": ("train", [*TRAIN_ADVERSARIAL, "--config.model.backbone=resnet50"], "holds a tiny segmenter"),
+    "other classes": ("train", [*TRAIN_ADVERSARIAL, "--config.data.label_space=cityscapes13"], "of 3 classes"),
+    "no checkpoint": ("evaluate", ["--checkpoint=records"], "records holds no checkpoint"),
+    "no such picture": ("predict", [*PREDICT, "--images=nowhere.jpg"], "nowhere.jpg does not exist"),
+    "not a picture": ("predict", [*PREDICT, "--images=scenes.py"], "scenes.py: cannot be read as an image"),
+    "no pictures": ("predict", [*PREDICT, "--images=runs"], "runs holds no pictures"),
+    "not scored": ("report", ["--run=a=runs/source", "--records=records/source", "--output=x.html"], "evaluate.py"),
+    "a missing option": ("evaluate", [], "--checkpoint"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_gets_one_line_and_leaves_nothing(folder, case):
+    program, options, words = BAD_INPUT[case]
+    before = {path for path in folder.rglob("*") if "__pycache__" not in path.parts}
+    assert words in fail(folder, program, *options)
+    assert {path for path in folder.rglob("*") if "__pycache__" not in path.parts} == before
