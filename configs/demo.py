@@ -51,11 +51,12 @@ def _self_distillation(config: Config) -> None:
     config.method.name = "self_distillation"
     # The authors start from ImageNet again; there are no such weights for a network this small.
     config.model.initial_weights = "demo_output/runs/adversarial"
-    config.optimizer.learning_rate = 5e-3
+    config.optimizer.learning_rate = 2e-3
     target = config.data.target
     target.records = "demo_output/records/target_train_pseudo"
     target.height, target.width, target.flip, target.color_jitter = 120, 160, True, True
-    target.crop, target.scale_min, target.scale_max = True, 0.75, 1.5
+    # Not below 1: the padding around smaller images would enter the statistics of the batch norms.
+    target.crop, target.scale_max = True, 1.5
 
 
 def _source_images(config: Config) -> None:

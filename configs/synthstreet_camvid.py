@@ -11,7 +11,7 @@ from fada_tf.config import Config
 
 RECORDS = "data/records"
 RUNS = "runs/synthstreet_camvid"
-ITERATIONS = {"source": 600, "adversarial": 300, "self_distillation": 400}
+ITERATIONS = {"source": 600, "adversarial": 300, "self_distillation": 300}
 
 
 def get_config(stage: str = "source") -> Config:

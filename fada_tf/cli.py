@@ -17,8 +17,9 @@ def run(main: Callable[[Sequence[str]], None]) -> None:
     """Parses the flags and runs `main(argv)`; an `InputError` becomes one line on stderr and exit status 2."""
 
     def guarded(argv: Sequence[str]) -> None:
-        # TensorFlow's C++ notices would bury the program's own lines; errors still show.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        # TensorFlow's C++ notices would bury the program's own lines, as would, without a GPU, its errors that there is
+        # none; what goes wrong later is raised in Python.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if os.path.exists("/dev/nvidiactl") else "3")
         logging.use_absl_handler()
         if len(argv) > 1:
             raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")

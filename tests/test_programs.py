@@ -81,10 +81,8 @@ def folder(tmp_path_factory) -> pathlib.Path:
     for name, dusk, count in (("source", False, 6), ("target_train", True, 4), ("target_val", True, 3)):
         scenes.write_folder(folder / name, count, dusk=dusk, seed=100 * count)
         labels = [] if name == "target_train" else [f"--labels={name}/labels", "--classes=classes.json"]
-        succeed(
-            folder, "make_tfrecords", "--dataset=folder", f"--images={name}/images", *labels, f"--output=records/{name}",
-            "--num_shards=2", "--workers=1",
-        )  # fmt: skip
+        options = [f"--images={name}/images", *labels, f"--output=records/{name}", "--num_shards=2", "--workers=1"]
+        succeed(folder, "make_tfrecords", *options)
     for stage in ("source", "adversarial", "self_distillation"):
         if stage == "self_distillation":
             succeed(folder, "make_pseudo_labels", "--checkpoint=runs/adversarial", "--output=records/target_pseudo")

@@ -64,8 +64,11 @@ def _score_table(runs: Sequence[Run], label_space: LabelSpace) -> str:
     header = "".join(f"<th>{html.escape(run.title)}</th>" for run in runs)
     lines = [f"<tr><th>class</th>{header}</tr>"]
     for name, values in score_rows(runs, label_space):
-        best = max((value for value in values if value is not None), default=None)
-        cells = "".join(_score_cell(value, shaded=len(runs) > 1 and value == best) for value in values)
+        known = [value for value in values if value is not None]
+        cells = "".join(
+            _score_cell(value, shaded=value == max(known, default=None) and known.count(value) == 1 < len(runs))
+            for value in values
+        )
         kind = " class=total" if name == "mean IoU" else ""
         lines.append(f"<tr{kind}><td>{html.escape(name)}</td>{cells}</tr>")
     scores = runs[0].scores
@@ -106,11 +109,13 @@ def _curves(runs: Sequence[Run]) -> bytes:
         names = sorted({name for line in run.metrics for name in line if name.startswith("loss/")})
         for name in names:
             losses.plot(*run.curve("train", name), label=name.removeprefix("loss/").replace("_", " "))
-        losses.set(title=run.title, xlabel="iteration", ylim=(0, None))
+        losses.set(title=run.title, xlabel="iteration")
         losses.legend()
         steps, values = run.curve("evaluation", "mean_iou")
         iou.plot(steps, [100 * value for value in values], "o-")
-        iou.set(xlabel="iteration", ylim=(0, None))
+        iou.set(xlabel="iteration")
+    for row in axes:
+        row[0].set_ylim(bottom=0)  # last: it holds for the whole row, which shares the axis
     axes[0, 0].set_ylabel("loss")
     axes[1, 0].set_ylabel("mean IoU on the evaluation images, %")
     buffer = io.BytesIO()

@@ -58,7 +58,7 @@ def test_a_folder_without_manifest_is_an_error_that_says_what_to_run(tmp_path):
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format_version": 1}', '{"format_version": 1, "shards": 3}'])
 def test_a_damaged_manifest_is_an_error(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
-    with pytest.raises(InputError, match="manifest.json is damaged"):
+    with pytest.raises(InputError, match=r"manifest\.json is damaged"):
         Manifest.load(str(tmp_path))
 
 

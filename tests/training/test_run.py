@@ -19,6 +19,8 @@ from fada_tf.training.run_directory import make_checkpoint
 from tests import scenes
 
 METHODS = registry.names("fada_tf.methods")
+# FADA has all the parts; tracing the others takes as long again.
+FADA_AND_SLOW_OTHERS = [pytest.param(name, marks=[] if name == "fada" else pytest.mark.slow) for name in METHODS]
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +36,9 @@ def records(tmp_path_factory) -> pathlib.Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def one_device(monkeypatch) -> None:
-    """Trains on one device: whether replicas agree is another test's matter, and tracing two takes twice as long."""
+    """Trains on one device: a second MirroredStrategy in a process would mix its collectives up with the first's."""
     monkeypatch.setattr(run_lib, "make_strategy", tf.distribute.get_strategy)
 
 
@@ -69,8 +71,8 @@ def weights(run_dir: pathlib.Path, iteration: int) -> dict[str, np.ndarray]:
     return {name: value for name, value in tensors.items() if isinstance(value, np.ndarray | np.generic)}
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_an_interrupted_run_ends_as_an_uninterrupted_one(records, tmp_path, one_device, method):
+@pytest.mark.parametrize("method", FADA_AND_SLOW_OTHERS)
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(records, tmp_path, method):
     config = config_of(records, method)
     run_lib.train(config, str(tmp_path / "whole"))
     config.training.iterations = 2
@@ -114,6 +116,21 @@ def one_step(config: Config, strategy: tf.distribute.Strategy) -> tuple[dict[str
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_a_step_has_the_named_losses_and_moves_every_weight(records, method):
+    config = config_of(records, method)
+    losses, moved = one_step(config, tf.distribute.get_strategy())
+    module = registry.load("fada_tf.methods", method)
+    assert callable(module.build)
+    built = build(config)
+    assert tuple(losses) == built.loss_names
+    assert set(built.labelled_domains) <= set(built.domains) <= {"source", "target"}
+    assert all(np.isfinite(value) for value in losses.values())
+    initial = [variable for group in built.groups.values() for variable in group.variables]
+    for variable, after in zip(initial, moved, strict=True):
+        assert not np.array_equal(variable, after), variable.path
+
+
+@pytest.mark.parametrize("method", FADA_AND_SLOW_OTHERS)
 def test_two_replicas_do_what_one_does_in_two_parts(records, two_replicas, method):
     config = config_of(records, method)
     config.model.batch_norm = "frozen"  # whose statistics do not depend on the batch
@@ -136,7 +153,7 @@ def test_synchronized_batch_norm_makes_two_replicas_one(records, two_replicas):
         np.testing.assert_allclose(one, two, rtol=1e-2, atol=1e-4)
 
 
-def test_training_learns(records, tmp_path, one_device):
+def test_training_learns(records, tmp_path):
     config = config_of(records, "source_only")
     config.training.iterations, config.training.steps_per_loop = 40, 10
     config.optimizer.horizon = 60

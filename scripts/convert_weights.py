@@ -1,0 +1,54 @@
+"""Converts weights from PyTorch, and back.
+
+A published backbone, to initial weights: torchvision's ResNet, or Caffe's VGG-16 under torchvision's names.
+python scripts/convert_weights.py --input=resnet101-5d3b4d8f.pth --backbone=resnet101 --output=weights/resnet101.npz
+
+A checkpoint of the authors' code, of any stage, to a run directory:
+python scripts/convert_weights.py --input=model_iter040000.pth --backbone=resnet101 --label_space=cityscapes19 \
+    --height=512 --width=1024 --output=runs/authors_adversarial
+
+A checkpoint of this library, to a file that the authors' test program loads:
+python scripts/convert_weights.py --input=runs/gta5_r101/adversarial --output=model_iter040000.pth
+
+Needs PyTorch: pip install -e '.[convert]'. Prints which tensors were loaded, missing and unused.
+"""
+
+from absl import flags
+
+from fada_tf import cli
+
+_INPUT = flags.DEFINE_string("input", None, "A .pth file; or a run directory, RUN/best or a checkpoint.")
+_OUTPUT = flags.DEFINE_string(
+    "output",
+    None,
+    "An .npz file, for a backbone; a run directory, for a checkpoint from PyTorch; a .pth file, for one of ours.",
+)
+_BACKBONE = flags.DEFINE_string("backbone", "", "What the .pth file holds: resnet50, resnet101 or vgg16.")
+_LABEL_SPACE = flags.DEFINE_string(
+    "label_space", "", "For a run directory: name of a built-in label space, or path of a class file."
+)
+_HEIGHT = flags.DEFINE_integer("height", 0, "For a run directory: evaluation height in pixels; 0: none.", lower_bound=0)
+_WIDTH = flags.DEFINE_integer("width", 0, "For a run directory: evaluation width in pixels; 0: none.", lower_bound=0)
+
+
+def main(argv):
+    """Converts in the direction that the output's name asks for, and prints the account."""
+    del argv
+    from fada_tf.training import weight_conversion
+
+    source, output = _INPUT.value, _OUTPUT.value
+    if output.endswith(".npz"):
+        account = weight_conversion.convert_backbone(source, _BACKBONE.value, output)
+    elif output.endswith(".pth"):
+        account = weight_conversion.export_checkpoint(source, output)
+    else:
+        account = weight_conversion.convert_checkpoint(
+            source, _BACKBONE.value, _LABEL_SPACE.value, output, height=_HEIGHT.value, width=_WIDTH.value
+        )
+    print("\n".join(account))
+    print(f"written: {output}")
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["input", "output"])
+    cli.run(main)

@@ -1,0 +1,52 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from fada_tf.data import conversion, tfrecord
+from fada_tf.data.datasets import base
+from fada_tf.data.images import read_ids
+from fada_tf.errors import InputError
+from tests.data import makers
+
+FRAMES = {"train": ["aachen/aachen_000000_000019", "ulm/ulm_000001_000019"], "val": ["lindau/lindau_000000_000019"]}
+
+
+@pytest.fixture
+def root(tmp_path):
+    for split, frames in FRAMES.items():
+        for frame in frames:
+            makers.save(f"{tmp_path}/leftImg8bit/{split}/{frame}_leftImg8bit.png", makers.texture(8, 16))
+            ids = (np.arange(128).reshape(8, 16) % 34).astype(np.uint8)
+            makers.save(f"{tmp_path}/gtFine/{split}/{frame}_gtFine_labelIds.png", ids)
+            makers.save(f"{tmp_path}/gtFine/{split}/{frame}_gtFine_instanceIds.png", ids)
+            makers.save(f"{tmp_path}/gtFine/{split}/{frame}_gtFine_color.png", makers.texture(8, 16))
+    return tmp_path
+
+
+@pytest.mark.parametrize("split", FRAMES)
+def test_a_split_is_a_folder_of_cities(root, split):
+    manifest = conversion.convert(base.find("cityscapes", root=str(root), split=split), f"{root}/out").manifest
+    assert [entry.filename for entry in manifest.entries] == [f"{frame}_leftImg8bit.png" for frame in FRAMES[split]]
+    official = pytest.importorskip("cityscapesscripts.helpers.labels").id2label
+    for record in tfrecord.read_shard(manifest.shard_paths[0]):
+        expected = [official[i].trainId for i in np.arange(128) % 34]
+        np.testing.assert_array_equal(read_ids(record.label).ravel(), expected)
+
+
+def test_training_needs_no_labels(root):
+    shutil.rmtree(root / "gtFine/train")
+    source = base.find("cityscapes", root=str(root), split="train")
+    assert source.label_space is None and source.problems == () and len(source.pairs) == 2
+
+
+def test_a_lonely_file_is_reported(root):
+    (root / "gtFine/train/ulm/ulm_000001_000019_gtFine_labelIds.png").unlink()
+    source = base.find("cityscapes", root=str(root), split="train")
+    images, labels = f"{root}/leftImg8bit/train", f"{root}/gtFine/train"
+    assert source.problems == (f"{images}/ulm/ulm_000001_000019_leftImg8bit.png: has no label in {labels}",)
+
+
+def test_an_unknown_split_is_an_error(root):
+    with pytest.raises(InputError, match="no split 'dev'; use train, val, test, train_extra"):
+        base.find("cityscapes", root=str(root), split="dev")

@@ -1,0 +1,187 @@
+import os
+from dataclasses import replace
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from fada_tf.data import conversion, tfrecord, transforms
+from fada_tf.data.datasets.base import Pair, Source
+from fada_tf.data.images import read_ids
+from fada_tf.errors import InputError
+from tests.data import makers
+
+
+def convert(source, tmp_path, name="records", **options):
+    return conversion.convert(source, str(tmp_path / name), **options)
+
+
+def read(manifest) -> dict[str, tfrecord.Record]:
+    return {r.filename: r for path in manifest.shard_paths for r in tfrecord.read_shard(path)}
+
+
+def test_nothing_is_lost(tmp_path):
+    source = makers.labelled_source(tmp_path, count=7)
+    report = convert(source, tmp_path, num_shards=3)
+    assert report.problems == report.changes == ()
+    records = read(report.manifest)
+    assert list(records) == [pair.name for pair in source.pairs] == [e.filename for e in report.manifest.entries]
+    for pair, entry in zip(source.pairs, report.manifest.entries, strict=True):
+        record = records[pair.name]
+        with open(pair.image, "rb") as file:
+            assert record.image == file.read()
+        expected = makers.THREE_IDS[np.asarray(Image.open(pair.label))]
+        np.testing.assert_array_equal(read_ids(record.label), expected)
+        assert entry.pixels == tuple(np.count_nonzero(expected == i) for i in (0, 1, 2, 255))
+
+
+def test_shards_are_deterministic_and_even(tmp_path):
+    source = makers.labelled_source(tmp_path, count=7)
+    first, second = (convert(source, tmp_path, name, num_shards=3).manifest for name in ("a", "b"))
+    assert [len(shard.entries) for shard in first.shards] == [2, 2, 3]
+    assert first.shards == second.shards
+
+
+def test_all_bad_pairs_are_reported_together_before_anything_is_written(tmp_path):
+    source = makers.labelled_source(tmp_path, count=8)
+    pairs = list(source.pairs)
+    os.remove(pairs[0].image)
+    os.truncate(pairs[1].image, 60)
+    makers.save(pairs[2].label, np.zeros((3, 3), np.uint8))
+    makers.save(pairs[3].label, np.full((15, 22), 77, np.uint8))
+    makers.save(pairs[4].label, np.zeros((16, 24, 3), np.uint8))
+    os.remove(pairs[5].label)
+    with pytest.raises(InputError) as error:
+        convert(replace(source, problems=("lonely.png: has no label",)), tmp_path)
+    first, *lines = str(error.value).splitlines()
+    assert first == "7 bad pairs, nothing was written; mend them or leave them out with --skip_bad:"
+    assert lines == [
+        "  lonely.png: has no label",
+        f"  {pairs[0].image}: cannot be read (No such file or directory)",
+        lines[2],
+        f"  {pairs[2].label}: is 3x3 but its image {pairs[2].image} is 20x14 pixels",
+        f"  {pairs[3].label}: has ids [77] that the class file lists neither in a class nor in ignore_ids",
+        f"  {pairs[4].label}: a label must have one 8-bit channel of ids, this has mode RGB",
+        f"  {pairs[5].label}: cannot be read (No such file or directory)",
+    ]
+    assert lines[2].startswith(f"  {pairs[1].image}: cannot be read as an image")
+    assert not os.path.exists(tmp_path / "records")
+
+    report = convert(replace(source, problems=("lonely.png: has no label",)), tmp_path, skip_bad=True)
+    assert [line.strip() for line in lines] == list(report.problems)
+    assert list(read(report.manifest)) == ["006.png", "007.png"]
+
+
+def test_nothing_left_is_an_error_even_when_skipping(tmp_path):
+    source = makers.labelled_source(tmp_path, count=1)
+    os.remove(source.pairs[0].image)
+    with pytest.raises(InputError, match="no image is left to convert"):
+        convert(source, tmp_path, skip_bad=True)
+    with pytest.raises(InputError, match="no image is left to convert"):
+        convert(Source(()), tmp_path)
+
+
+def test_more_shards_than_images_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="num_shards=3 is more than the 2 images"):
+        convert(makers.labelled_source(tmp_path, count=2), tmp_path, num_shards=3)
+
+
+def test_only_the_listed_images(tmp_path):
+    source = makers.labelled_source(tmp_path, count=4)
+    report = convert(source, tmp_path, only=["003", "001.png"])
+    assert list(read(report.manifest)) == ["001.png", "003.png"]
+    with pytest.raises(InputError, match="009: is listed in the list of names but there is no such pair"):
+        convert(source, tmp_path, "other", only=["001", "009"])
+
+
+def test_altered_images_are_reported(tmp_path):
+    source = makers.labelled_source(tmp_path, count=2)
+    makers.save(source.pairs[1].image, makers.texture(13, 18)[..., 0])
+    report = convert(source, tmp_path)
+    assert report.changes == (f"{source.pairs[1].image}: L made RGB",)
+
+
+def test_resizing_at_conversion_gives_the_pixels_of_resizing_while_training(tmp_path):
+    source = makers.labelled_source(tmp_path, count=2, suffix=".jpg")
+    for record, pair in zip(
+        read(convert(source, tmp_path, resize=(9, 11)).manifest).values(), source.pairs, strict=True
+    ):
+        assert (record.image_format, record.height, record.width) == ("png", 9, 11)
+        with open(pair.image, "rb") as file:
+            expected = transforms.resize_image(tfrecord.decode_image(file.read()), (9, 11))
+        np.testing.assert_array_equal(tfrecord.decode_image(record.image), expected)
+        label = makers.THREE_IDS[np.asarray(Image.open(pair.label))]
+        np.testing.assert_array_equal(read_ids(record.label), transforms.resize_label(label, (9, 11)))
+
+
+def test_the_same_folder_with_changed_inputs_is_refused(tmp_path):
+    source = makers.labelled_source(tmp_path, count=3)
+    convert(source, tmp_path)
+    convert(source, tmp_path)
+    label = np.asarray(Image.open(source.pairs[0].label)).copy()
+    label[0, 0] = 2 if label[0, 0] == 0 else 0
+    makers.save(source.pairs[0].label, label)
+    with pytest.raises(InputError, match="holds other records"):
+        convert(source, tmp_path)
+
+
+def test_inputs_may_be_remote(tmp_path):
+    source = makers.labelled_source(tmp_path, count=2)
+    pairs = []
+    for pair in source.pairs:
+        remote = Pair(pair.name, f"ram://in/{pair.name}", f"ram://in/label_{pair.name}")
+        tf.io.gfile.copy(pair.image, remote.image, overwrite=True)
+        tf.io.gfile.copy(pair.label, remote.label, overwrite=True)
+        pairs.append(remote)
+    report = convert(replace(source, pairs=tuple(pairs)), tmp_path, "remote")
+    assert report.manifest.shards == convert(source, tmp_path, "local").manifest.shards
+    missing = Source((Pair("x.png", "ram://in/none.png"),))
+    with pytest.raises(InputError, match=r"ram://in/none\.png: cannot be read"):
+        convert(missing, tmp_path, "missing")
+
+
+def test_unicode_and_long_names(tmp_path):
+    names = ["ünï/日本 語.png", "n" * 200 + ".png", "deep/" * 20 + "x.png"]
+    pairs = tuple(
+        Pair(name, makers.save(f"{tmp_path}/{name}", makers.texture(4, 5, i))) for i, name in enumerate(names)
+    )
+    assert list(read(convert(Source(pairs), tmp_path).manifest)) == names
+
+
+def test_a_name_that_is_not_utf8_is_a_bad_pair(tmp_path):
+    name = os.fsdecode(b"caf\xe9.png")
+    path = makers.save(f"{tmp_path}/{name}", makers.texture(4, 5))
+    with pytest.raises(InputError, match=r"caf\\xe9.png': the name is not UTF-8; rename the file"):
+        convert(Source((Pair(name, path),)), tmp_path)
+
+
+@hypothesis.given(st.data())
+def test_whatever_the_sizes_channels_and_ids_a_pair_is_stored_whole_or_reported(tmp_path_factory, data):
+    tmp_path = tmp_path_factory.mktemp("any")
+    sizes = st.integers(1, 12)
+    height, width = data.draw(sizes), data.draw(sizes)
+    mode = data.draw(st.sampled_from(["RGB", "L", "RGBA", "CMYK", "P", "I;16", "1"]))
+    label_size = data.draw(st.sampled_from([(height, width), (width, height), (height + 1, width)]))
+    ids = data.draw(st.lists(st.sampled_from([0, 1, 2, 9, 255, 3, 254]), min_size=1, max_size=4))
+    array = makers.texture(height, width)
+    image = Image.fromarray(array[..., 0].astype(np.uint16)) if mode == "I;16" else Image.fromarray(array).convert(mode)
+    suffix = "jpg" if mode == "CMYK" else "png"
+    image.save(tmp_path / f"a.{suffix}")
+    label = np.resize(np.array(ids, np.uint8), label_size)
+    pair = Pair(f"a.{suffix}", str(tmp_path / f"a.{suffix}"), makers.save(f"{tmp_path}/label.png", label))
+    source = Source((pair,), makers.THREE_CLASSES, makers.THREE_IDS, read_ids)
+    bad = mode == "I;16" or label_size != (height, width) or not set(label.ravel()) <= {0, 1, 2, 9, 255}
+    if bad:
+        with pytest.raises(InputError, match="1 bad pairs"):
+            convert(source, tmp_path)
+        return
+    report = convert(source, tmp_path)
+    record = read(report.manifest)[pair.name]
+    decoded = tfrecord.decode_image(record.image).numpy()
+    np.testing.assert_array_equal(decoded, np.asarray(Image.open(pair.image).convert("RGB")))
+    np.testing.assert_array_equal(read_ids(record.label), makers.THREE_IDS[label])
+    assert bool(report.changes) == (mode != "RGB")
+    assert sum(report.manifest.entries[0].pixels) == height * width
