@@ -91,6 +91,9 @@ def convert_checkpoint(
             f"{path} lacks {' and '.join(absent)}, it is no checkpoint of the authors' code: "
             "name an .npz file as the output if it is a published backbone"
         )
+    iteration = entries.get("iteration", 0)
+    if not isinstance(iteration, int):
+        raise InputError(f"iteration of {path} is {iteration!r}: it should be a whole number")
     modules = [module for module in ("feature_extractor", "classifier", "model_D") if module in entries]
     states = {module: _state_dict(entries[module], f"{module} of {path}") for module in modules}
     _check_classes(states["classifier"], space, path)
@@ -110,12 +113,11 @@ def convert_checkpoint(
     config.model.backbone, config.model.batch_norm = backbone, batch_norm
     check_run_directory(directory, config)
     write_run_directory(directory, config, space)
-    iteration = entries["iteration"] if isinstance(entries.get("iteration"), int) else 0
     folder = os.path.join(directory, checkpoint.CHECKPOINTS)
     manager = tf.train.CheckpointManager(tf.train.Checkpoint(**objects), folder, max_to_keep=1)
     manager.save(checkpoint_number=iteration)
-    others = _listed(str(name) for name in entries if name not in modules)
-    return [*lines, f"other entries, unused: {others}", f"batch norm: {batch_norm}, iteration: {iteration}"]
+    others = _listed(str(name) for name in entries if name not in (*modules, "iteration"))
+    return [*lines, f"other entries, unused: {others}", f"batch norm: {batch_norm}; iteration: {iteration}"]
 
 
 def export_checkpoint(source: str, output: str) -> list[str]:

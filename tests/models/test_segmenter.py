@@ -33,7 +33,7 @@ def test_unknown_backbone_lists_those_there_are():
         build_segmenter("vgg", CLASSES)
 
 
-@pytest.mark.parametrize("size", [(64, 96), (33, 57), (8, 15), (1, 1)])
+@pytest.mark.parametrize("size", [(64, 96), (33, 57), (8, 15), (1, 1), (9, 2049)])
 def test_output_stride_is_8_at_any_size(segmenter, size):
     if segmenter.backbone == "vgg16":  # its poolings round down
         if size == (1, 1):
@@ -141,6 +141,17 @@ def test_discriminator_has_the_source_classes_then_the_target_classes(num_classe
     changed = np.asarray(discriminator(features)) - before
     np.testing.assert_array_equal(changed[..., :num_classes], 0)
     assert (changed[..., num_classes:] > 1).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(7, 10), (1, 2)])
+def test_max_pool_of_resnet_is_padded_symmetrically_with_minus_infinity(height, width):
+    layers = build_segmenter("resnet50", 2).feature_extractor
+    pool = keras.Model(layers.get_layer("relu").input, layers.get_layer("maxpool").output)
+    x = np.random.default_rng(0).standard_normal((2, height, width, 64)).astype(np.float32)
+    padded = np.pad(np.maximum(x, 0), [(0, 0), (1, 1), (1, 1), (0, 0)], constant_values=-np.inf)
+    rows, columns = range(0, height, 2), range(0, width, 2)
+    expected = [[padded[:, row : row + 3, column : column + 3].max((1, 2)) for column in columns] for row in rows]
+    np.testing.assert_array_equal(pool(x), np.moveaxis(expected, 2, 0))
 
 
 def test_dilated_resnet_is_the_strided_one_seen_four_times_as_densely(monkeypatch):

@@ -111,7 +111,7 @@ def test_checkpoints_of_the_authors_go_in_and_out(
         loaded = sum(not name.endswith(COUNTER) for name in states[module])
         assert line.startswith(f"{module}: {loaded} of {len(states[module])} tensors loaded; missing: none; unused: no")
     assert account[len(modules) :] == [
-        "other entries, unused: iteration, optimizer_fea", f"batch norm: {batch_norm}, iteration: 40"
+        "other entries, unused: optimizer_fea", f"batch norm: {batch_norm}; iteration: 40"
     ]  # fmt: skip
 
     assert checkpoint.checkpoint_path(run).endswith("/checkpoints/ckpt-40")
@@ -189,6 +189,7 @@ def broken(module, name, value):
         (lambda e: {"feature_extractor": e["feature_extractor"]}, "lacks classifier, it is no checkpoint of the auth"),
         (lambda e: e["feature_extractor"], "lacks feature_extractor and classifier, .*an .npz file as the output"),
         (lambda e: {**e, "classifier": 3}, "classifier of .* is not a dictionary of tensors"),
+        (lambda e: {**e, "iteration": "40"}, "iteration of .* is '40': it should be a whole number"),
         (lambda e: {**e, "classifier": {}}, r"it lacks conv2d_list\.0\.bias, .* \.\.\.; check the backbone"),
         (broken("feature_extractor", NAME, torch.ones(3)), r"weight has shape \(3,\), and \(32, 3, 3, 3\) is wanted"),
         (broken("feature_extractor", NAME, torch.full((32, 3, 3, 3), np.nan)), f"{NAME} that are not finite"),

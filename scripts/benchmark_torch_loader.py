@@ -1,0 +1,66 @@
+"""The torch side of benchmark_input.py, which starts it: a DataLoader with Pillow on the same raw files.
+
+Needs only torch, torchvision, numpy and Pillow. Prints {"pairs_per_second": ...}.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+
+SOURCE_TRAINED, TARGET_TRAINED = (1280, 720), (1024, 512)  # width, height, as Pillow wants them
+
+
+def main() -> None:
+    """Runs the program."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", required=True, help="holds source, source_labels and target")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of the measurement")
+    arguments = parser.parse_args()
+    import torch
+
+    loader = torch.utils.data.DataLoader(_pairs(arguments.folder), batch_size=1, num_workers=os.cpu_count())
+    elements = iter(loader)
+    for _ in range(4):
+        next(elements)
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < arguments.seconds:
+        next(elements)
+        count += 1
+    sys.stdout.write(json.dumps({"pairs_per_second": count / (time.perf_counter() - start)}))
+    sys.stdout.flush()
+    os._exit(0)  # the workers are in the middle of an endless epoch
+
+
+def _pairs(folder: str):
+    import numpy as np
+    import torch
+    from PIL import Image
+    from torchvision.transforms import ColorJitter, functional
+
+    ids = [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33]
+    table = np.full(256, 255, np.uint8)
+    table[ids] = range(19)
+    images = sorted(os.listdir(os.path.join(folder, "source")))
+    jitter = ColorJitter(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.2)
+
+    class Pairs(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return 10**9
+
+        def __getitem__(self, index: int):
+            name = images[index % len(images)]
+            source = Image.open(os.path.join(folder, "source", name)).convert("RGB")
+            label = Image.open(os.path.join(folder, "source_labels", os.path.splitext(name)[0] + ".png"))
+            target = Image.open(os.path.join(folder, "target", name)).convert("RGB")
+            label = Image.fromarray(table[np.asarray(label)]).resize(SOURCE_TRAINED, Image.Resampling.NEAREST)
+            source = jitter(source).resize(SOURCE_TRAINED, Image.Resampling.BICUBIC)
+            target = target.resize(TARGET_TRAINED, Image.Resampling.BICUBIC)
+            return functional.to_tensor(source), np.asarray(label), functional.to_tensor(target)
+
+    return Pairs()
+
+
+if __name__ == "__main__":
+    main()
