@@ -1,9 +1,10 @@
-"""The task of synthstreet_camvid.py with a small network from random weights: minutes a stage on two CPU cores.
+r"""The task of synthstreet_camvid.py with a small network from random weights: minutes a stage on two CPU cores.
 
-    python scripts/train.py --config=configs/synthstreet_camvid_tiny.py:STAGE --run_dir=runs/synthstreet_camvid_tiny/STAGE
+    python scripts/train.py --config=configs/synthstreet_camvid_tiny.py:STAGE \
+        --run_dir=runs/synthstreet_camvid_tiny/STAGE
 
-Stages: source, adversarial, self_distillation; scripts/make_pseudo_labels.py comes before the last one. The control is the
-source stage with --config.training.iterations=1300, as many as the three stages have in total.
+Stages: source, adversarial, self_distillation; scripts/make_pseudo_labels.py comes before the last one. The control is
+the source stage with --config.training.iterations=1300, as many as the three stages have in total.
 """
 
 from fada_tf.config import Config
@@ -25,8 +26,8 @@ def get_config(stage: str = "source") -> Config:
     config.training.checkpoint_interval = 200
     config.training.evaluation_interval = 100
     config.training.picture_interval = 200
-    # From random weights: 20 times the paper's rate, which is meant for pretrained ones. One horizon for all stages; each
-    # later one goes on at half the rate.
+    # From random weights: 20 times the paper's rate, which is meant for pretrained ones. One horizon for all stages,
+    # and lower rates in the later ones.
     config.optimizer.learning_rate = 1e-2
     config.optimizer.classifier_multiplier = 1.0
     config.optimizer.horizon = 2_000

@@ -142,7 +142,7 @@ def test_a_log_line_has_losses_speed_and_time_left(folder):
 
 def test_scores_are_the_same_in_json_and_csv(folder):
     scores = json.loads((folder / "runs/source/scores/target_val/scores.json").read_text())
-    rows = list(csv.DictReader((folder / "runs/source/scores/target_val/scores.csv").open()))
+    rows = list(csv.DictReader((folder / "runs/source/scores/target_val/scores.csv").read_text().splitlines()))
     assert [row["class"] for row in rows] == ["sky", "road", "car", "mean"]
     assert float(rows[-1]["iou"]) == pytest.approx(scores["mean_iou"], abs=1e-6)
     confusion = np.array(scores["confusion"])
