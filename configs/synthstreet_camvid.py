@@ -4,7 +4,9 @@ Sized for two CPU cores: VGG-16 at 160x120 pixels, batches of 2 (2 + 2).
 
     python scripts/train.py --config=configs/synthstreet_camvid.py:STAGE --run_dir=runs/synthstreet_camvid/STAGE
 
-Stages: source, adversarial, self_distillation; scripts/make_pseudo_labels.py comes before the last one.
+Stages: source, adversarial, self_distillation; scripts/make_pseudo_labels.py comes before the last one. The control is
+the source stage with --config.training.iterations=900. Mean IoU on CamVid test: source only 24.5, control 26.5,
+adversarial 25.7, self-distillation 23.5 (README).
 """
 
 from fada_tf.config import Config
@@ -25,6 +27,7 @@ def get_config(stage: str = "source") -> Config:
     config.training.checkpoint_interval = 200
     config.training.evaluation_interval = 400
     config.training.picture_interval = 200
+    # One horizon for all stages, far enough for a control of 1,800 iterations at the paper's ratio of 0.64.
     config.optimizer.horizon = 2812
     {"source": _source, "adversarial": _adversarial, "self_distillation": _self_distillation}[stage](config)
     return config
@@ -41,6 +44,7 @@ def _source(config: Config) -> None:
 def _adversarial(config: Config) -> None:
     config.method.name = "fada"
     config.method.segmentation_temperature = 1.8
+    # Ten times the paper's weight and five times its rate of D: a hundredth of its iterations.
     config.method.adversarial_weight = 0.01
     config.model.initial_weights = f"{RUNS}/source"
     # Goes on where the source stage's schedule stopped.

@@ -39,15 +39,17 @@ def write_page(title: str, runs: Sequence[Run], records: str, num_pictures: int)
       title: its heading.
       runs: the stages in order; pictures show the first one as before and the last one as after.
       records: the folder of labelled shards that all were scored on.
-      num_pictures: rows of pictures, taken evenly from the records.
+      num_pictures: rows of pictures, taken evenly from the records; 0 for a page without any.
     """
     label_space = checkpoint.run_label_space(runs[0].directory)
     sections = [
         f"<h1>{html.escape(title)}</h1>",
         f"<h2>Intersection over union, %</h2>{_score_table(runs, label_space)}",
         f"<h2>Training</h2>{_settings_table(runs)}<img alt='curves' src='{_data_url(_curves(runs))}'>",
-        f"<h2>Pictures</h2>{_legend(label_space)}{_picture_grid(runs, records, label_space, num_pictures)}",
     ]
+    if num_pictures:
+        grid = _picture_grid(runs, records, label_space, num_pictures)
+        sections.append(f"<h2>Pictures</h2>{_legend(label_space)}{grid}")
     head = f"<meta charset='utf-8'><title>{html.escape(title)}</title><style>{_STYLE}</style>"
     return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(sections)}</body></html>\n"
 
