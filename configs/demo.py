@@ -54,8 +54,9 @@ def _self_distillation(config: Config) -> None:
     config.optimizer.learning_rate = 2e-3
     target = config.data.target
     target.records = "demo_output/records/target_train_pseudo"
-    target.height, target.width, target.flip, target.color_jitter = 120, 160, True, True
-    # Not below 1: the padding around smaller images would enter the statistics of the batch norms.
+    # No jitter, and scales not below 1: jittered colours and the padding around smaller images would enter the
+    # statistics of the batch norms.
+    target.height, target.width, target.flip = 120, 160, True
     target.crop, target.scale_max = True, 1.5
 
 
