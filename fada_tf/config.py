@@ -93,7 +93,16 @@ class MethodConfig:
     segmentation_temperature: float = option(
         1.0, "source logits are divided by this before L_seg; code: T in the adversarial stage, 1 elsewhere", above=0
     )
-    confidence_clip: float = option(0.9, "class knowledge above this is clipped to it (paper table 6)", above=0)
+    class_knowledge: str = option(
+        "soft", "what fada's discriminator learns classes from: probabilities, or the likeliest class (paper 3.3)",
+        choices=("soft", "hard"),
+    )  # fmt: skip
+    confidence_clip: float = option(
+        0.9, "soft class knowledge above this is clipped to it; 1: no clip (paper table 6)", above=0
+    )
+    confidence_threshold: float = option(
+        0.9, "pixels whose likeliest class is less probable than this have no hard class knowledge", minimum=0
+    )
     adversarial_weight: float = option(0.001, "lambda_adv, the weight of L_adv (paper 4.2)", minimum=0)
 
 

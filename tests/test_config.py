@@ -58,8 +58,9 @@ def test_schedules_are_the_papers(name):
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("method.name", "fda", "config.method.name is 'fda': choose from fada, self_distillation, source_only"),
+        ("method.name", "fda", "config.method.name is 'fda': choose from binary_adversarial, fada, self_distil"),
         ("method.temperature", 0.0, "config.method.temperature is 0.0: it takes more than 0"),
+        ("method.class_knowledge", "firm", "config.method.class_knowledge is 'firm': choose from soft, hard"),
         ("optimizer.momentum", -1.0, "config.optimizer.momentum is -1.0: it takes 0 or more"),
         ("training.batch_size", "4", "config.training.batch_size is '4': it takes a value of type int"),
         ("training.precision", "fp8", "config.training.precision is 'fp8': choose from float32"),

@@ -24,6 +24,36 @@ def soft_class_knowledge(logits: tf.Tensor, temperature: float, confidence_clip:
     return tf.stop_gradient(tf.minimum(knowledge, confidence_clip))
 
 
+def hard_class_knowledge(logits: tf.Tensor, confidence_threshold: float) -> tf.Tensor:
+    """Returns the classifier's likeliest class as one-hot labels for the discriminator (paper 3.3).
+
+    Args:
+      logits: float32 [batch, height, width, classes].
+      confidence_threshold: pixels whose highest softmax probability, without temperature, is below it get no label:
+        zeros.
+
+    Returns:
+      float32 [batch, height, width, classes] of zeros and ones; no gradient flows through it.
+    """
+    probabilities = tf.nn.softmax(tf.cast(logits, tf.float32))
+    confident = tf.reduce_max(probabilities, axis=-1) >= confidence_threshold
+    # No class has the number -1: its one-hot label is all zeros.
+    likeliest = tf.where(confident, tf.argmax(probabilities, axis=-1, output_type=tf.int32), -1)
+    return tf.stop_gradient(tf.one_hot(likeliest, tf.shape(logits)[-1]))
+
+
+def no_class_knowledge(logits: tf.Tensor) -> tf.Tensor:
+    """Returns the labels of the binary discriminator, which knows domains but no classes: one class, always present.
+
+    Args:
+      logits: [batch, height, width, classes].
+
+    Returns:
+      float32 [batch, height, width, 1] of ones.
+    """
+    return tf.ones([*tf.unstack(tf.shape(logits)[:-1]), 1])
+
+
 def fine_grained_cross_entropy(domain_logits: tf.Tensor, knowledge: tf.Tensor, domain: int) -> tf.Tensor:
     """Returns -mean over pixels of sum_k a_k log P(d = domain, c = k | f) (paper eq. 4 to 6).
 

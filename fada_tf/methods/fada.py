@@ -1,10 +1,19 @@
-"""FADA: fine-grained adversarial training with the classifier's knowledge as soft labels (paper section 3)."""
+"""FADA: fine-grained adversarial training with the classifier's knowledge as labels (paper section 3)."""
+
+import functools
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
 from fada_tf.config import Config
-from fada_tf.losses.adversarial import SOURCE, TARGET, fine_grained_cross_entropy, soft_class_knowledge
+from fada_tf.losses.adversarial import (
+    SOURCE,
+    TARGET,
+    fine_grained_cross_entropy,
+    hard_class_knowledge,
+    soft_class_knowledge,
+)
 from fada_tf.losses.segmentation import cross_entropy
 from fada_tf.methods.base import Batch, Gradients, Method
 from fada_tf.methods.source_only import sgd_groups
@@ -30,18 +39,26 @@ class Fada(Method):
         discriminator: keras.Model,
         groups: dict[str, ParameterGroup],
         *,
-        temperature: float,
+        class_knowledge: Callable[[tf.Tensor], tf.Tensor],
         segmentation_temperature: float,
-        confidence_clip: float,
         adversarial_weight: float,
         accumulation_steps: int = 1,
     ):
-        """Sets up the method; see `MethodConfig` for the values."""
+        """Sets up the method.
+
+        Args:
+          segmenter: F and C.
+          discriminator: D, with as many channels a domain as the class knowledge has classes.
+          groups: the optimizers of F, C and D.
+          class_knowledge: from logits [batch, height, width, classes] to D's labels; see `fada_tf.losses.adversarial`.
+          segmentation_temperature: see `MethodConfig`, as for the others.
+          adversarial_weight: of L_adv.
+          accumulation_steps: parts of a batch.
+        """
         super().__init__(segmenter, groups, {"discriminator": discriminator}, accumulation_steps)
         self.discriminator = discriminator
-        self.temperature = temperature
+        self.class_knowledge = class_knowledge
         self.segmentation_temperature = segmentation_temperature
-        self.confidence_clip = confidence_clip
         self.adversarial_weight = adversarial_weight
 
     def losses_and_gradients(self, source: Batch, target: Batch) -> tuple[dict[str, tf.Tensor], Gradients]:
@@ -50,8 +67,8 @@ class Fada(Method):
         with tf.GradientTape(persistent=True) as tape:
             source_logits, source_domain_logits = self._forward(source["image"])
             target_logits, target_domain_logits = self._forward(target["image"])
-            source_knowledge = soft_class_knowledge(source_logits, self.temperature, self.confidence_clip)
-            target_knowledge = soft_class_knowledge(target_logits, self.temperature, self.confidence_clip)
+            source_knowledge = self.class_knowledge(source_logits)
+            target_knowledge = self.class_knowledge(target_logits)
 
             segmentation = cross_entropy(source_logits / self.segmentation_temperature, source["label"])
             adversarial = fine_grained_cross_entropy(target_domain_logits, target_knowledge, SOURCE)
@@ -82,8 +99,22 @@ class Fada(Method):
 
 def build(config: Config, segmenter: keras.Model) -> Fada:
     """Makes the discriminator, the method and its optimizers from the config."""
+    method = config.method
+    variants = {
+        "soft": functools.partial(
+            soft_class_knowledge, temperature=method.temperature, confidence_clip=method.confidence_clip
+        ),
+        "hard": functools.partial(hard_class_knowledge, confidence_threshold=method.confidence_threshold),
+    }
+    return build_adversarial(config, segmenter, segmenter.num_classes, variants[method.class_knowledge])
+
+
+def build_adversarial(
+    config: Config, segmenter: keras.Model, num_classes: int, class_knowledge: Callable[[tf.Tensor], tf.Tensor]
+) -> Fada:
+    """Makes a discriminator of `num_classes` channels a domain, the method and its optimizers from the config."""
     method, optimizer = config.method, config.optimizer
-    discriminator = build_discriminator(segmenter, segmenter.num_classes, seed=config.seed)
+    discriminator = build_discriminator(segmenter, num_classes, seed=config.seed)
     groups = sgd_groups(config, segmenter) | discriminator_group(
         discriminator,
         learning_rate=optimizer.discriminator_learning_rate,
@@ -97,9 +128,8 @@ def build(config: Config, segmenter: keras.Model) -> Fada:
         segmenter,
         discriminator,
         groups,
-        temperature=method.temperature,
+        class_knowledge=class_knowledge,
         segmentation_temperature=method.segmentation_temperature,
-        confidence_clip=method.confidence_clip,
         adversarial_weight=method.adversarial_weight,
         accumulation_steps=config.training.accumulation_steps,
     )

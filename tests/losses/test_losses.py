@@ -5,7 +5,14 @@ import pytest
 import tensorflow as tf
 
 from fada_tf.data.labels import IGNORE
-from fada_tf.losses.adversarial import SOURCE, TARGET, fine_grained_cross_entropy, soft_class_knowledge
+from fada_tf.losses.adversarial import (
+    SOURCE,
+    TARGET,
+    fine_grained_cross_entropy,
+    hard_class_knowledge,
+    no_class_knowledge,
+    soft_class_knowledge,
+)
 from fada_tf.losses.segmentation import cross_entropy
 
 CLASSES = 3
@@ -45,11 +52,37 @@ def test_class_knowledge_is_tempered_clipped_and_not_normalised_again():
     assert knowledge[0, 0, 0].sum() < 0.95
 
 
-def test_no_gradient_flows_through_class_knowledge():
+def test_without_a_clip_class_knowledge_is_the_tempered_softmax(rng):
+    logits = 5 * rng.standard_normal((1, 3, 4, CLASSES)).astype("f")
+    np.testing.assert_allclose(soft_class_knowledge(logits, 1.8, 1.0), softmax(logits / 1.8), rtol=1e-5)
+
+
+def test_hard_class_knowledge_is_one_hot_where_the_classifier_is_confident_and_zero_elsewhere(rng):
+    logits = 2 * rng.standard_normal((2, 5, 6, CLASSES)).astype("f")
+    probabilities = softmax(logits)
+    expected = (probabilities == probabilities.max(-1, keepdims=True)) & (probabilities >= 0.7)
+    assert 0 < expected.sum() < expected[..., 0].size
+    np.testing.assert_array_equal(hard_class_knowledge(logits, confidence_threshold=0.7), expected)
+    np.testing.assert_array_equal(tf.reduce_sum(hard_class_knowledge(logits, 0.0), -1), np.ones((2, 5, 6)))
+
+
+@pytest.mark.parametrize(
+    "class_knowledge", [lambda z: soft_class_knowledge(z, 1.8, 0.9), lambda z: hard_class_knowledge(z, 0.0)]
+)
+def test_no_gradient_flows_through_class_knowledge(class_knowledge):
     logits = tf.Variable(np.ones((1, 1, 1, CLASSES), "f"))
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(soft_class_knowledge(logits, 1.8, 0.9))
+        loss = tf.reduce_sum(class_knowledge(logits))
     assert tape.gradient(loss, logits) is None
+
+
+def test_without_class_knowledge_the_loss_is_binary_cross_entropy_of_domains(rng):
+    domain_logits = rng.standard_normal((2, 3, 4, 2)).astype("f")
+    knowledge = no_class_knowledge(tf.zeros((2, 3, 4, CLASSES)))
+    source_margin = domain_logits[..., 0] - domain_logits[..., 1]
+    for domain, margin in ((SOURCE, source_margin), (TARGET, -source_margin)):
+        expected = np.log1p(np.exp(-margin)).mean()
+        np.testing.assert_allclose(fine_grained_cross_entropy(domain_logits, knowledge, domain), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("domain", [SOURCE, TARGET])

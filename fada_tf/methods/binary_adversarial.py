@@ -1,0 +1,12 @@
+"""Adversarial training without class knowledge: FADA's baseline, a discriminator of two domains (paper 3.1)."""
+
+import keras
+
+from fada_tf.config import Config
+from fada_tf.losses.adversarial import no_class_knowledge
+from fada_tf.methods.fada import Fada, build_adversarial
+
+
+def build(config: Config, segmenter: keras.Model) -> Fada:
+    """Makes FADA's method with one class, so that D tells domains apart and nothing else."""
+    return build_adversarial(config, segmenter, 1, no_class_knowledge)

@@ -1,0 +1,56 @@
+"""The variants of class knowledge, each chosen by one value of the config, in a step of training."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fada_tf import registry
+from fada_tf.config import Config
+from fada_tf.losses.adversarial import hard_class_knowledge, no_class_knowledge, soft_class_knowledge
+from fada_tf.methods.base import Method
+from fada_tf.models.layers import resize_align_corners
+from fada_tf.models.segmenter import build_segmenter
+
+CLASSES = 3
+# By case: fields of the config, the class knowledge they stand for.
+VARIANTS = {
+    "soft": ({}, lambda logits: soft_class_knowledge(logits, 1.8, 0.9)),
+    "soft, no clip": ({"confidence_clip": 1.0}, lambda logits: soft_class_knowledge(logits, 1.8, 1.0)),
+    "hard": (
+        {"class_knowledge": "hard", "confidence_threshold": 0.335},
+        lambda logits: hard_class_knowledge(logits, 0.335),
+    ),
+    "binary": ({"name": "binary_adversarial"}, no_class_knowledge),
+}
+
+
+def build(fields: dict) -> Method:
+    config = Config()
+    config.method.name = "fada"
+    for name, value in fields.items():
+        setattr(config.method, name, value)
+    segmenter = build_segmenter("tiny", CLASSES, "frozen")
+    return registry.load("fada_tf.methods", config.method.name).build(config, segmenter)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_discriminators_losses_are_those_of_the_chosen_knowledge(variant):
+    fields, class_knowledge = VARIANTS[variant]
+    method = build(fields)
+    rng = np.random.default_rng(3)
+    image = tf.constant(rng.uniform(0, 255, (1, 16, 24, 3)), tf.float32)
+    label = tf.constant(rng.integers(0, CLASSES, (1, 16, 24)), tf.uint8)
+    features = method.segmenter.features(image)
+    knowledge = class_knowledge(resize_align_corners(method.segmenter.classify(features), (16, 24))).numpy()
+    domain_logits = resize_align_corners(method.discriminator(features), (16, 24)).numpy().astype("f8")
+    assert domain_logits.shape[-1] == 2 * knowledge.shape[-1]
+    log_joint = domain_logits - np.log(np.exp(domain_logits).sum(-1, keepdims=True))
+    source, target = (-(knowledge * part).sum(-1).mean() for part in np.split(log_joint, 2, axis=-1))
+
+    before = [variable.numpy() for variable in method.groups["feature_extractor"].variables]
+    losses = tf.function(method.step)({"image": image, "label": label}, {"image": image})
+    np.testing.assert_allclose(losses["discriminator_source"], source, rtol=1e-4)
+    np.testing.assert_allclose(losses["discriminator_target"], target, rtol=1e-4)
+    np.testing.assert_allclose(losses["adversarial"], source, rtol=1e-4)  # both domains show the same image here
+    after = [variable.numpy() for variable in method.groups["feature_extractor"].variables]
+    assert any((one != other).any() for one, other in zip(before, after, strict=True))
