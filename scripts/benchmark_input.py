@@ -24,7 +24,7 @@ flags.DEFINE_string("photos", None, "folder of JPEG or PNG photos that the test 
 flags.DEFINE_integer("count", 12, "images of each domain", lower_bound=1)
 flags.DEFINE_float("seconds", 10.0, "length of each measurement", lower_bound=0.1)
 flags.DEFINE_float("step_seconds", 0.5, "length of the training step (of one pair) whose waiting is measured")
-flags.DEFINE_string("torch_python", None, "an interpreter with torch, torchvision and Pillow; default: no comparison")
+flags.DEFINE_string("torch_python", None, "an interpreter with torch, numpy and Pillow; default: no comparison")
 
 SOURCE_SIZE, TARGET_SIZE = (1052, 1914), (1024, 2048)  # height, width of the files
 SOURCE_TRAINED, TARGET_TRAINED = (720, 1280), (512, 1024)
@@ -133,8 +133,8 @@ def _stages(manifest, domain: str) -> dict:
 
     def augment(options):
         def step(element):
-            image = tf.cast(element["image"], tf.float32)
-            return transforms.augment(image, element.get("label", tf.zeros([1, 1], tf.uint8)), [1, 2], options)
+            image, label = transforms.augment(element["image"], element.get("label"), [1, 2], options)
+            return image if label is None else (image, label)
 
         return step
 

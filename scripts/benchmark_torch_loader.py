@@ -1,11 +1,12 @@
 """The torch side of benchmark_input.py, which starts it: a DataLoader with Pillow on the same raw files.
 
-Needs only torch, torchvision, numpy and Pillow. Prints {"pairs_per_second": ...}.
+Needs only torch, numpy and Pillow. Prints {"pairs_per_second": ...}.
 """
 
 import argparse
 import json
 import os
+import random
 import sys
 import time
 
@@ -37,13 +38,14 @@ def _pairs(folder: str):
     import numpy as np
     import torch
     from PIL import Image
-    from torchvision.transforms import ColorJitter, functional
 
     ids = [7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33]
     table = np.full(256, 255, np.uint8)
     table[ids] = range(19)
     images = sorted(os.listdir(os.path.join(folder, "source")))
-    jitter = ColorJitter(brightness=0.5, contrast=0.5, saturation=0.5, hue=0.2)
+
+    def to_tensor(image: Image.Image) -> torch.Tensor:
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous().to(torch.float32).div(255)
 
     class Pairs(torch.utils.data.Dataset):
         def __len__(self) -> int:
@@ -55,11 +57,36 @@ def _pairs(folder: str):
             label = Image.open(os.path.join(folder, "source_labels", os.path.splitext(name)[0] + ".png"))
             target = Image.open(os.path.join(folder, "target", name)).convert("RGB")
             label = Image.fromarray(table[np.asarray(label)]).resize(SOURCE_TRAINED, Image.Resampling.NEAREST)
-            source = jitter(source).resize(SOURCE_TRAINED, Image.Resampling.BICUBIC)
+            source = _color_jitter(source).resize(SOURCE_TRAINED, Image.Resampling.BICUBIC)
             target = target.resize(TARGET_TRAINED, Image.Resampling.BICUBIC)
-            return functional.to_tensor(source), np.asarray(label), functional.to_tensor(target)
+            return to_tensor(source), torch.from_numpy(np.array(label)), to_tensor(target)
 
     return Pairs()
+
+
+def _color_jitter(image):
+    """Does what torchvision's ColorJitter(0.5, 0.5, 0.5, 0.2) does with a Pillow image."""
+    import numpy as np
+    from PIL import Image, ImageEnhance
+
+    def turn_hue(image):
+        hue, saturation, value = image.convert("HSV").split()
+        turned = np.array(hue) + np.uint8(int(random.uniform(-0.2, 0.2) * 255) % 256)
+        return Image.merge("HSV", (Image.fromarray(turned), saturation, value)).convert("RGB")
+
+    def enhance(kind):
+        return lambda image: kind(image).enhance(random.uniform(0.5, 1.5))
+
+    adjustments = [
+        enhance(ImageEnhance.Brightness),
+        enhance(ImageEnhance.Contrast),
+        enhance(ImageEnhance.Color),
+        turn_hue,
+    ]
+    random.shuffle(adjustments)
+    for adjust in adjustments:
+        image = adjust(image)
+    return image
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from fada_tf.data import files, shards
 from fada_tf.errors import InputError
@@ -32,7 +33,7 @@ def runner(options: Sequence[str], scratch: str) -> shards.Run:
         files.make_folder(scratch)
         with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
             elements = pipeline | beam.Create(list(zip(paths, chunks, strict=True))) | beam.Reshuffle()
-            _ = elements | title >> beam.MapTuple(_run_chunk, function=function)
+            _ = elements | title >> beam.Map(partial(_run_chunk, function=function))
         for path in paths:
             yield from pickle.loads(files.read_bytes(path))
             files.remove(path)
@@ -40,5 +41,6 @@ def runner(options: Sequence[str], scratch: str) -> shards.Run:
     return run
 
 
-def _run_chunk(path: str, tasks: Sequence, function: Callable) -> None:
+def _run_chunk(element: tuple[str, Sequence], function: Callable) -> None:
+    path, tasks = element
     files.write_atomically(path, pickle.dumps([function(task) for task in tasks]))

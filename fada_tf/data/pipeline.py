@@ -1,5 +1,7 @@
 """Records to batches: a training stream that resumes exactly by its draw number, and an evaluation pass in order."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 from absl import logging
@@ -45,7 +47,7 @@ def train_dataset(
         InputError: no manifest, missing or shortened shards, no labels, or other classes than those asked for.
     """
     manifest = Manifest.load(records)
-    decode = _decoder(manifest, label_space)
+    translate = _translation(manifest, label_space)
     reader = _Reader(manifest, max_bad_records)
     reader.check_shards()
 
@@ -55,11 +57,11 @@ def train_dataset(
     blocks()  # raises what is wrong with the options now, not in the first batch
 
     def load(draw, record):
-        element = decode(reader.read(record, replace=True))
+        element = parse(reader.read(record, replace=True), with_label=label_space is not None)
         draw_seed = tf.random.experimental.stateless_fold_in([seed, 0], draw)
-        image = tf.cast(element.pop("image"), tf.float32)
-        image, label = transforms.augment(image, element.pop("label", None), draw_seed, augmentation)
-        return element | {"image": image, "draw": draw} | ({} if label is None else {"label": label})
+        image, label = transforms.augment(element["image"], element.get("label"), draw_seed, augmentation)
+        loaded = {"image": image, "name": element["name"], "draw": draw}
+        return loaded if label is None else loaded | {"label": translate(label)}
 
     indices = tf.data.Dataset.from_generator(blocks, output_signature=tf.TensorSpec([None], tf.int64)).unbatch()
     dataset = indices.enumerate(start_draw).map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -94,7 +96,7 @@ def evaluation_dataset(
         InputError: as `train_dataset`; or images of several sizes and no size to bring them to.
     """
     manifest = Manifest.load(records)
-    decode = _decoder(manifest, label_space)
+    translate = _translation(manifest, label_space)
     reader = _Reader(manifest, max_bad_records)
     reader.check_shards()
     size = (height, width) if height and width else _only_size(manifest)
@@ -103,10 +105,10 @@ def evaluation_dataset(
         return record, reader.read(record, replace=False)
 
     def load(record, payload):
-        element = decode(payload) | {"record": record}
+        element = parse(payload, with_label=label_space is not None) | {"record": record}
         element["image"] = tf.ensure_shape(transforms.resize_image(element["image"], size), [*size, 3])
         if "label" in element:
-            element["label_size"] = tf.shape(element["label"])
+            element |= {"label": translate(element["label"]), "label_size": tf.shape(element["label"])}
         return element
 
     dataset = tf.data.Dataset.range(manifest.num_records)
@@ -129,20 +131,14 @@ def _only_size(manifest: Manifest) -> tuple[int, int]:
     return sizes[0]
 
 
-def _decoder(manifest: Manifest, label_space: LabelSpace | None):
-    """Returns payload -> {'image', 'name'} and, with a label space, 'label' in its train ids."""
-    if label_space is None:
-        return lambda payload: parse(payload, with_label=False)
+def _translation(manifest: Manifest, label_space: LabelSpace | None) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns the function from labels on disk to labels of `label_space`."""
+    if label_space is None or label_space == manifest.label_space:
+        return lambda label: label
     if manifest.label_space is None:
         raise InputError(f"the records in {manifest.folder} have no labels; convert them again with labels")
     table = manifest.label_space.subset_map(label_space)
-
-    def decode(payload):
-        element = parse(payload, with_label=True)
-        element["label"] = tf.gather(tf.constant(table), tf.cast(element["label"], tf.int32))
-        return element
-
-    return decode
+    return lambda label: tf.gather(tf.constant(table), tf.cast(label, tf.int32))
 
 
 class _Reader:

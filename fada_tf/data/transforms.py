@@ -1,18 +1,15 @@
 """Transforms of an image and its label: pure functions, random ones of an explicit seed.
 
-An image is [height, width, 3] float32 with values 0-255, a label [height, width] uint8 train ids and 255, or None. A
-seed is [2] int32. The numbers are those of the FADA reference implementation (its torchvision transforms).
+An image is [height, width, 3] uint8 until it is resized and float32 with values 0-255 after that; a label is [height,
+width] uint8, or None. A seed is [2] int32. The numbers are those of the FADA reference implementation.
 """
 
 from dataclasses import dataclass
 
 import tensorflow as tf
 
+from fada_tf.data.color import color_jitter
 from fada_tf.data.labels import IGNORE
-
-BRIGHTNESS = CONTRAST = SATURATION = 0.5  # factors are drawn from 1 - value to 1 + value
-HUE = 0.2  # turns of the colour circle, either way
-LUMA = (0.299, 0.587, 0.114)  # ITU-R 601, Pillow's grey
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ def augment(image: tf.Tensor, label: tf.Tensor | None, seed: tf.Tensor, options:
     """Jitters, then resizes or scales and crops, then flips, as `options` say.
 
     Args:
-        image: [any height, any width, 3] float32, 0-255.
+        image: [any height, any width, 3] uint8.
         label: [the same height and width] uint8, or None.
         seed: [2] int32; the same seed gives the same result.
         options: which transforms and how much.
@@ -77,14 +74,18 @@ def resize_image(image: tf.Tensor, size) -> tf.Tensor:
     """Resizes as Pillow's antialiased bicubic filter does, to whole grey levels.
 
     Args:
-        image: [height, width, 3] float32 or uint8, 0-255.
+        image: [height, width, 3] uint8 or float32, 0-255.
         size: (height, width), integers or scalar int32 tensors.
 
     Returns:
         [*size, 3] float32, integers 0-255.
     """
-    image = tf.image.resize(image, size, method="bicubic", antialias=True)
-    return tf.clip_by_value(tf.round(image), 0.0, 255.0)
+
+    def resized() -> tf.Tensor:
+        pixels = tf.image.resize(image, size, method="bicubic", antialias=True)
+        return tf.clip_by_value(tf.round(pixels), 0.0, 255.0)
+
+    return tf.cond(_has_size(image, size), lambda: tf.cast(image, tf.float32), resized)
 
 
 def resize_label(label: tf.Tensor, size) -> tf.Tensor:
@@ -97,12 +98,21 @@ def resize_label(label: tf.Tensor, size) -> tf.Tensor:
     Returns:
         [*size], the same dtype.
     """
-    for axis, new_length in enumerate(tf.unstack(tf.cast(size, tf.int32))):
-        length = tf.shape(label)[axis]
-        step = tf.cast(length, tf.float64) / tf.cast(new_length, tf.float64)
-        places = tf.cumsum(tf.concat([[step * 0.5], tf.fill([new_length - 1], step)], axis=0))
-        label = tf.gather(label, tf.minimum(tf.cast(places, tf.int32), length - 1), axis=axis)
-    return label
+
+    def resized() -> tf.Tensor:
+        pixels = label
+        for axis, new_length in enumerate(tf.unstack(tf.cast(size, tf.int32))):
+            length = tf.shape(label)[axis]
+            step = tf.cast(length, tf.float64) / tf.cast(new_length, tf.float64)
+            places = tf.cumsum(tf.concat([[step * 0.5], tf.fill([new_length - 1], step)], axis=0))
+            pixels = tf.gather(pixels, tf.minimum(tf.cast(places, tf.int32), length - 1), axis=axis)
+        return pixels
+
+    return tf.cond(_has_size(label, size), lambda: label, resized)
+
+
+def _has_size(image: tf.Tensor, size) -> tf.Tensor:
+    return tf.reduce_all(tf.shape(image)[:2] == tf.cast(size, tf.int32))
 
 
 def random_size(base, scales: tuple[float, float], seed: tf.Tensor) -> tf.Tensor:
@@ -137,50 +147,3 @@ def random_flip(image: tf.Tensor, label: tf.Tensor | None, seed: tf.Tensor):
     if label is not None:
         label = tf.cond(mirrored, lambda: tf.reverse(label, [1]), lambda: label)
     return image, label
-
-
-def color_jitter(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Changes brightness, contrast, saturation and hue at random, in random order, as torchvision's ColorJitter."""
-    order_seed, amount_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
-    order = tf.argsort(tf.random.stateless_uniform([4], order_seed))
-    amounts = tf.random.stateless_uniform([4], amount_seed, -1.0, 1.0)
-    adjustments = [
-        lambda image: adjust_brightness(image, 1.0 + BRIGHTNESS * amounts[0]),
-        lambda image: adjust_contrast(image, 1.0 + CONTRAST * amounts[1]),
-        lambda image: adjust_saturation(image, 1.0 + SATURATION * amounts[2]),
-        lambda image: adjust_hue(image, HUE * amounts[3]),
-    ]
-    for position in range(len(adjustments)):
-        current = image
-        image = tf.switch_case(
-            order[position], [lambda adjust=adjust, current=current: adjust(current) for adjust in adjustments]
-        )
-    return image
-
-
-def adjust_brightness(image: tf.Tensor, factor) -> tf.Tensor:
-    """Multiplies by `factor`; 0 is black, 1 leaves the image as it is."""
-    return tf.clip_by_value(image * factor, 0.0, 255.0)
-
-
-def adjust_contrast(image: tf.Tensor, factor) -> tf.Tensor:
-    """Moves away from (factor above 1) or towards the mean grey level of the whole image."""
-    # An integer sum, because it is the same in whatever order threads add it up.
-    total = tf.reduce_sum(tf.cast(tf.round(_grey(image)), tf.int64))
-    mean = tf.round(tf.cast(total / tf.cast(tf.size(image) // 3, tf.int64), tf.float32))
-    return tf.clip_by_value(mean + factor * (image - mean), 0.0, 255.0)
-
-
-def adjust_saturation(image: tf.Tensor, factor) -> tf.Tensor:
-    """Moves each pixel away from (factor above 1) or towards its own grey."""
-    grey = _grey(image)
-    return tf.clip_by_value(grey + factor * (image - grey), 0.0, 255.0)
-
-
-def adjust_hue(image: tf.Tensor, turns) -> tf.Tensor:
-    """Turns hues by `turns`, -0.5 to 0.5 of the colour circle."""
-    return tf.clip_by_value(tf.image.adjust_hue(image, turns), 0.0, 255.0)
-
-
-def _grey(image: tf.Tensor) -> tf.Tensor:
-    return tf.tensordot(image, tf.constant(LUMA), 1)[..., None]
