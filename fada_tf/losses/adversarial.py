@@ -54,18 +54,23 @@ def no_class_knowledge(logits: tf.Tensor) -> tf.Tensor:
     return tf.ones([*tf.unstack(tf.shape(logits)[:-1]), 1])
 
 
-def fine_grained_cross_entropy(domain_logits: tf.Tensor, knowledge: tf.Tensor, domain: int) -> tf.Tensor:
+def fine_grained_cross_entropy(
+    domain_logits: tf.Tensor, knowledge: tf.Tensor, domain: int, denominator: tf.Tensor | float | None = None
+) -> tf.Tensor:
     """Returns -mean over pixels of sum_k a_k log P(d = domain, c = k | f) (paper eq. 4 to 6).
 
     Args:
       domain_logits: float32 [batch, height, width, 2 * classes], source classes first.
       knowledge: float32 [batch, height, width, classes], the soft labels a.
       domain: `SOURCE` for the encoding [a ; 0], `TARGET` for [0 ; a].
+      denominator: divides the sum over pixels; None: the number of ALL pixels, also of those without a label.
 
     Returns:
-      float32 scalar. The denominator is the number of ALL pixels in the batch.
+      float32 scalar.
     """
     domain_logits = tf.cast(domain_logits, tf.float32)
     own = tf.split(domain_logits, 2, axis=-1)[domain]
-    log_partition = tf.reduce_logsumexp(domain_logits, axis=-1, keepdims=True)
-    return -tf.reduce_mean(tf.reduce_sum(knowledge * (own - log_partition), axis=-1))
+    # sum_k a_k (own_k - log Z) without a map of K channels for the difference.
+    log_partition = tf.reduce_logsumexp(domain_logits, axis=-1)
+    pixel_losses = tf.reduce_sum(knowledge, axis=-1) * log_partition - tf.reduce_sum(knowledge * own, axis=-1)
+    return tf.reduce_sum(pixel_losses) / (tf.size(pixel_losses, tf.float32) if denominator is None else denominator)

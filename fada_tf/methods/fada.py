@@ -14,11 +14,11 @@ from fada_tf.losses.adversarial import (
     hard_class_knowledge,
     soft_class_knowledge,
 )
-from fada_tf.losses.segmentation import cross_entropy
+from fada_tf.losses.row_blocks import sum_over_row_blocks
+from fada_tf.losses.segmentation import count_labelled, cross_entropy
 from fada_tf.methods.base import Batch, Gradients, Method
 from fada_tf.methods.source_only import sgd_groups
 from fada_tf.models.discriminator import build_discriminator
-from fada_tf.models.layers import resize_align_corners
 from fada_tf.optimizers.parameter_groups import ParameterGroup, discriminator_group
 
 
@@ -63,38 +63,46 @@ class Fada(Method):
 
     def losses_and_gradients(self, source: Batch, target: Batch) -> tuple[dict[str, tf.Tensor], Gradients]:
         """Returns the four losses, each unweighted, and the gradients of F, C and D."""
-        features, classifier, discriminator = (self.groups[name].variables for name in self._group_names)
-        with tf.GradientTape(persistent=True) as tape:
-            source_logits, source_domain_logits = self._forward(source["image"])
-            target_logits, target_domain_logits = self._forward(target["image"])
-            source_knowledge = self.class_knowledge(source_logits)
-            target_knowledge = self.class_knowledge(target_logits)
+        count = count_labelled(source["label"])
 
-            segmentation = cross_entropy(source_logits / self.segmentation_temperature, source["label"])
-            adversarial = fine_grained_cross_entropy(target_domain_logits, target_knowledge, SOURCE)
-            segmenter_loss = segmentation + self.adversarial_weight * adversarial
+        def source_losses(logits, domain_logits, labels, pixels):
+            segmentation = cross_entropy(logits / self.segmentation_temperature, labels, count)
+            knowledge = self.class_knowledge(logits)
+            return segmentation, fine_grained_cross_entropy(domain_logits, knowledge, SOURCE, pixels)
 
-            discriminator_source = fine_grained_cross_entropy(source_domain_logits, source_knowledge, SOURCE)
-            discriminator_target = fine_grained_cross_entropy(target_domain_logits, target_knowledge, TARGET)
-            discriminator_loss = 0.5 * discriminator_source + 0.5 * discriminator_target
+        def target_losses(logits, domain_logits, pixels):
+            knowledge = self.class_knowledge(logits)
+            return tuple(fine_grained_cross_entropy(domain_logits, knowledge, d, pixels) for d in (SOURCE, TARGET))
 
-        feature_gradients, classifier_gradients = tape.gradient(segmenter_loss, (features, classifier))
+        (segmentation, discriminator_source), source_gradients = self._domain_pass(
+            source_losses, source["image"], [source["label"]], weight=1.0
+        )
+        # One domain after the other, or the activations of both would be in memory at once.
+        with tf.control_dependencies(tf.nest.flatten(source_gradients)):
+            (adversarial, discriminator_target), target_gradients = self._domain_pass(
+                target_losses, target["image"], weight=self.adversarial_weight
+            )
+            gradients = tf.nest.map_structure(_sum, source_gradients, target_gradients)
         losses = (segmentation, adversarial, discriminator_source, discriminator_target)
-        return dict(zip(self.loss_names, losses, strict=True)), {
-            "feature_extractor": feature_gradients,
-            "classifier": classifier_gradients,
-            "discriminator": tape.gradient(discriminator_loss, discriminator),
-        }
+        return dict(zip(self.loss_names, losses, strict=True)), gradients
 
-    _group_names = ("feature_extractor", "classifier", "discriminator")
+    def _domain_pass(self, losses_of, images, pixels=(), *, weight: float):
+        """Runs F, C and D once; returns the losses of the segmenter and of D, and the gradients of all groups."""
+        size = images.shape[1:3]
+        count = tf.cast(tf.reduce_prod(tf.shape(images)[:3]), tf.float32)
+        with tf.GradientTape(persistent=True) as tape:
+            features = self.segmenter.features(images, training=True)
+            maps = [self.segmenter.classify(features), self.discriminator(features, training=True)]
+            losses = sum_over_row_blocks(functools.partial(losses_of, pixels=count), maps, size, pixels)
+            segmenter_loss, discriminator_loss = weight * losses[0], 0.5 * losses[1]
+        variables = {name: group.variables for name, group in self.groups.items()}
+        discriminator = {"discriminator": variables.pop("discriminator")}
+        gradients = tape.gradient(segmenter_loss, variables) | tape.gradient(discriminator_loss, discriminator)
+        return losses, gradients
 
-    def _forward(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns C(F(x)) and D(F(x)), both at the size of the images."""
-        size = tf.shape(images)[1:3]
-        features = self.segmenter.features(images, training=True)
-        logits = self.segmenter.classify(features)
-        domain_logits = self.discriminator(features, training=True)
-        return resize_align_corners(logits, size), resize_align_corners(domain_logits, size)
+
+def _sum(one: tf.Tensor, other: tf.Tensor | None) -> tf.Tensor:
+    return one if other is None else one + other
 
 
 def build(config: Config, segmenter: keras.Model) -> Fada:

@@ -4,9 +4,9 @@ import keras
 import tensorflow as tf
 
 from fada_tf.config import Config
-from fada_tf.losses.segmentation import cross_entropy
+from fada_tf.losses.row_blocks import sum_over_row_blocks
+from fada_tf.losses.segmentation import count_labelled, cross_entropy
 from fada_tf.methods.base import Batch, Gradients, Method
-from fada_tf.models.layers import resize_align_corners
 from fada_tf.optimizers.parameter_groups import segmenter_groups
 
 
@@ -20,10 +20,13 @@ class SourceOnly(Method):
     def losses_and_gradients(self, labelled: Batch) -> tuple[dict[str, tf.Tensor], Gradients]:
         """Returns L_seg and its gradients for one batch of images and labels."""
         names, groups = zip(*self.groups.items(), strict=True)
+        images, labels = labelled["image"], labelled["label"]
+        count = count_labelled(labels)
         with tf.GradientTape() as tape:
-            logits = self.segmenter(labelled["image"], training=True)
-            logits = resize_align_corners(logits, tf.shape(labelled["label"])[1:3])
-            loss = cross_entropy(logits, labelled["label"])
+            logits = self.segmenter(images, training=True)
+            (loss,) = sum_over_row_blocks(
+                lambda logits, labels: [cross_entropy(logits, labels, count)], [logits], labels.shape[1:3], [labels]
+            )
         gradients = tape.gradient(loss, [group.variables for group in groups])
         return {"segmentation": loss}, dict(zip(names, gradients, strict=True))
 

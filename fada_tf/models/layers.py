@@ -35,11 +35,24 @@ class Convolution(keras.layers.Conv2D):
     size, ceil(input / stride), is that of Keras's `padding="same"`. Kernel sizes are odd.
     """
 
-    def __init__(self, filters: int, kernel_size: int, **options):
+    def __init__(
+        self, filters: int, kernel_size: int, *, kernel_scale: Callable[[], tf.Tensor] | None = None, **options
+    ):
+        """Sets up the layer.
+
+        Args:
+          filters: number of output channels.
+          kernel_size: odd, rows = columns.
+          kernel_scale: returns float32 [filters], by which the kernel is multiplied.
+          **options: those of `keras.layers.Conv2D`.
+        """
         super().__init__(filters, kernel_size, padding="same", **options)
+        self._kernel_scale = kernel_scale
 
     def convolution_op(self, inputs, kernel):
         """Convolves, see the class."""
+        if self._kernel_scale:
+            kernel = tf.cast(tf.cast(kernel, tf.float32) * self._kernel_scale(), kernel.dtype)
         # TensorFlow has no CPU kernel for the gradient of a dilated convolution, and its GPU kernel is the better one.
         if self.dilation_rate != (1, 1) and not tf.config.list_logical_devices("GPU"):
             return _dilated_convolution(inputs, kernel, self.dilation_rate[0])
@@ -88,6 +101,7 @@ def convolution(
     dilation: int = 1,
     kernel: Initialize = he_normal,
     bias: Initialize | None = None,
+    kernel_scale: Callable[[], tf.Tensor] | None = None,
 ) -> keras.KerasTensor:
     """Applies a new `Convolution`.
 
@@ -101,6 +115,7 @@ def convolution(
       dilation: of rows and columns.
       kernel: initializer of the kernel.
       bias: initializer of the bias; None: no bias.
+      kernel_scale: see `Convolution`.
 
     Returns:
       [batch, ceil(height / stride), ceil(width / stride), filters].
@@ -115,31 +130,65 @@ def convolution(
         use_bias=bias is not None,
         kernel_initializer=kernel(fan_in, kernel_seed),
         bias_initializer=bias(fan_in, bias_seed) if bias else None,
+        kernel_scale=kernel_scale,
         name=name,
     )(inputs)
 
 
-def batch_norm(inputs: keras.KerasTensor, kind: str, *, name: str) -> keras.KerasTensor:
-    """Applies a new batch norm layer over the last axis.
+def normalized_convolution(
+    inputs: keras.KerasTensor,
+    filters: int,
+    kernel_size: int,
+    *,
+    batch_norm: str,
+    name: str,
+    norm_name: str,
+    rng: np.random.Generator,
+    stride: int = 1,
+    dilation: int = 1,
+) -> keras.KerasTensor:
+    """Applies a new `Convolution` and a new batch norm layer; a frozen one is folded into the kernel.
 
     Args:
       inputs: [batch, height, width, channels].
-      kind: "frozen" or "synchronized".
-      name: of the layer.
+      filters: number of output channels.
+      kernel_size: odd, rows = columns.
+      batch_norm: "frozen" or "synchronized".
+      name: of the convolution.
+      norm_name: of the batch norm.
+      rng: source of the seeds of the initial weights.
+      stride: of rows and columns.
+      dilation: of rows and columns.
+
+    Returns:
+      [batch, ceil(height / stride), ceil(width / stride), filters].
 
     Raises:
-      InputError: no such kind.
+      InputError: no such batch norm.
     """
     kinds = {"frozen": FrozenBatchNorm, "synchronized": BatchNorm}
-    if kind not in kinds:
-        raise InputError(f"batch norm {kind!r} is unknown: choose from {', '.join(kinds)}")
-    return kinds[kind](name=name)(inputs)
+    if batch_norm not in kinds:
+        raise InputError(f"batch norm {batch_norm!r} is unknown: choose from {', '.join(kinds)}")
+    norm = kinds[batch_norm](name=norm_name)
+    scale = None
+    if batch_norm == "frozen":
+        norm.build((None, None, None, filters))
+        norm.only_offset, scale = True, norm.scale
+    x = convolution(
+        inputs, filters, kernel_size, name=name, rng=rng, stride=stride, dilation=dilation, kernel_scale=scale
+    )
+    return norm(x)
 
 
 class FrozenBatchNorm(keras.layers.Layer):
-    """Batch norm whose four vectors are constants, WITHOUT epsilon: gamma * (x - mean) / sqrt(variance) + beta."""
+    """Batch norm whose four vectors are constants, WITHOUT epsilon: gamma * (x - mean) / sqrt(variance) + beta.
+
+    Attributes:
+      only_offset: whether its inputs are scaled already, by the convolution that made them.
+    """
 
     trainable_affine = False
+    only_offset = False
 
     def build(self, input_shape):
         """Makes gamma, beta, moving_mean and moving_variance, each [channels] and float32."""
@@ -162,8 +211,15 @@ class FrozenBatchNorm(keras.layers.Layer):
 
     def call(self, inputs):
         """Normalises [batch, height, width, channels]."""
-        scale = self.gamma * tf.math.rsqrt(self.moving_variance)
-        return self._affine(inputs, scale, self.beta - self.moving_mean * scale)
+        scale = self.scale()
+        offset = self.beta - self.moving_mean * scale
+        if self.only_offset:
+            return tf.nn.bias_add(inputs, tf.cast(offset, inputs.dtype))
+        return self._affine(inputs, scale, offset)
+
+    def scale(self) -> tf.Tensor:
+        """Returns gamma / sqrt(variance), float32 [channels]."""
+        return self.gamma * tf.math.rsqrt(self.moving_variance)
 
     def _affine(self, inputs, scale, offset):
         return tf.cast(tf.cast(inputs, tf.float32) * scale + offset, self.compute_dtype)
@@ -222,13 +278,13 @@ def resize_align_corners(x: tf.Tensor, size) -> tf.Tensor:
     batch, height, width, channels = (
         static or dynamic for static, dynamic in zip(x.shape, tf.unstack(tf.shape(x)), strict=True)
     )
-    x = tf.matmul(_interpolation_matrix(width, size[1]), tf.cast(x, tf.float32))
+    x = tf.matmul(interpolation_matrix(width, size[1]), tf.cast(x, tf.float32))
     x = tf.reshape(x, [batch, height, size[1] * channels])
-    x = tf.matmul(_interpolation_matrix(height, size[0]), x)
+    x = tf.matmul(interpolation_matrix(height, size[0]), x)
     return tf.reshape(x, [batch, size[0], size[1], channels])
 
 
-def _interpolation_matrix(size, new_size) -> tf.Tensor:
+def interpolation_matrix(size, new_size) -> tf.Tensor:
     """Returns float32 [new_size, size]: each row has the weights of the two pixels next to its position, or of one."""
     # The float64 keeps the positions of large images exact.
     size, new_size = tf.cast(size, tf.float64), tf.cast(new_size, tf.float64)

@@ -4,7 +4,13 @@ import pytest
 import tensorflow as tf
 
 from fada_tf.errors import InputError
-from fada_tf.models.layers import BatchNorm, Convolution, FrozenBatchNorm, batch_norm, resize_align_corners
+from fada_tf.models.layers import (
+    BatchNorm,
+    Convolution,
+    FrozenBatchNorm,
+    normalized_convolution,
+    resize_align_corners,
+)
 
 
 def normal(*shape, seed=0):
@@ -208,4 +214,36 @@ def test_two_replicas_normalise_as_one(two_replicas):
 
 def test_unknown_batch_norm_is_named():
     with pytest.raises(InputError, match="'group' is unknown: choose from frozen, synchronized"):
-        batch_norm(keras.Input((4, 4, 3)), "group", name="bn")
+        normalized_convolution(
+            keras.Input((4, 4, 3)), 2, 1, batch_norm="group", name="conv", norm_name="bn", rng=np.random.default_rng(0)
+        )
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_frozen_batch_norm_is_folded_into_the_kernel_without_changing_values_or_gradients(dilation):
+    x = tf.constant(normal(2, 7, 9, 3))
+    inputs, rng = keras.Input((None, None, 3)), np.random.default_rng(0)
+    outputs = normalized_convolution(
+        inputs, 4, 3, batch_norm="frozen", name="conv", norm_name="bn", rng=rng, dilation=dilation
+    )
+    folded = keras.Model(inputs, outputs)
+    vectors = [normal(4, seed=i) for i in range(3)]
+    folded.get_layer("bn").set_weights([*vectors, np.square(normal(4, seed=3)) + 0.1])
+    convolution = Convolution(4, 3, dilation_rate=dilation, use_bias=False)
+    convolution.build(x.shape)
+    convolution.kernel.assign(folded.get_layer("conv").kernel)
+    norm = FrozenBatchNorm()
+    norm.build((None, None, None, 4))
+    norm.set_weights(folded.get_layer("bn").get_weights())
+
+    def value_and_gradients(function, kernel):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+            loss = tf.reduce_sum(tf.square(y))
+        return [y, *tape.gradient(loss, [x, kernel])]
+
+    expected = value_and_gradients(lambda x: norm(convolution(x)), convolution.kernel)
+    for value, wanted in zip(value_and_gradients(folded, folded.get_layer("conv").kernel), expected, strict=True):
+        np.testing.assert_allclose(value, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
+    assert folded.get_layer("bn").only_offset

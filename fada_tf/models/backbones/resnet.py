@@ -6,8 +6,7 @@ import keras
 import numpy as np
 
 from fada_tf.models.backbones.base import IMAGENET_RGB, Backbone
-from fada_tf.models.layers import batch_norm as normalize
-from fada_tf.models.layers import convolution
+from fada_tf.models.layers import normalized_convolution
 
 _EXPANSION = 4  # of the last convolution of a bottleneck block
 # By stage: filters, stride, dilation of the first block, dilation of the others.
@@ -17,8 +16,7 @@ _BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}  # by stage
 
 def _build(variant: str, batch_norm: str, rng: np.random.Generator) -> keras.Model:
     images = keras.Input((None, None, 3), name="images")
-    x = convolution(images, 64, 7, stride=2, name="conv1", rng=rng)
-    x = normalize(x, batch_norm, name="bn1")
+    x = normalized_convolution(images, 64, 7, stride=2, batch_norm=batch_norm, name="conv1", norm_name="bn1", rng=rng)
     x = keras.layers.ReLU(name="relu")(x)
     # After a ReLU, padding with zeros is padding with minus infinity.
     x = keras.layers.ZeroPadding2D(1, name="maxpool_pad")(x)
@@ -41,18 +39,19 @@ def _build(variant: str, batch_norm: str, rng: np.random.Generator) -> keras.Mod
 
 def _bottleneck(x, filters, stride, dilation, *, project: bool, batch_norm: str, name: str, rng: np.random.Generator):
     """Applies 1x1, 3x3 and 1x1 convolutions, each normalised, and adds the input, projected where its shape differs."""
+
+    def convolve(x, filters, size, convolution_name, norm_name, **options):
+        names = {"name": f"{name}_{convolution_name}", "norm_name": f"{name}_{norm_name}"}
+        return normalized_convolution(x, filters, size, batch_norm=batch_norm, rng=rng, **names, **options)
+
     shortcut = x
     if project:
-        shortcut = convolution(x, _EXPANSION * filters, 1, stride=stride, name=f"{name}_downsample_0", rng=rng)
-        shortcut = normalize(shortcut, batch_norm, name=f"{name}_downsample_1")
-    x = convolution(x, filters, 1, name=f"{name}_conv1", rng=rng)
-    x = normalize(x, batch_norm, name=f"{name}_bn1")
+        shortcut = convolve(x, _EXPANSION * filters, 1, "downsample_0", "downsample_1", stride=stride)
+    x = convolve(x, filters, 1, "conv1", "bn1")
     x = keras.layers.ReLU(name=f"{name}_relu1")(x)
-    x = convolution(x, filters, 3, stride=stride, dilation=dilation, name=f"{name}_conv2", rng=rng)
-    x = normalize(x, batch_norm, name=f"{name}_bn2")
+    x = convolve(x, filters, 3, "conv2", "bn2", stride=stride, dilation=dilation)
     x = keras.layers.ReLU(name=f"{name}_relu2")(x)
-    x = convolution(x, _EXPANSION * filters, 1, name=f"{name}_conv3", rng=rng)
-    x = normalize(x, batch_norm, name=f"{name}_bn3")
+    x = convolve(x, _EXPANSION * filters, 1, "conv3", "bn3")
     x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
     return keras.layers.ReLU(name=f"{name}_relu3")(x)
 

@@ -4,8 +4,7 @@ import keras
 import numpy as np
 
 from fada_tf.models.backbones.base import IMAGENET_RGB, Backbone
-from fada_tf.models.layers import batch_norm as normalize
-from fada_tf.models.layers import convolution
+from fada_tf.models.layers import normalized_convolution
 
 # By stage, each halving the resolution: filters, dilations of its residual blocks.
 _STAGES = ((32, ()), (48, (1,)), (64, (1, 2, 4)))
@@ -13,8 +12,10 @@ _STAGES = ((32, ()), (48, (1,)), (64, (1, 2, 4)))
 
 def _build(batch_norm: str, rng: np.random.Generator) -> keras.Model:
     def convolve(x, filters, stride, dilation, name):
-        x = convolution(x, filters, 3, stride=stride, dilation=dilation, name=f"{name}_conv", rng=rng)
-        return normalize(x, batch_norm, name=f"{name}_bn")
+        names = {"name": f"{name}_conv", "norm_name": f"{name}_bn"}
+        return normalized_convolution(
+            x, filters, 3, stride=stride, dilation=dilation, batch_norm=batch_norm, rng=rng, **names
+        )
 
     images = x = keras.Input((None, None, 3), name="images")
     for stage, (filters, dilations) in enumerate(_STAGES):

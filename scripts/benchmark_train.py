@@ -1,0 +1,152 @@
+r"""Measures training steps of a config on made-up images: time, memory, operations, share of the machine's ceilings.
+
+    python scripts/benchmark_train.py --config=configs/gta5_r101.py:adversarial --output=adversarial.json \
+        --config.training.batch_size=1 --config.data.source.height=256 --config.data.source.width=512 \
+        --config.data.target.height=256 --config.data.target.width=512
+    python scripts/benchmark_train.py --config=configs/gta5_r101.py:adversarial --sweep=pixels --output=pixels.json
+
+The input pipeline and the logs are left out; scripts/benchmark_input.py measures the former. A sweep measures several
+sizes, each in a process of its own, and draws time and memory against them into a PNG beside the JSON.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+from absl import flags
+from ml_collections import config_flags
+
+from fada_tf import cli
+from fada_tf.errors import InputError
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment file, with its stage: configs/NAME.py:STAGE.")
+_WARMUP = flags.DEFINE_integer("warmup", 1, "Steps after the first that do not count.", lower_bound=0)
+_STEPS = flags.DEFINE_integer("steps", 5, "Steps that count.", lower_bound=1)
+_CLASSES = flags.DEFINE_integer("classes", 0, "Number of classes; 0: those of the config.", lower_bound=0)
+_REPLICAS = flags.DEFINE_integer("replicas", 1, "Logical CPUs to mirror over; ignored on GPUs.", lower_bound=1)
+_SWEEP = flags.DEFINE_enum(
+    "sweep", None, ["pixels", "batch", "classes", "replicas"], "What to vary: 1, 2, 4 and 8 times."
+)
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; default: the result is printed alone.")
+
+_FACTORS = (1, 2, 4, 8)
+
+
+def main(argv):
+    """Measures one config, or sweeps."""
+    del argv
+    config = cli.checked_config(_CONFIG)
+    if _SWEEP.value:
+        results = [_measured_apart(config, factor) for factor in _FACTORS]
+        if _OUTPUT.value:
+            _draw(results, os.path.splitext(_OUTPUT.value)[0] + ".png")
+    else:
+        results = _measured(config)
+    text = json.dumps(results, indent=2) + "\n"
+    sys.stdout.write(text)
+    if _OUTPUT.value:
+        from fada_tf.data import files
+
+        files.write_atomically(_OUTPUT.value, text.encode())
+
+
+def _measured(config) -> dict:
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from fada_tf import benchmark, registry
+    from fada_tf.config import trained_domains
+    from fada_tf.data import labels
+    from fada_tf.models.segmenter import build_segmenter
+    from fada_tf.models.strategy import make_strategy, set_precision
+
+    if _REPLICAS.value > 1:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * _REPLICAS.value)
+    set_precision(config.training.precision)
+    keras.utils.set_random_seed(config.seed)
+    strategy = make_strategy()
+    classes = _CLASSES.value or labels.label_space(config.data.label_space).num_classes
+    with strategy.scope():
+        segmenter = build_segmenter(config.model.backbone, classes, batch_norm=config.model.batch_norm)
+        method = registry.load("fada_tf.methods", config.method.name).build(config, segmenter)
+    random = np.random.default_rng(config.seed)
+    size = config.training.batch_size // strategy.num_replicas_in_sync
+
+    def batch(domain):
+        shape = (size, domain.height, domain.width)
+        image = random.uniform(0, 255, (*shape, 3)).astype(np.float32)
+        return {"image": tf.constant(image), "label": tf.constant(random.integers(0, classes, shape), tf.uint8)}
+
+    domains = trained_domains(config)
+    batches = [batch(domains[name]) for name in method.domains]
+    operations = benchmark.count_operations(tf.function(method.losses_and_gradients).get_concrete_function(*batches))
+    step = tf.function(lambda: strategy.run(method.step, args=batches))
+    seconds = benchmark.measure(
+        lambda: strategy.experimental_local_results(step()), warmup=_WARMUP.value, repeats=_STEPS.value
+    )
+    memory = benchmark.peak_memory()
+    matmul, bandwidth = benchmark.matmul_ceiling(config.training.precision), benchmark.memory_ceiling()
+    total = sum(operations.values()) * strategy.num_replicas_in_sync
+    return {
+        "config": config.name,
+        "sizes": {name: [domains[name].height, domains[name].width] for name in method.domains},
+        "batch_size": config.training.batch_size,
+        "replicas": strategy.num_replicas_in_sync,
+        "classes": classes,
+        "precision": config.training.precision,
+        "seconds": seconds,
+        "peak_bytes": memory,
+        "operations": total,
+        "operations_by_type": operations,
+        "operations_per_second": total / seconds["median"],
+        "matmul_ceiling": matmul,
+        "memory_ceiling": bandwidth,
+        "floor_seconds": total / matmul,
+        "share_of_ceiling": total / matmul / seconds["median"],
+    }
+
+
+def _measured_apart(config, factor: int) -> dict:
+    """Measures `factor` times the pixels, images or classes in another process, whose memory is its own."""
+    domains = [name for name in ("source", "target") if getattr(config.data, name).records]
+    changes = {
+        "pixels": [f"--config.data.{name}.width={factor * getattr(config.data, name).width}" for name in domains],
+        "batch": [f"--config.training.batch_size={factor * config.training.batch_size}"],
+        "classes": [f"--classes={factor * (_CLASSES.value or 19)}"],
+        "replicas": [f"--replicas={factor}", f"--config.training.batch_size={factor * config.training.batch_size}"],
+    }
+    kept = [argument for argument in sys.argv if not argument.startswith(("--sweep", "--output"))]
+    run = subprocess.run(
+        [sys.executable, *kept, *changes[_SWEEP.value]], stdout=subprocess.PIPE, text=True, check=False
+    )
+    if run.returncode:
+        raise InputError(f"--sweep={_SWEEP.value} stopped at {factor} times the size, see above")
+    return json.loads(run.stdout) | {"factor": factor}
+
+
+def _draw(results: list[dict], path: str) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    factors = [result["factor"] for result in results]
+    series = {
+        "seconds a step, median": [result["seconds"]["median"] for result in results],
+        "peak memory, GB": [result["peak_bytes"] / 1e9 for result in results],
+    }
+    for axis, (name, values) in zip(axes, series.items(), strict=True):
+        axis.plot(factors, values, "o-")
+        axis.set(xlabel=f"{_SWEEP.value}, times those of the first", ylabel=name, ylim=(0, None), xticks=factors)
+        axis.grid(alpha=0.3)
+    figure.suptitle(results[0]["config"])
+    figure.savefig(path)
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("config")
+    cli.run(main)

@@ -1,0 +1,104 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fada_tf.losses import row_blocks
+from fada_tf.losses.adversarial import SOURCE, TARGET, fine_grained_cross_entropy, soft_class_knowledge
+from fada_tf.losses.segmentation import count_labelled, cross_entropy
+from fada_tf.models.layers import resize_align_corners
+
+BATCH, LOW, SIZE, CLASSES = 2, (4, 6), (24, 40), 5
+
+
+def inputs():
+    rng = np.random.default_rng(0)
+    logits = tf.constant(rng.normal(0, 3, (BATCH, *LOW, CLASSES)), tf.float32)
+    domain_logits = tf.constant(rng.normal(0, 3, (BATCH, *LOW, 2 * CLASSES)), tf.float32)
+    labels = rng.integers(0, CLASSES, (BATCH, *SIZE))
+    labels[0, :7] = 255  # whole blocks without labels, so that their means have other denominators
+    return logits, domain_logits, tf.constant(labels, tf.uint8)
+
+
+def losses_of(logits, domain_logits, labels, count=None, pixels=None):
+    knowledge = soft_class_knowledge(logits, 1.8, 0.9)
+    return (
+        cross_entropy(logits, labels, count),
+        fine_grained_cross_entropy(domain_logits, knowledge, SOURCE, pixels),
+        fine_grained_cross_entropy(domain_logits, knowledge, TARGET, pixels),
+    )
+
+
+def plain(logits, domain_logits, labels):
+    return losses_of(resize_align_corners(logits, SIZE), resize_align_corners(domain_logits, SIZE), labels)
+
+
+def in_blocks(logits, domain_logits, labels):
+    count, pixels = count_labelled(labels), tf.cast(tf.size(labels), tf.float32)
+    return row_blocks.sum_over_row_blocks(
+        lambda logits, domain_logits, labels: losses_of(logits, domain_logits, labels, count, pixels),
+        [logits, domain_logits],
+        SIZE,
+        [labels],
+    )
+
+
+def values_and_gradients(function, weights):
+    logits, domain_logits, labels = inputs()
+
+    @tf.function
+    def compute():
+        with tf.GradientTape() as tape:
+            tape.watch([logits, domain_logits])
+            losses = function(logits, domain_logits, labels)
+            total = tf.add_n([weight * loss for weight, loss in zip(weights, losses, strict=True)])
+        return losses, tape.gradient(total, [logits, domain_logits], unconnected_gradients="zero")
+
+    return tf.nest.map_structure(lambda tensor: tensor.numpy(), compute())
+
+
+@pytest.mark.parametrize("block_values", [1, 6 * 40 * 2 * CLASSES * BATCH, 1 << 20])
+@pytest.mark.parametrize("weights", [(1.0, 0.0, 0.0), (1.0, 0.5, 2.0), (0.0, 0.001, 0.0)])
+def test_losses_and_gradients_are_those_of_the_plain_form(monkeypatch, block_values, weights):
+    monkeypatch.setattr(row_blocks, "_BLOCK_VALUES", block_values)
+    expected_losses, expected_gradients = values_and_gradients(plain, weights)
+    losses, gradients = values_and_gradients(in_blocks, weights)
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
+    for gradient, expected in zip(gradients, expected_gradients, strict=True):
+        np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-5 * max(np.abs(expected).max(), 1e-8))
+
+
+def test_a_loss_that_a_map_does_not_reach_leaves_it_without_gradient():
+    logits, domain_logits, labels = inputs()
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([logits, domain_logits])
+        segmentation, adversarial, _ = in_blocks(logits, domain_logits, labels)
+    assert np.abs(tape.gradient(segmentation, logits)).max() > 0
+    # The class knowledge is a constant.
+    np.testing.assert_array_equal(tape.gradient(adversarial, logits, unconnected_gradients="zero"), 0)
+    assert np.abs(tape.gradient(adversarial, domain_logits)).max() > 0
+
+
+def test_no_map_of_full_size_is_ever_made(monkeypatch):
+    monkeypatch.setattr(row_blocks, "_BLOCK_VALUES", 3 * 40 * 2 * CLASSES * BATCH)
+
+    def largest(function):
+        @tf.function
+        def compute(logits, domain_logits, labels):
+            with tf.GradientTape() as tape:
+                tape.watch([logits, domain_logits])
+                total = tf.add_n(function(logits, domain_logits, labels))
+            return tape.gradient(total, [logits, domain_logits])
+
+        graph = compute.get_concrete_function(*inputs()).graph
+        graphs = [graph, *(graph._get_function(name).graph for name in graph._functions)]
+        outputs = (tensor for each in graphs for operation in each.get_operations() for tensor in operation.outputs)
+        return max(tensor.shape.num_elements() or 0 for tensor in outputs if tensor.dtype == tf.float32)
+
+    full = BATCH * SIZE[0] * SIZE[1] * 2 * CLASSES
+    assert largest(plain) >= full
+    assert largest(in_blocks) <= full // 4
+
+
+@pytest.mark.parametrize(("height", "rows"), [(720, 24), (120, 24), (719, 1), (1, 1)])
+def test_blocks_are_of_one_height_that_divides_the_image(height, rows):
+    assert row_blocks._rows(height, row_blocks._BLOCK_VALUES // 22) == rows
