@@ -13,15 +13,20 @@ from fada_tf.errors import InputError
 INPUT_ERROR_STATUS = 2
 
 
-def run(main: Callable[[Sequence[str]], None]) -> None:
-    """Parses the flags and runs `main(argv)`; an `InputError` becomes one line on stderr and exit status 2."""
+def run(main: Callable[[Sequence[str]], None], *, arguments: bool = False) -> None:
+    """Parses the flags and runs `main(argv)`; an `InputError` becomes one line on stderr and exit status 2.
+
+    Args:
+      main: the program; argv[0] is its name.
+      arguments: whether it takes arguments that are not options, in argv[1:].
+    """
 
     def guarded(argv: Sequence[str]) -> None:
         # TensorFlow's C++ notices would bury the program's own lines, as would, without a GPU, its errors that there is
         # none; what goes wrong later is raised in Python.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if os.path.exists("/dev/nvidiactl") else "3")
         logging.use_absl_handler()
-        if len(argv) > 1:
+        if len(argv) > 1 and not arguments:
             raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
         try:
             main(argv)

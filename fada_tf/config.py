@@ -266,8 +266,8 @@ def _from_dict(schema: type, values: Any, where: str) -> Any:
     return schema(**contents)
 
 
-def differences(one: Config, other: Config) -> list[str]:
-    """Returns a line "field: value in one, value in other" for every field that differs."""
+def flatten(config: Config) -> dict[str, Any]:
+    """Returns the value of every field by its name, such as "optimizer.learning_rate", in the order of the schema."""
 
     def flat(values: dict, prefix: str = "") -> dict[str, Any]:
         entries: dict[str, Any] = {}
@@ -275,5 +275,10 @@ def differences(one: Config, other: Config) -> list[str]:
             entries |= flat(content, f"{prefix}{name}.") if isinstance(content, dict) else {f"{prefix}{name}": content}
         return entries
 
-    first, second = flat(dataclasses.asdict(one)), flat(dataclasses.asdict(other))
+    return flat(dataclasses.asdict(config))
+
+
+def differences(one: Config, other: Config) -> list[str]:
+    """Returns a line "field: value in one, value in other" for every field that differs."""
+    first, second = flatten(one), flatten(other)
     return [f"{name}: {first[name]!r}, {second[name]!r}" for name in first if first[name] != second[name]]

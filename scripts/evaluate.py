@@ -1,9 +1,12 @@
 """Scores a trained segmenter: IoU of every class, mean IoU, pixel accuracy.
 
 python scripts/evaluate.py --checkpoint=runs/gta5_r101/adversarial --records=data/records/cityscapes_val
+python scripts/evaluate.py --checkpoint=runs/gta5_r101/adversarial --scales=0.7,1,1.3 --flip
+python scripts/evaluate.py --checkpoint=runs/gta5_r101/adversarial --all
 
-Prints the table, and writes scores.json and scores.csv into --output. Images are resized to the evaluation size, logits
-are upsampled to each label's own size.
+Prints the table, and writes scores.json and scores.csv into --output; with --all, checkpoints.csv. Images are resized
+to the evaluation size, logits are upsampled to each label's own size. Of Cityscapes' 19, 16 and 13 classes, the means
+are reported by themselves where all of them are scored.
 """
 
 import os
@@ -16,7 +19,12 @@ _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Run directory (its newest checkpoint), RUN/best or a checkpoint."
 )
 _RECORDS = flags.DEFINE_string("records", "", "Folder of labelled shards; empty: the run's own evaluation records.")
-_OUTPUT = flags.DEFINE_string("output", "", "Folder for the scores; empty: RUN/scores/NAME of the records.")
+_OUTPUT = flags.DEFINE_string(
+    "output", "", "Folder for the scores; empty: RUN/scores/NAME of the records (+ _multi_scale)."
+)
+_ALL = flags.DEFINE_bool("all", False, "Score every checkpoint of the run directory, and name the best.")
+_SCALES = flags.DEFINE_list("scales", ["1"], "Factors on the image size, averaged; the paper's: 0.7,1,1.3.")
+_FLIP = flags.DEFINE_bool("flip", False, "Average with the mirrored image, at every scale.")
 _HEIGHT = flags.DEFINE_integer("height", 0, "Pixels that images are resized to; 0: the run's evaluation height.")
 _WIDTH = flags.DEFINE_integer("width", 0, "Pixels that images are resized to; 0: the run's evaluation width.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 0, "Images a step; 0: the run's evaluation batch size.")
@@ -29,31 +37,56 @@ def main(argv):
 
     from fada_tf.data import pipeline
     from fada_tf.data.manifest import Manifest
+    from fada_tf.evaluation import results
     from fada_tf.evaluation.evaluator import Evaluator
-    from fada_tf.evaluation.score_files import write_scores
+    from fada_tf.evaluation.score_files import write_checkpoint_scores, write_scores
+    from fada_tf.evaluation.views import SINGLE_VIEW, Views
     from fada_tf.models import checkpoint
     from fada_tf.models.strategy import make_strategy
 
-    source = checkpoint.checkpoint_path(_CHECKPOINT.value)
-    run = checkpoint.run_config(source)
+    views = Views.parse(_SCALES.value, _FLIP.value)
+    if _ALL.value:
+        sources = checkpoint.all_checkpoints(_CHECKPOINT.value)
+    else:
+        sources = [checkpoint.checkpoint_path(_CHECKPOINT.value)]
+    run = checkpoint.run_config(sources[0])
     records = _RECORDS.value or run.data.evaluation.records
-    height, width = checkpoint.input_size(source, _HEIGHT.value, _WIDTH.value)
-    batch_size = _BATCH_SIZE.value or run.data.evaluation.batch_size
-    label_space = checkpoint.run_label_space(source)
-    count = Manifest.load(records).num_records
-    dataset = pipeline.evaluation_dataset(records, label_space, batch_size=batch_size, height=height, width=width)
+    height, width = checkpoint.input_size(sources[0], _HEIGHT.value, _WIDTH.value)
+    label_space = checkpoint.run_label_space(sources[0])
+    manifest = Manifest.load(records)
+    dataset = pipeline.evaluation_dataset(
+        records,
+        label_space,
+        batch_size=_BATCH_SIZE.value or run.data.evaluation.batch_size,
+        height=height,
+        width=width,
+        partial_labels=True,
+    )
+    unlabelled = tuple(name for name in label_space.names if name not in manifest.label_space.names)
     strategy = make_strategy()
     with strategy.scope():
-        segmenter = checkpoint.load_segmenter(source)
-    with tqdm.tqdm(total=count, desc="evaluate", unit="image") as bar:
-        evaluator = Evaluator(segmenter, dataset, label_space.names, strategy, progress=bar.update)
-        evaluator.evaluate(-1)
+        segmenter = checkpoint.load_segmenter(sources[0])
+    scores = {}
+    with tqdm.tqdm(total=manifest.num_records * len(sources), desc="evaluate", unit="image") as bar:
+        evaluator = Evaluator(segmenter, dataset, label_space.names, strategy, bar.update, views, unlabelled)
+        for source in sources:
+            checkpoint.restore_segmenter(segmenter, source)
+            evaluator.evaluate(-1)
+            scores[source] = evaluator.scores
 
-    records_name = os.path.basename(os.path.normpath(records))
-    output = _OUTPUT.value or os.path.join(checkpoint.run_directory(source), "scores", records_name)
-    origin = {"checkpoint": source, "records": records, "images": count, "height": height, "width": width}
-    write_scores(evaluator.scores, origin, output)
-    print(evaluator.scores.table())
+    directory = checkpoint.run_directory(sources[0])
+    output = _OUTPUT.value or results.scores_folder(directory, records, multi_scale=views != SINGLE_VIEW)
+    if _ALL.value:
+        table = os.path.join(output, "checkpoints.csv")
+        best = write_checkpoint_scores(scores, table)
+        for source in sources:
+            print(f"{source}  mean IoU {100 * scores[source].mean_iou:.2f} %{'  best' if source == best else ''}")
+        print(f"written: {table}")
+        return
+    origin = {"checkpoint": sources[0], "records": records, "images": manifest.num_records}
+    origin |= {"height": height, "width": width, "scales": list(views.scales), "flip": views.flip}
+    write_scores(scores[sources[0]], origin, output)
+    print(scores[sources[0]].table())
     print(f"written: {output}/scores.json, scores.csv")
 
 

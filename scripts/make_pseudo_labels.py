@@ -17,6 +17,8 @@ _RECORDS = flags.DEFINE_string("records", "", "Folder of target shards; empty: t
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the labelled shards.")
 _HEIGHT = flags.DEFINE_integer("height", 0, "Pixels that images are resized to; 0: the run's evaluation height.")
 _WIDTH = flags.DEFINE_integer("width", 0, "Pixels that images are resized to; 0: the run's evaluation width.")
+_SCALES = flags.DEFINE_list("scales", ["1"], "Factors on the image size, averaged; the paper's test: 0.7,1,1.3.")
+_FLIP = flags.DEFINE_bool("flip", False, "Average with the mirrored image, at every scale.")
 
 
 def main(argv):
@@ -27,13 +29,15 @@ def main(argv):
     from fada_tf.data.manifest import Manifest
     from fada_tf.evaluation.prediction import Predictor
     from fada_tf.evaluation.pseudo_labels import write_pseudo_labels
+    from fada_tf.evaluation.views import Views
     from fada_tf.models import checkpoint
 
     source = checkpoint.checkpoint_path(_CHECKPOINT.value)
     records = _RECORDS.value or checkpoint.run_config(source).data.target.records
     count = Manifest.load(records).num_records
     height, width = checkpoint.input_size(source, _HEIGHT.value, _WIDTH.value)
-    predictor = Predictor(checkpoint.load_segmenter(source), height, width)
+    views = Views.parse(_SCALES.value, _FLIP.value)
+    predictor = Predictor(checkpoint.load_segmenter(source), height, width, views)
     label_space = checkpoint.run_label_space(source)
     with tqdm.tqdm(total=count, desc="label", unit="image") as bar:
         manifest = write_pseudo_labels(
@@ -41,7 +45,7 @@ def main(argv):
             records,
             _OUTPUT.value,
             label_space,
-            predictor_id=f"{checkpoint.fingerprint(source)} at {width}x{height}",
+            predictor_id=f"{checkpoint.fingerprint(source)} at {width}x{height}, {views}",
             progress=bar.update,
         )
     for name, share in zip(label_space.names, manifest.pixel_shares, strict=True):

@@ -24,6 +24,7 @@ flags.DEFINE_string("city", None, "Rio, Rome, Taipei or Tokyo (crosscity)")
 flags.DEFINE_string("images", None, "folder of images (folder)")
 flags.DEFINE_string("labels", None, "folder of label PNGs; leave out for images without labels (folder)")
 flags.DEFINE_string("classes", None, "class file, JSON; with labels (folder)")
+flags.DEFINE_string("names", None, "only images whose names match one of these patterns: 'day_*,noon_*' (folder)")
 flags.DEFINE_string("output", None, "folder of the shards", required=True)
 flags.DEFINE_integer("num_shards", 0, "number of shards; 0: one to 200 images", lower_bound=0)
 flags.DEFINE_integer("workers", 0, "processes; 0: one a core", lower_bound=0)
@@ -48,7 +49,7 @@ def _convert(run) -> None:
     from fada_tf.data import conversion
     from fada_tf.data.datasets import base
 
-    options = {name: FLAGS[name].value for name in ("root", "split", "city", "images", "labels", "classes")}
+    options = {name: FLAGS[name].value for name in ("root", "split", "city", "images", "labels", "classes", "names")}
     report = conversion.convert(
         base.find(FLAGS.dataset, **options),
         FLAGS.output,

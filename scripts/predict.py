@@ -2,7 +2,11 @@
 
 python scripts/predict.py --checkpoint=runs/gta5_r101/self_distillation --images=street.jpg --output=predictions
 
-Writes ids/NAME.png (class ids), masks/NAME.png (class colours) and overlays/NAME.png into --output.
+Writes ids/NAME.png (class ids), masks/NAME.png (class colours) and overlays/NAME.png into --output; with --submission,
+for Cityscapes' own evaluation, CITY_SEQUENCE_FRAME_pred_labelIds.png with its label ids:
+
+python scripts/predict.py --checkpoint=runs/gta5_r101/self_distillation --images=Cityscapes/leftImg8bit/test \
+    --output=submission --submission
 """
 
 import os
@@ -18,6 +22,9 @@ _IMAGES = flags.DEFINE_string("images", None, "A picture, or a folder of picture
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
 _HEIGHT = flags.DEFINE_integer("height", 0, "Pixels that pictures are resized to; 0: the run's evaluation height.")
 _WIDTH = flags.DEFINE_integer("width", 0, "Pixels that pictures are resized to; 0: the run's evaluation width.")
+_SCALES = flags.DEFINE_list("scales", ["1"], "Factors on the image size, averaged; the paper's test: 0.7,1,1.3.")
+_FLIP = flags.DEFINE_bool("flip", False, "Average with the mirrored image, at every scale.")
+_SUBMISSION = flags.DEFINE_bool("submission", False, "Write label ids for Cityscapes' evaluation and nothing else.")
 
 
 def main(argv):
@@ -25,15 +32,19 @@ def main(argv):
     del argv
     import tqdm
 
-    from fada_tf.evaluation import prediction
+    from fada_tf.evaluation import prediction, submission
+    from fada_tf.evaluation.views import Views
     from fada_tf.models import checkpoint
 
     names = prediction.find_pictures(_IMAGES.value)
     folder = _IMAGES.value if os.path.isdir(_IMAGES.value) else os.path.dirname(_IMAGES.value)
     height, width = checkpoint.input_size(_CHECKPOINT.value, _HEIGHT.value, _WIDTH.value)
-    predictor = prediction.Predictor(checkpoint.load_segmenter(_CHECKPOINT.value), height, width)
+    predictor = prediction.Predictor(
+        checkpoint.load_segmenter(_CHECKPOINT.value), height, width, Views.parse(_SCALES.value, _FLIP.value)
+    )
     label_space = checkpoint.run_label_space(_CHECKPOINT.value)
-    written = prediction.write_predictions(predictor, label_space, folder, names, _OUTPUT.value)
+    write = submission.write_submission if _SUBMISSION.value else prediction.write_predictions
+    written = write(predictor, label_space, folder, names, _OUTPUT.value)
     for _ in tqdm.tqdm(written, total=len(names), desc="predict", unit="picture"):
         pass
 

@@ -1,9 +1,11 @@
-"""Writes one HTML page that compares the stages of an experiment: table, curves, pictures.
+"""Writes one HTML page that compares runs: scores, settings, curves, confusion, features, best and worst pictures.
 
-python scripts/report.py --run="source only=runs/x/source" --run="FADA=runs/x/adversarial" \
+python scripts/report.py runs/x/source runs/x/adversarial --output=report.html
+python scripts/report.py "source only=runs/x/source" "FADA=runs/x/adversarial" \
     --records=data/records/camvid_test --output=report.html
 
-Every run must have been scored on the records by scripts/evaluate.py. Pictures show the first and the last run.
+Every run must have been scored on the records by scripts/evaluate.py; what scripts/analyze_features.py found is shown
+too. Pictures show the first and the last run. Beside the page, a Markdown file has the table as papers print it.
 """
 
 import os
@@ -13,31 +15,46 @@ from absl import flags
 from fada_tf import cli
 from fada_tf.errors import InputError
 
-_RUN = flags.DEFINE_multi_string("run", None, "TITLE=DIRECTORY of a run; once for every run, in order.")
-_RECORDS = flags.DEFINE_string("records", None, "Folder of the labelled shards that the runs were scored on.")
-_OUTPUT = flags.DEFINE_string("output", None, "The page, an .html file.")
+_RUN = flags.DEFINE_multi_string("run", [], "TITLE=DIRECTORY of a run, before those that are given without an option.")
+_RECORDS = flags.DEFINE_string("records", "", "Folder of the labelled shards; empty: the first run's evaluation set.")
+_OUTPUT = flags.DEFINE_string("output", "report.html", "The page, an .html file.")
 _TITLE = flags.DEFINE_string("title", "FADA", "Heading of the page.")
-_PICTURES = flags.DEFINE_integer("pictures", 6, "Rows of pictures.", lower_bound=0)
+_PICTURES = flags.DEFINE_integer("pictures", 3, "Of the best, and as many of the worst.", lower_bound=0)
 
 
 def main(argv):
     """Reads the runs and writes the page."""
-    del argv
-    for run in _RUN.value:
-        if "=" not in run:
-            raise InputError(f"--run={run} has no title: write --run=TITLE=DIRECTORY")
+    named = [_title_and_directory(run) for run in (*_RUN.value, *argv[1:])]
+    if not named:
+        raise InputError("no run is given: name run directories, such as runs/x/source 'FADA=runs/x/adversarial'")
+
+    import tqdm
 
     from fada_tf.data import files
-    from fada_tf.reporting import page, runs
+    from fada_tf.models import checkpoint
+    from fada_tf.reporting import examples, page, runs, tables
 
-    records_name = os.path.basename(os.path.normpath(_RECORDS.value))
-    found = [runs.read_run(*run.split("=", 1), records_name) for run in _RUN.value]
-    text = page.write_page(_TITLE.value, found, _RECORDS.value, _PICTURES.value)
+    records = _RECORDS.value or checkpoint.run_config(named[0][1]).data.evaluation.records
+    if not records:
+        raise InputError(f"the run of {named[0][1]} names no evaluation records: give --records")
+    found = [runs.read_run(title, directory, records) for title, directory in named]
+    total = examples.number_of_images(records) if _PICTURES.value else 0
+    with tqdm.tqdm(total=total, desc="report", unit="image") as bar:
+        text = page.write_page(_TITLE.value, found, records, _PICTURES.value, bar.update)
+    markdown = tables.paper_table(found, checkpoint.run_label_space(named[0][1]))
     files.make_folder(os.path.dirname(_OUTPUT.value) or ".")
+    beside = os.path.splitext(_OUTPUT.value)[0] + ".md"
+    files.write_atomically(beside, markdown.encode())
     files.write_atomically(_OUTPUT.value, text.encode())
-    print(f"written: {_OUTPUT.value}")
+    print(f"written: {_OUTPUT.value}, {beside}")
+
+
+def _title_and_directory(run):
+    title, separator, directory = run.partition("=")
+    if not separator:
+        title, directory = os.path.basename(os.path.normpath(run)), run
+    return title, directory
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["run", "records", "output"])
-    cli.run(main)
+    cli.run(main, arguments=True)

@@ -47,17 +47,24 @@ def get_config(stage="source"):
     return config
 """
 
+STUDY = """
+from fada_tf.experiments.study import Study
 
-def run(folder: pathlib.Path, program: str, *options: str) -> subprocess.CompletedProcess:
+def get_study():
+    return Study("scenes", "scenes.py", "records/target_val", seeds=(3,), overrides={"training.picture_interval": 0})
+"""
+
+
+def run(folder: pathlib.Path, program: str, *options: str, timeout: int = 300) -> subprocess.CompletedProcess:
     """Runs scripts/PROGRAM.py in `folder` and returns what it printed and how it ended."""
     command = [sys.executable, str(ROOT / "scripts" / f"{program}.py"), *options]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout)
 
 
-def succeed(folder: pathlib.Path, program: str, *options: str) -> str:
+def succeed(folder: pathlib.Path, program: str, *options: str, timeout: int = 300) -> str:
     """Runs a program that must succeed; returns its standard output."""
-    result = run(folder, program, *options)
+    result = run(folder, program, *options, timeout=timeout)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
@@ -83,12 +90,8 @@ def folder(tmp_path_factory) -> pathlib.Path:
         labels = [] if name == "target_train" else [f"--labels={name}/labels", "--classes=classes.json"]
         options = [f"--images={name}/images", *labels, f"--output=records/{name}", "--num_shards=2", "--workers=1"]
         succeed(folder, "make_tfrecords", *options)
-    for stage in ("source", "adversarial", "self_distillation"):
-        if stage == "self_distillation":
-            succeed(folder, "make_pseudo_labels", "--checkpoint=runs/adversarial", "--output=records/target_pseudo")
-        output = succeed(folder, "train", f"--config=scenes.py:{stage}", f"--run_dir=runs/{stage}")
-        (folder / f"{stage}.log").write_text(output)
-        succeed(folder, "evaluate", f"--checkpoint=runs/{stage}")
+    succeed(folder, "run_pipeline", "--config=scenes.py", timeout=600)
+    (folder / "study.py").write_text(STUDY)
     succeed(folder, "predict", "--checkpoint=runs/source", "--images=target_val/images", "--output=predictions")
     succeed(
         folder, "report", "--run=before=runs/source", "--run=<after>=runs/self_distillation",
@@ -134,7 +137,7 @@ def test_a_run_leaves_its_config_classes_metrics_events_and_checkpoints(folder, 
 
 
 def test_a_log_line_has_losses_speed_and_time_left(folder):
-    lines = [line for line in (folder / "adversarial.log").read_text().splitlines() if "/6 " in line]
+    lines = [line for line in (folder / "runs/jobs/adversarial.train.log").read_text().splitlines() if "/6 " in line]
     assert len(lines) == 3
     for word in ("segmentation", "adversarial", "discriminator_source", "steps/s", "images/s", "ETA"):
         assert word in lines[0]
@@ -163,12 +166,56 @@ def test_predictions_have_the_size_of_the_picture_and_score_as_evaluation_does(f
     np.testing.assert_array_equal(confusion, scores["confusion"])
 
 
+def test_a_pipeline_leaves_a_report_and_does_nothing_twice(folder):
+    page = (folder / "runs/report.html").read_text()
+    assert "FADA + self-distillation" in page and "discriminator, FADA" in page and "mean CCD" in page
+    before = (folder / "runs/source/scores/target_val/scores.json").stat().st_mtime_ns
+    assert "open runs/report.html" in succeed(folder, "run_pipeline", "--config=scenes.py")
+    assert (folder / "runs/source/scores/target_val/scores.json").stat().st_mtime_ns == before
+
+
+def test_class_center_distance_is_the_same_in_json_and_csv(folder):
+    features = folder / "runs/adversarial/features/target_val"
+    values = json.loads((features / "ccd.json").read_text())
+    rows = {row["class"]: row for row in csv.DictReader((features / "ccd.csv").read_text().splitlines())}
+    assert float(rows["mean"]["ccd"]) == pytest.approx(values["mean_ccd"], abs=1e-6)
+    assert float(rows["car"]["ccd"]) == pytest.approx(values["ccd"]["car"], abs=1e-6)
+    assert values["feature_vectors"]["target"][1] == int(rows["road"]["target_vectors"]) > 0
+
+
+def test_a_dry_run_of_a_study_prints_commands_and_does_nothing(folder):
+    lines = succeed(folder, "run_study", "--config=study.py", "--seeds=7", "--dry_run").splitlines()
+    assert not (folder / "runs/studies").exists()
+    assert len([line for line in lines if line.startswith("python scripts/train.py ")]) == 7
+    assert any(line.startswith("cp -r ") for line in lines)
+    assert "--config.seed=7" in lines[0]
+
+
+@pytest.mark.slow
+def test_a_study_ends_with_a_table_of_all_rows(folder):
+    output = succeed(folder, "run_study", "--config=study.py", timeout=900)
+    table = json.loads((folder / "runs/studies/scenes/table.json").read_text())
+    assert [row["iterations"] for row in table["rows"]] == [6, 12, 12, 12, 12, 18, 18, 18]
+    for row in table["rows"]:
+        assert {"mean_iou", "ccd", "pixel_accuracy"} <= row["seeds"]["3"].keys()
+        assert row["title"] in output
+    # What continued is what was trained at once.
+    options = ["--config.seed=3", "--config.training.iterations=18", "--config.training.picture_interval=0"]
+    succeed(folder, "train", "--config=scenes.py:source", "--run_dir=runs/at_once", *options)
+    succeed(folder, "evaluate", "--checkpoint=runs/at_once")
+    scores = [
+        json.loads((folder / run / "scores/target_val/scores.json").read_text())["confusion"]
+        for run in ("runs/at_once", "runs/studies/scenes/seed3/control_long")
+    ]
+    assert scores[0] == scores[1]
+
+
 def test_the_report_is_one_page_with_escaped_names(folder):
     page = (folder / "report.html").read_text()
     assert "&lt;after&gt;" in page
     assert "<after>" not in page
     assert "http" not in page
-    assert page.count("<img") == 1 + 2 * 4
+    assert page.count("<img") == 3 + 3 * 5  # plots; and of three pictures the best two and the worst
 
 
 def test_a_finished_run_continues_to_more_iterations(folder):
@@ -202,6 +249,11 @@ BAD_INPUT = {
     "not a picture": ("predict", [*PREDICT, "--images=scenes.py"], "scenes.py: cannot be read as an image"),
     "no pictures": ("predict", [*PREDICT, "--images=runs"], "runs holds no pictures"),
     "not scored": ("report", ["--run=a=runs/source", "--records=records/source", "--output=x.html"], "evaluate.py"),
+    "no run": ("report", ["--records=records/target_val"], "no run is given"),
+    "scales": ("evaluate", ["--checkpoint=runs/source", "--scales=1,x"], "scales are '1,x': give numbers above 0"),
+    "no source records": ("analyze_features", ["--checkpoint=runs/self_distillation"], "give --source"),
+    "no such study": ("run_study", ["--config=nowhere.py"], "nowhere.py does not exist"),
+    "no such seed": ("run_study", ["--config=study.py", "--seeds=a"], "give numbers such as 0,1,2"),
     "a missing option": ("evaluate", [], "--checkpoint"),
 }
 

@@ -43,11 +43,12 @@ class LabelSpace:
         kept = [i for i, class_name in enumerate(self.names) if class_name not in drop]
         return LabelSpace(name, tuple(self.names[i] for i in kept), tuple(self.colors[i] for i in kept))
 
-    def subset_map(self, other: "LabelSpace") -> np.ndarray:
+    def subset_map(self, other: "LabelSpace", *, partial: bool = False) -> np.ndarray:
         """Translates labels of this space into labels of `other`, class by class name.
 
         Args:
             other: the space to train or score in; each of its classes must exist here.
+            partial: allow `other` more classes, if all of this space's are among them: no label will show those.
 
         Returns:
             [256] uint8: entry i is what label i becomes; classes that `other` lacks become 255.
@@ -56,14 +57,15 @@ class LabelSpace:
             InputError: `other` has a class that this space has not.
         """
         missing = [name for name in other.names if name not in self.names]
-        if missing:
+        if missing and not (partial and set(self.names) < set(other.names)):
             raise InputError(
                 f"label space {other.name!r} has classes that the records' space {self.name!r} lacks: "
                 f"{', '.join(missing)}; choose a space made of {', '.join(self.names)}"
             )
         table = np.full(256, IGNORE, np.uint8)
         for target, name in enumerate(other.names):
-            table[self.names.index(name)] = target
+            if name in self.names:
+                table[self.names.index(name)] = target
         return table
 
     def to_json(self) -> dict:
@@ -116,6 +118,7 @@ def _id_map(ids: Mapping[int, int], others: int) -> np.ndarray:
     return table
 
 
+CITYSCAPES_LABEL_IDS = {c[0]: c[1] for c in _CITYSCAPES}  # by class name, what Cityscapes' own evaluation reads
 # [256] int16: the train id, in the 19-class space, of every id found in label files.
 CITYSCAPES_ID_MAP = _id_map({c[1]: i for i, c in enumerate(_CITYSCAPES)}, others=IGNORE)
 SYNTHIA_ID_MAP = _id_map({c[2]: i for i, c in enumerate(_CITYSCAPES) if c[2] is not None}, others=IGNORE)

@@ -76,6 +76,7 @@ def evaluation_dataset(
     height: int = 0,
     width: int = 0,
     max_bad_records: int = 0,
+    partial_labels: bool = False,
 ) -> tf.data.Dataset:
     """Builds one pass over all records in order; images are resized, labels keep their own size.
 
@@ -86,6 +87,7 @@ def evaluation_dataset(
         height: rows of the images; 0 for their own, which must then be the same for all.
         width: columns of the images; 0 as above.
         max_bad_records: this many unreadable records are left out, with a warning; one more is an error.
+        partial_labels: allow labels that know only some of the classes.
 
     Returns:
         A dataset of 'image' [batch, height, width, 3] float32 0-255, 'name' [batch] string, 'record' [batch] int64
@@ -96,7 +98,7 @@ def evaluation_dataset(
         InputError: as `train_dataset`; or images of several sizes and no size to bring them to.
     """
     manifest = Manifest.load(records)
-    translate = _translation(manifest, label_space)
+    translate = _translation(manifest, label_space, partial_labels)
     reader = _Reader(manifest, max_bad_records)
     reader.check_shards()
     size = (height, width) if height and width else _only_size(manifest)
@@ -131,13 +133,15 @@ def _only_size(manifest: Manifest) -> tuple[int, int]:
     return sizes[0]
 
 
-def _translation(manifest: Manifest, label_space: LabelSpace | None) -> Callable[[tf.Tensor], tf.Tensor]:
+def _translation(
+    manifest: Manifest, label_space: LabelSpace | None, partial: bool = False
+) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns the function from labels on disk to labels of `label_space`."""
     if label_space is None or label_space == manifest.label_space:
         return lambda label: label
     if manifest.label_space is None:
         raise InputError(f"the records in {manifest.folder} have no labels; convert them again with labels")
-    table = manifest.label_space.subset_map(label_space)
+    table = manifest.label_space.subset_map(label_space, partial=partial)
     return lambda label: tf.gather(tf.constant(table), tf.cast(label, tf.int32))
 
 

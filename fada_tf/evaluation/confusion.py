@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from fada_tf.data.labels import IGNORE
+from fada_tf.data.labels import CITYSCAPES13, CITYSCAPES16, CITYSCAPES19, IGNORE
 
 
 def confusion_matrix(labels: tf.Tensor, predictions: tf.Tensor, num_classes: int) -> tf.Tensor:
@@ -35,26 +35,41 @@ class Scores:
     Attributes:
       class_names: K names.
       confusion: int64 [K, K], rows are true classes.
+      unlabelled: names of classes that the labels do not know: they are not scored.
     """
 
     class_names: tuple[str, ...]
     confusion: np.ndarray
+    unlabelled: tuple[str, ...] = ()
 
     @property
     def class_iou(self) -> np.ndarray:
         """float64 [K] in 0..1: true positives / (true positives + false positives + false negatives).
 
-        NaN for a class that is neither in the labels nor in the predictions.
+        NaN for a class that is neither in the labels nor in the predictions, or that is not scored.
         """
         hits = np.diag(self.confusion).astype(np.float64)
         union = self.confusion.sum(0) + self.confusion.sum(1) - hits
-        return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+        scored = (union > 0) & ~np.isin(self.class_names, self.unlabelled)
+        return np.divide(hits, union, out=np.full(len(hits), np.nan), where=scored)
 
     @property
     def mean_iou(self) -> float:
         """Mean of the class IoUs that exist, in 0..1; NaN without any labelled pixel."""
-        existing = self.class_iou[~np.isnan(self.class_iou)]
-        return float(existing.mean()) if existing.size else float("nan")
+        return _mean(self.class_iou)
+
+    @property
+    def subset_mean_iou(self) -> dict[int, float]:
+        """Mean IoU by number of classes, of Cityscapes' 19, the 16 and the 13 that papers report, where all are scored.
+
+        The predictions are those of all K classes; only the mean is over fewer.
+        """
+        scored = set(self.class_names) - set(self.unlabelled)
+        return {
+            space.num_classes: _mean(self.class_iou[np.isin(self.class_names, space.names)])
+            for space in (CITYSCAPES19, CITYSCAPES16, CITYSCAPES13)
+            if set(space.names) <= scored
+        }
 
     @property
     def pixel_accuracy(self) -> float:
@@ -67,18 +82,26 @@ class Scores:
         iou = [None if np.isnan(value) else float(value) for value in self.class_iou]
         return {
             "mean_iou": self.mean_iou,
+            "subset_mean_iou": {str(count): value for count, value in self.subset_mean_iou.items()},
             "pixel_accuracy": self.pixel_accuracy,
             "class_iou": dict(zip(self.class_names, iou, strict=True)),
+            "unlabelled": list(self.unlabelled),
             "confusion": self.confusion.tolist(),
         }
 
     def table(self) -> str:
-        """Returns lines "class, IoU in %, share of the labelled pixels in %" and the two summary lines."""
+        """Returns lines "class, IoU in %, share of the labelled pixels in %" and the summary lines."""
         shares = self.confusion.sum(1) / max(self.confusion.sum(), 1)
-        width = max(len(name) for name in (*self.class_names, "pixel accuracy"))
+        subsets = {f"mean of {count} classes": value for count, value in self.subset_mean_iou.items()}
+        width = max(len(name) for name in (*self.class_names, *subsets, "pixel accuracy"))
         lines = [f"{'class':<{width}}  IoU %  pixels %"]
         for name, iou, share in zip(self.class_names, self.class_iou, shares, strict=True):
             lines.append(f"{name:<{width}}  {'    -' if np.isnan(iou) else f'{100 * iou:5.1f}'}  {100 * share:8.2f}")
-        lines.append(f"{'mean IoU':<{width}}  {100 * self.mean_iou:5.1f}")
-        lines.append(f"{'pixel accuracy':<{width}}  {100 * self.pixel_accuracy:5.1f}")
+        summary = {"mean IoU": self.mean_iou} | subsets | {"pixel accuracy": self.pixel_accuracy}
+        lines += [f"{name:<{width}}  {100 * value:5.1f}" for name, value in summary.items()]
         return "\n".join(lines)
+
+
+def _mean(values: np.ndarray) -> float:
+    existing = values[~np.isnan(values)]
+    return float(existing.mean()) if existing.size else float("nan")

@@ -7,7 +7,7 @@ import orbit
 import tensorflow as tf
 
 from fada_tf.evaluation.confusion import Scores, confusion_matrix
-from fada_tf.models.layers import resize_align_corners
+from fada_tf.evaluation.views import SINGLE_VIEW, Views, predict_class_map
 from fada_tf.models.segmenter import Segmenter
 
 
@@ -25,6 +25,8 @@ class Evaluator(orbit.AbstractEvaluator):
         class_names: tuple[str, ...],
         strategy: tf.distribute.Strategy,
         progress: Callable[[int], object] = lambda images: None,
+        views: Views = SINGLE_VIEW,
+        unlabelled: tuple[str, ...] = (),
     ):
         """Sets up the evaluator.
 
@@ -34,11 +36,15 @@ class Evaluator(orbit.AbstractEvaluator):
           class_names: K names.
           strategy: the replicas.
           progress: called after every batch with its number of images.
+          views: how the segmenter looks at each image.
+          unlabelled: those of the names that the data set's labels do not know.
         """
         self.segmenter = segmenter
         self.class_names = class_names
         self.strategy = strategy
         self.progress = progress
+        self.views = views
+        self.unlabelled = unlabelled
         self.scores: Scores | None = None
         self._dataset = dataset.map(lambda batch: {key: batch[key] for key in ("image", "label", "label_size")})
         self._distributed_step = tf.function(self._step_on_all, reduce_retracing=True)
@@ -51,7 +57,7 @@ class Evaluator(orbit.AbstractEvaluator):
             confusion, images = self._distributed_step(batch)
             total += confusion.numpy()
             self.progress(int(images))
-        self.scores = Scores(self.class_names, total)
+        self.scores = Scores(self.class_names, total, self.unlabelled)
         classes = zip(self.class_names, self.scores.class_iou, strict=True)
         return {
             "mean_iou": self.scores.mean_iou,
@@ -64,25 +70,12 @@ class Evaluator(orbit.AbstractEvaluator):
 
     def _step(self, batch: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         num_classes = len(self.class_names)
-        logits = self.segmenter(batch["image"], training=False)
+        logits = self.views.logits(self.segmenter, batch["image"])
         total = tf.zeros([num_classes] * 2, tf.int64)
         # Labels of a batch may differ in size: each is compared at its own.
-        for index in tf.range(tf.shape(logits)[0]):
+        for index in tf.range(tf.shape(batch["image"])[0]):
             size = batch["label_size"][index]
-            class_map = predict_class_map(logits[index : index + 1], size)[0]
+            class_map = predict_class_map([view[index : index + 1] for view in logits], size)[0]
             label = batch["label"][index, : size[0], : size[1]]
             total += confusion_matrix(label, class_map, num_classes)
-        return total, tf.shape(logits)[0]
-
-
-def predict_class_map(logits: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Returns the most likely class of every pixel.
-
-    Args:
-      logits: float32 [batch, height, width, classes], at the model's output stride.
-      size: int32 [2], height and width of the result.
-
-    Returns:
-      int32 [batch, *size].
-    """
-    return tf.argmax(resize_align_corners(logits, size), axis=-1, output_type=tf.int32)
+        return total, tf.shape(batch["image"])[0]

@@ -11,8 +11,8 @@ from fada_tf.data.labels import LabelSpace
 from fada_tf.data.tfrecord import decode_image
 from fada_tf.data.transforms import resize_image
 from fada_tf.errors import InputError
-from fada_tf.evaluation.evaluator import predict_class_map
 from fada_tf.evaluation.pictures import colorize, overlay
+from fada_tf.evaluation.views import SINGLE_VIEW, Views, predict_class_map
 from fada_tf.models.segmenter import Segmenter
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -37,21 +37,24 @@ def find_pictures(path: str) -> list[str]:
 class Predictor:
     """Segments pictures of any size with a segmenter that works at one size."""
 
-    def __init__(self, segmenter: Segmenter, height: int, width: int):
+    def __init__(self, segmenter: Segmenter, height: int, width: int, views: Views = SINGLE_VIEW):
         """Sets up the predictor.
 
         Args:
           segmenter: the model.
           height: pixels, to which pictures are resized before the model.
           width: pixels.
+          views: how the segmenter looks at the resized picture.
         """
         self.segmenter = segmenter
         self.size = (height, width)
+        self.views = views
         self._run = tf.function(self._predict, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
 
     def _predict(self, image: tf.Tensor) -> tf.Tensor:
         resized = tf.ensure_shape(resize_image(image, self.size), [*self.size, 3])
-        return tf.cast(predict_class_map(self.segmenter(resized[None]), tf.shape(image)[:2])[0], tf.uint8)
+        logits = self.views.logits(self.segmenter, resized[None])
+        return tf.cast(predict_class_map(logits, tf.shape(image)[:2])[0], tf.uint8)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Returns uint8 class ids [height, width] for an RGB image, uint8 [height, width, 3]."""

@@ -1,9 +1,10 @@
-"""Scores as files: JSON with everything, CSV with a line a class."""
+"""Scores as files: JSON with everything, CSV with a line a class; of several checkpoints, CSV with a line each."""
 
 import csv
 import io
 import json
 import os
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -24,9 +25,37 @@ def write_scores(scores: Scores, origin: dict[str, str | int], directory: str) -
     writer.writerow(["class", "iou", "labelled_pixels", "predicted_pixels"])
     labelled, predicted = scores.confusion.sum(1), scores.confusion.sum(0)
     for row in zip(scores.class_names, scores.class_iou, labelled, predicted, strict=True):
-        writer.writerow([row[0], "" if np.isnan(row[1]) else f"{row[1]:.6f}", int(row[2]), int(row[3])])
+        writer.writerow([row[0], _text(row[1]), int(row[2]), int(row[3])])
     writer.writerow(["mean", f"{scores.mean_iou:.6f}", int(labelled.sum()), int(predicted.sum())])
     files.make_folder(directory)
     files.write_atomically(os.path.join(directory, "scores.csv"), table.getvalue().encode())
     values = json.dumps(origin | scores.to_dict(), indent=1) + "\n"
     files.write_atomically(os.path.join(directory, "scores.json"), values.encode())
+
+
+def write_checkpoint_scores(scores: Mapping[str, Scores], path: str) -> str:
+    """Writes a CSV file with a line for each checkpoint of a run, whole or not at all.
+
+    Args:
+      scores: by checkpoint, at least one.
+      path: of the file; its folder is made if need be.
+
+    Returns:
+      The checkpoint with the best mean IoU, which is marked in the file; of equal ones the first.
+    """
+    best = max(scores, key=lambda name: np.nan_to_num(scores[name].mean_iou, nan=-1))
+    first = scores[best]
+    table = io.StringIO()
+    writer = csv.writer(table)
+    subsets = [f"mean_iou_{count}" for count in first.subset_mean_iou]
+    writer.writerow(["checkpoint", "best", "mean_iou", *subsets, "pixel_accuracy", *first.class_names])
+    for name, own in scores.items():
+        values = [own.mean_iou, *own.subset_mean_iou.values(), own.pixel_accuracy, *own.class_iou]
+        writer.writerow([name, "best" if name == best else "", *(_text(value) for value in values)])
+    files.make_folder(os.path.dirname(path))
+    files.write_atomically(path, table.getvalue().encode())
+    return best
+
+
+def _text(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6f}"

@@ -40,6 +40,27 @@ def checkpoint_path(source: str) -> str:
     raise InputError(f"{source} holds no checkpoint: name a run directory of scripts/train.py, or RUN/best")
 
 
+def all_checkpoints(source: str) -> list[str]:
+    """Returns every checkpoint of a run directory, the best one too, by iteration and each iteration once.
+
+    Raises:
+      InputError: there is none.
+    """
+    found = {}
+    for folder in (os.path.join(source, BEST), os.path.join(source, CHECKPOINTS)):
+        names = files.list_folder(folder) if tf.io.gfile.isdir(folder) else []
+        for name in (name.removesuffix(".index") for name in names if name.endswith(".index")):
+            found[iteration(name)] = os.path.join(folder, name)
+    if not found:
+        raise InputError(f"{source} holds no checkpoint: name a run directory of scripts/train.py")
+    return [found[key] for key in sorted(found)]
+
+
+def iteration(path: str) -> int:
+    """Returns the iterations that a checkpoint was trained for, from its name."""
+    return int(path.rpartition("-")[2])
+
+
 def fingerprint(source: str) -> str:
     """Returns a digest of the checkpoint's tensors: the same only for the same weights."""
     folder, name = os.path.split(checkpoint_path(source))

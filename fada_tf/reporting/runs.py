@@ -8,6 +8,7 @@ import statistics
 from fada_tf.config import Config
 from fada_tf.data import files
 from fada_tf.errors import InputError
+from fada_tf.evaluation import results
 from fada_tf.models import checkpoint
 
 
@@ -21,6 +22,8 @@ class Run:
       config: of the run.
       scores: what scripts/evaluate.py wrote for one set of records.
       metrics: the records of metrics.jsonl, in order.
+      multi_scale: what it wrote for its multi-scale test; None without one.
+      ccd: what scripts/analyze_features.py wrote for these records; None if it did not.
     """
 
     title: str
@@ -28,6 +31,8 @@ class Run:
     config: Config
     scores: dict
     metrics: list[dict]
+    multi_scale: dict | None = None
+    ccd: dict | None = None
 
     @property
     def iterations(self) -> int:
@@ -46,22 +51,24 @@ class Run:
         return [line["step"] for line in lines], [line[name] for line in lines]
 
 
-def read_run(title: str, directory: str, records_name: str) -> Run:
+def read_run(title: str, directory: str, records: str) -> Run:
     """Reads a run directory.
 
     Args:
       title: for people.
       directory: the run directory.
-      records_name: the name of the scores: that of the folder of records that they were made on.
+      records: the folder of records that the scores were made on; only its name counts.
 
     Raises:
       InputError: the run has not been scored on these records.
     """
-    scores = os.path.join(directory, "scores", records_name, "scores.json")
+    scores = os.path.join(results.scores_folder(directory, records), "scores.json")
     if not files.exists(scores):
         raise InputError(
-            f"{scores} does not exist: run scripts/evaluate.py --checkpoint={directory} --records=.../{records_name}"
+            f"{scores} does not exist: run scripts/evaluate.py --checkpoint={directory} --records={records}"
         )
+    multi_scale = os.path.join(results.scores_folder(directory, records, multi_scale=True), "scores.json")
+    ccd = os.path.join(results.features_folder(directory, records), "ccd.json")
     metrics = files.read_bytes(os.path.join(directory, "metrics.jsonl")).decode().splitlines()
     return Run(
         title,
@@ -69,4 +76,5 @@ def read_run(title: str, directory: str, records_name: str) -> Run:
         checkpoint.run_config(directory),
         json.loads(files.read_bytes(scores)),
         [json.loads(line) for line in metrics],
+        *(json.loads(files.read_bytes(path)) if files.exists(path) else None for path in (multi_scale, ccd)),
     )

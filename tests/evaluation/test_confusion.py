@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from fada_tf.evaluation.confusion import Scores, confusion_matrix
-from fada_tf.evaluation.evaluator import Evaluator, predict_class_map
+from fada_tf.evaluation.evaluator import Evaluator
+from fada_tf.evaluation.views import predict_class_map
 from fada_tf.models.segmenter import build_segmenter
 
 NAMES = ("road", "car", "train")

@@ -46,6 +46,16 @@ def test_labels_may_be_missing_as_a_whole_but_not_one_by_one(options, tmp_path):
     )
 
 
+def test_names_choose_pairs_by_patterns(options, tmp_path):
+    makers.save(f"{tmp_path}/images/night_1.jpg", makers.texture(2, 3))  # has no label, and is not asked for
+    assert [pair.name for pair in base.find("folder", **options, names="deep/*").pairs] == ["deep/er/b.jpg"]
+    source = base.find("folder", **options, names="a,deep/*")
+    assert [pair.name for pair in source.pairs] == ["a.jpg", "deep/er/b.jpg"]
+    assert not source.problems
+    with pytest.raises(InputError, match=r"no image found with .*--names=dusk_\*"):
+        base.find("folder", **options, names="dusk_*")
+
+
 def test_errors(options, tmp_path):
     with pytest.raises(InputError, match="labels need a class file"):
         base.find("folder", images=options["images"], labels=options["labels"])

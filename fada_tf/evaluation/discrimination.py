@@ -1,0 +1,54 @@
+"""What the discriminator makes of an image: which pixels it still tells to be of the target domain."""
+
+import numpy as np
+import tensorflow as tf
+
+from fada_tf import registry
+from fada_tf.data.transforms import resize_image
+from fada_tf.errors import InputError
+from fada_tf.models import checkpoint
+from fada_tf.models.layers import resize_align_corners
+
+
+class DomainPredictor:
+    """P(target | F(x)) for every pixel, by the segmenter and discriminator of one checkpoint."""
+
+    def __init__(self, source: str, height: int, width: int):
+        """Loads both.
+
+        Args:
+          source: a checkpoint of an adversarial run, see `checkpoint.checkpoint_path`.
+          height: pixels, to which pictures are resized before the model.
+          width: pixels.
+
+        Raises:
+          InputError: the run has no discriminator.
+        """
+        config = checkpoint.run_config(source)
+        self.segmenter = checkpoint.load_segmenter(source)
+        method = registry.load("fada_tf.methods", config.method.name).build(config, self.segmenter)
+        if "discriminator" not in method.helpers:
+            raise InputError(f"{source} has no discriminator: it is a run of {config.method.name}")
+        self.discriminator = method.helpers["discriminator"]
+        restored = tf.train.Checkpoint(discriminator=self.discriminator).restore(checkpoint.checkpoint_path(source))
+        restored.expect_partial().assert_existing_objects_matched()
+        self.size = (height, width)
+        self._run = tf.function(self._predict, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
+
+    def _predict(self, image: tf.Tensor) -> tf.Tensor:
+        resized = tf.ensure_shape(resize_image(image, self.size), [*self.size, 3])
+        logits = self.discriminator(self.segmenter.features(resized[None]))
+        # As in training: one softmax over the domains' classes, at the size of the image.
+        joint = tf.nn.softmax(resize_align_corners(logits, tf.shape(image)[:2]))
+        return tf.reduce_sum(tf.split(joint[0], 2, axis=-1)[1], axis=-1)
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Returns float32 [height, width] in 0..1 for an RGB image, uint8 [height, width, 3]."""
+        return self._run(image).numpy()
+
+
+def has_discriminator(source: str) -> bool:
+    """Tells whether a checkpoint holds a discriminator."""
+    # A weight has the name of the first object that leads to it: the discriminator's own, or its optimizer's.
+    names = tf.train.list_variables(checkpoint.checkpoint_path(source))
+    return any(name.startswith("discriminator") for name, _ in names)

@@ -1,0 +1,82 @@
+"""An image seen at several scales and mirrored, and the one class map that follows (the authors' multi-scale test)."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from fada_tf.errors import InputError
+from fada_tf.models.layers import resize_align_corners
+from fada_tf.models.segmenter import Segmenter
+
+PAPER_SCALES = (0.7, 1.0, 1.3)  # code
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """How a segmenter looks at an image.
+
+    Attributes:
+      scales: factors on the size of the resized image; the new sizes are rounded down (code).
+      flip: whether each scale is seen mirrored too.
+    """
+
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+
+    def __post_init__(self):
+        if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
+            raise ValueError(f"scales are {self.scales}: give one or more numbers above 0")
+
+    @classmethod
+    def parse(cls, scales: Sequence[str], flip: bool) -> "Views":
+        """Returns the views of a list of numbers as texts.
+
+        Raises:
+          InputError: they are not numbers above 0.
+        """
+        try:
+            return cls(tuple(float(scale) for scale in scales), flip)
+        except ValueError as error:
+            raise InputError(f"scales are {','.join(scales)!r}: give numbers above 0, such as 0.7,1,1.3") from error
+
+    def logits(self, segmenter: Segmenter, images: tf.Tensor) -> list[tf.Tensor]:
+        """Runs the segmenter on every view.
+
+        Args:
+          segmenter: the model.
+          images: RGB float32 [batch, height, width, 3] in 0..255, of static size.
+
+        Returns:
+          float32 [batch, its height, its width, classes] for each view, those of mirrored views turned back.
+        """
+        found = []
+        for scale in self.scales:
+            size = tuple(math.floor(side * scale) for side in images.shape[1:3])
+            view = images if scale == 1 else resize_align_corners(images, size)
+            found.append(segmenter(view, training=False))
+            if self.flip:
+                found.append(tf.reverse(segmenter(tf.reverse(view, [2]), training=False), [2]))
+        return found
+
+
+SINGLE_VIEW = Views()
+
+
+def predict_class_map(logits: tf.Tensor | Sequence[tf.Tensor], size: tf.Tensor) -> tf.Tensor:
+    """Returns the most likely class of every pixel.
+
+    Args:
+      logits: float32 [batch, height, width, classes], at the model's output stride; or one such tensor for each view,
+        whose probabilities at `size` are averaged (code).
+      size: int32 [2], height and width of the result.
+
+    Returns:
+      int32 [batch, *size].
+    """
+    views = [logits] if tf.is_tensor(logits) else logits
+    scores = [resize_align_corners(view, size) for view in views]
+    if len(scores) > 1:
+        scores = [tf.add_n([tf.nn.softmax(view) for view in scores])]
+    return tf.argmax(scores[0], axis=-1, output_type=tf.int32)

@@ -1,0 +1,205 @@
+"""Jobs: runs of the programs in `scripts/`, one after the other, each in a process of its own, each only once."""
+
+import contextlib
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import tqdm
+
+from fada_tf.data import files
+from fada_tf.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One run of one program.
+
+    Attributes:
+      name: unique, with `/` between its parts.
+      program: the file in `scripts/` without its suffix.
+      options: of the command line.
+      output: the file or folder that is there when it is done.
+      once: whether the output of other settings is kept and is an error, instead of being written anew.
+      after: names of the jobs whose outputs it reads.
+      settings: what decides its output beside the options, as text.
+      copies: a folder that becomes the output before the program continues it; empty: none.
+      kind: jobs of one kind take time in proportion to their size.
+      size: of the work, in any unit.
+    """
+
+    name: str
+    program: str
+    options: tuple[str, ...]
+    output: str
+    once: bool = False
+    after: tuple[str, ...] = ()
+    settings: str = ""
+    copies: str = ""
+    kind: str = ""
+    size: float = 1.0
+
+
+def commands(jobs: Sequence[Job]) -> Iterator[str]:
+    """Yields the shell commands that do what `run` does."""
+    for job in jobs:
+        if job.copies:
+            yield shlex.join(["cp", "-r", job.copies, job.output])
+        yield shlex.join(["python", f"scripts/{job.program}.py", *job.options])
+
+
+def run(jobs: Sequence[Job], programs: str, folder: str, finished: Callable[[Job], object] = lambda job: None) -> None:
+    """Runs the jobs in order with a progress bar; those that are done are skipped, an interrupted one continues.
+
+    Args:
+      jobs: in an order in which each comes after those whose outputs it reads.
+      programs: the folder of the programs.
+      folder: gets NAME.json, what a job was run with, and NAME.log, what it printed.
+      finished: called after every job, also after a skipped one.
+
+    Raises:
+      InputError: a job failed, or its output is that of other settings.
+    """
+    files.make_folder(folder)
+    keys = _keys(jobs)
+    for job in jobs:
+        _check_output(job, keys[job.name], folder)
+    # Whoever stops this program stops the job too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with tqdm.tqdm(total=len(jobs), bar_format="{n_fmt}/{total_fmt} {desc}") as bar:
+        for index, job in enumerate(jobs):
+            bar.set_description_str(job.name)
+            if not _is_done(job, keys[job.name], folder):
+                _run_one(job, keys[job.name], programs, folder, _Progress(bar, jobs[index:], keys, folder))
+            finished(job)
+            bar.update()
+
+
+def _keys(jobs: Sequence[Job]) -> dict[str, str]:
+    """Returns a digest of everything that decides each job's output, the jobs before it included."""
+    keys: dict[str, str] = {}
+    for job in jobs:
+        parts = [job.program, job.options, job.settings, job.copies, [keys[name] for name in job.after]]
+        keys[job.name] = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return keys
+
+
+def _state_path(job: Job, folder: str) -> str:
+    return os.path.join(folder, job.name.replace("/", "."))
+
+
+def _state(job: Job, folder: str) -> dict:
+    path = _state_path(job, folder) + ".json"
+    return json.loads(files.read_bytes(path)) if files.exists(path) and files.exists(job.output) else {}
+
+
+def _is_done(job: Job, key: str, folder: str) -> bool:
+    state = _state(job, folder)
+    return state.get("key") == key and "seconds" in state
+
+
+def _check_output(job: Job, key: str, folder: str) -> None:
+    state = _state(job, folder)
+    if job.once and state and state["key"] != key:
+        raise InputError(
+            f"{job.output} was made with other settings than {job.name} has now: "
+            "delete it to make it anew, or choose another --output"
+        )
+
+
+def _run_one(job: Job, key: str, programs: str, folder: str, progress: "_Progress") -> None:
+    path = _state_path(job, folder)
+    if job.copies and not files.exists(job.output):
+        shutil.rmtree(files.partial_name(job.output), ignore_errors=True)
+        others = shutil.ignore_patterns("scores", "features")  # what was measured of the copied run is not of this one
+        shutil.copytree(job.copies, files.partial_name(job.output), ignore=others)
+        files.rename(files.partial_name(job.output), job.output)
+    command = [sys.executable, os.path.join(programs, f"{job.program}.py"), *job.options]
+    state = {"key": key, "kind": job.kind, "size": job.size, "command": shlex.join(command)}
+    files.write_atomically(path + ".json", json.dumps(state, indent=1).encode())
+    start = time.monotonic()
+    with open(path + ".log", "ab") as log:
+        begin = log.tell()
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=_environment(programs))
+        try:
+            while process.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=1)
+                progress.show(_last_line(path + ".log", begin), time.monotonic() - start)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+    if process.returncode:
+        raise InputError(
+            f"{job.name} ended with status {process.returncode} ({_last_line(path + '.log', begin)}): "
+            f"{path}.log tells more; mend the cause and run the same command again"
+        )
+    state["seconds"] = time.monotonic() - start
+    files.write_atomically(path + ".json", json.dumps(state, indent=1).encode())
+
+
+def _environment(programs: str) -> dict[str, str]:
+    # The programs import this very library, installed or not.
+    paths = [os.path.dirname(os.path.abspath(programs)), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
+
+
+def _last_line(path: str, begin: int) -> str:
+    """Returns the last line that a job has printed; a progress bar's lines end in carriage returns."""
+    with open(path, "rb") as log:
+        log.seek(max(begin, log.seek(0, os.SEEK_END) - 4096))
+        lines = [line.strip() for line in re.split(r"[\r\n]", log.read().decode(errors="replace"))]
+    return next((line for line in reversed(lines) if line), "")
+
+
+class _Progress:
+    """Shows the running job's last line, and the time that it and the jobs after it will take."""
+
+    def __init__(self, bar: tqdm.tqdm, jobs: Sequence[Job], keys: dict[str, str], folder: str):
+        self.bar, self.folder = bar, folder
+        self.jobs = [job for job in jobs if not _is_done(job, keys[job.name], folder)]
+        self._rates = self._read_rates()
+        self._first_share: float | None = None  # what a continued job had done before
+        self._interval = 1 if sys.stderr.isatty() else 60  # seconds between lines
+        self._next = time.monotonic() + self._interval
+
+    def show(self, line: str, seconds: float) -> None:
+        """Prints the line, if it is time to, of a job that has run for some seconds."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + self._interval
+        estimates = [self._rates[job.kind] * job.size if job.kind in self._rates else None for job in self.jobs]
+        part = re.search(r"(\d+)/(\d+)", line)
+        share = int(part[1]) / max(int(part[2]), 1) if part else 0.0
+        self._first_share = share if self._first_share is None and part else self._first_share
+        if self._first_share is not None and share > self._first_share + 0.02:
+            estimates[0] = seconds * (1 - self._first_share) / (share - self._first_share)
+        left = sum(estimate for estimate in estimates if estimate) - min(seconds, estimates[0] or 0)
+        text = str(datetime.timedelta(seconds=round(max(left, 0))))
+        unknown = any(estimate is None for estimate in estimates)
+        self.bar.set_description_str(
+            f"{self.jobs[0].name} | {line[:110]} | all: ETA {'over ' if unknown else ''}{text}"
+        )
+
+    def _read_rates(self) -> dict[str, float]:
+        """Returns seconds by unit of size for every kind of job that has been done in this folder."""
+        sums: dict[str, list[float]] = {}
+        for name in files.list_folder(self.folder):
+            if name.endswith(".json"):
+                state = json.loads(files.read_bytes(os.path.join(self.folder, name)))
+                if "seconds" in state:
+                    total = sums.setdefault(state["kind"], [0.0, 0.0])
+                    total[0] += state["seconds"]
+                    total[1] += state["size"]
+        return {kind: seconds / size for kind, (seconds, size) in sums.items()}

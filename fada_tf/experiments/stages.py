@@ -1,0 +1,261 @@
+"""The stages of an experiment as jobs: training, pseudo labels, evaluation, class center distance."""
+
+import copy
+import dataclasses
+import functools
+import importlib.util
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from fada_tf.config import Config, DataConfig, to_json, trained_domains, validate
+from fada_tf.data import files
+from fada_tf.data.manifest import MANIFEST_NAME
+from fada_tf.errors import InputError
+from fada_tf.evaluation import results
+from fada_tf.experiments.jobs import Job
+
+MULTI_SCALE_OPTIONS = ("--scales=0.7,1,1.3", "--flip")
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """One run of a stage of an experiment.
+
+    Attributes:
+      name: of the run.
+      stage: of the experiment file.
+      start: name of the training that came before: its weights are the initial ones where the experiment takes those of
+        a run of its own, and it labels the target images for self-distillation; empty: none.
+      continues: train on what `start` was, instead of a new run with its weights.
+      as_long_as: trained for as many iterations as this training and all before it have together; empty: for the
+        experiment's own.
+      overrides: other values for fields of the config, by name such as "method.class_knowledge".
+    """
+
+    name: str
+    stage: str
+    start: str = ""
+    continues: bool = False
+    as_long_as: str = ""
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def load_file(path: str) -> ModuleType:
+    """Runs a Python file of settings.
+
+    Raises:
+      InputError: there is none, or it cannot be run.
+    """
+    if not os.path.exists(path):
+        raise InputError(f"{path} does not exist: give the path of a file in configs/")
+    spec = importlib.util.spec_from_file_location(os.path.splitext(os.path.basename(path))[0], path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (SyntaxError, ImportError, NameError) as error:
+        raise InputError(f"{path} cannot be run ({error}): mend it") from error
+    return module
+
+
+class Experiment:
+    """An experiment file and the runs that are made of it, which may lie elsewhere than it says.
+
+    Attributes:
+      path: of the file.
+      trainings: by name.
+    """
+
+    def __init__(self, path: str, trainings: Sequence[Training], overrides: Mapping[str, Any] | None = None):
+        """Sets up the experiment.
+
+        Args:
+          path: of the experiment file.
+          trainings: each after the one that it starts from.
+          overrides: other values for fields of all configs.
+
+        Raises:
+          InputError: there is no such file, or a training starts from one that is not before it.
+        """
+        self.path = path
+        self.trainings: dict[str, Training] = {}
+        self._overrides = dict(overrides or {})
+        self._get_config: Callable[[str], Config] = load_file(path).get_config
+        for training in trainings:
+            if training.start and training.start not in self.trainings:
+                raise InputError(f"{training.name} starts from {training.start!r}: give that training before it")
+            self.trainings[training.name] = training
+
+    @functools.cached_property
+    def own_runs(self) -> str:
+        """The folder in which the experiment file expects the runs of its stages."""
+        return os.path.dirname(self.stage_config("adversarial").model.initial_weights.rstrip("/"))
+
+    def stage_config(self, stage: str) -> Config:
+        """Returns a stage's config as the experiment file has it.
+
+        Raises:
+          InputError: there is no such stage.
+        """
+        try:
+            return self._get_config(stage)
+        except (KeyError, ValueError) as error:
+            raise InputError(f"{self.path} has no stage {stage!r} ({error}): choose one of its stages") from error
+
+    def iterations(self, name: str) -> int:
+        """Returns the iterations of a training."""
+        training = self.trainings[name]
+        if training.as_long_as:
+            return self.total_iterations(training.as_long_as)
+        own = self._overrides | dict(training.overrides)
+        return own.get("training.iterations", self.stage_config(training.stage).training.iterations)
+
+    def total_iterations(self, name: str) -> int:
+        """Returns the iterations of a training and of those before it."""
+        training = self.trainings[name]
+        before = training.start and not training.continues
+        return self.iterations(name) + (self.total_iterations(training.start) if before else 0)
+
+    def overrides(self, name: str, runs: str, pseudo_labels: str, seed: int) -> dict[str, Any]:
+        """Returns the fields of a training's config that differ from the experiment file.
+
+        Args:
+          name: of the training.
+          runs: the folder of all its runs.
+          pseudo_labels: the folder of the records that its start has labelled.
+          seed: of the run.
+        """
+        training = self.trainings[name]
+        config = self.stage_config(training.stage)
+        changed = self._overrides | dict(training.overrides) | {"seed": seed}
+        if training.as_long_as:
+            changed["training.iterations"] = self.iterations(name)
+            changed |= self._longer_horizon(name)
+        initial_weights = config.model.initial_weights
+        if training.start and self.own_runs and initial_weights.startswith(self.own_runs + "/"):
+            best = "best" if os.path.basename(initial_weights.rstrip("/")) == "best" else ""
+            changed.setdefault("model.initial_weights", os.path.join(runs, training.start, best).rstrip("/"))
+        if training.stage == "self_distillation":
+            changed["data.target.records"] = pseudo_labels
+        return {field: value for field, value in changed.items() if _get(config, field) != value}
+
+    def _longer_horizon(self, name: str) -> dict[str, int]:
+        """Stretches the schedule of the learning rate where the iterations would go beyond it."""
+        config = self.stage_config(self.trainings[name].stage)
+        horizon, iterations = config.optimizer.horizon, self.iterations(name)
+        if iterations <= horizon:
+            return {}
+        return {"optimizer.horizon": math.ceil(iterations * horizon / config.training.iterations)}
+
+    def config(self, name: str, overrides: Mapping[str, Any]) -> Config:
+        """Returns the validated config of a training.
+
+        Raises:
+          InputError: an override names no field, or the config cannot work.
+        """
+        config = copy.deepcopy(self.stage_config(self.trainings[name].stage))
+        for field, value in overrides.items():
+            _get(config, field)
+            *sections, last = field.split(".")
+            setattr(functools.reduce(getattr, sections, config), last, value)
+        validate(config)
+        return config
+
+    def training_jobs(self, name: str, runs: str, pseudo_labels: str, prefix: str, seed: int) -> list[Job]:
+        """Returns the jobs of one training: its pseudo labels, if it needs them, and the run.
+
+        Args:
+          name: of the training.
+          runs: the folder of all runs; this one's is `runs`/NAME.
+          pseudo_labels: the folder for the labelled records.
+          prefix: of the jobs' names, empty or ending in a slash.
+          seed: of the run.
+        """
+        training = self.trainings[name]
+        overrides = self.overrides(name, runs, pseudo_labels, seed)
+        config = self.config(name, overrides)
+        run_dir, before = os.path.join(runs, name), [f"{prefix}{training.start}/train"] if training.start else []
+        jobs = []
+        if training.stage == "self_distillation":
+            start = os.path.join(runs, training.start)
+            job = Job(
+                f"{prefix}{name}/pseudo_labels",
+                "make_pseudo_labels",
+                (f"--checkpoint={start}", f"--output={pseudo_labels}"),
+                pseudo_labels,
+                once=True,
+                after=tuple(before),
+                kind="pseudo_labels",
+            )
+            jobs.append(job)
+            before.append(job.name)
+        options = [f"--config={self.path}:{training.stage}", f"--run_dir={run_dir}"]
+        options += [f"--config.{field}={value}" for field, value in overrides.items()]
+        continues = training.continues and "optimizer.horizon" not in overrides
+        kind = "/".join([config.method.name, config.method.class_knowledge])
+        jobs.append(
+            Job(
+                f"{prefix}{name}/train",
+                "train",
+                tuple(options),
+                run_dir,
+                once=True,
+                after=tuple(before if continues or not training.continues else ()),
+                settings=to_json(config),
+                copies=os.path.join(runs, training.start) if continues else "",
+                kind=f"train {kind}",
+                size=self.iterations(name) - (self.iterations(training.start) if continues else 0),
+            )
+        )
+        return jobs
+
+
+def evaluation_job(name: str, run_dir: str, records: str, *, multi_scale: bool, after: str) -> Job:
+    """Returns the job that scores a run."""
+    options = (f"--checkpoint={run_dir}", f"--records={records}", *(MULTI_SCALE_OPTIONS if multi_scale else ()))
+    output = os.path.join(results.scores_folder(run_dir, records, multi_scale=multi_scale), "scores.json")
+    kind = "evaluate_multi_scale" if multi_scale else "evaluate"
+    return Job(name, "evaluate", options, output, after=(after,), kind=kind)
+
+
+def ccd_job(name: str, run_dir: str, data: DataConfig, target: str, *, after: str) -> Job:
+    """Returns the job that computes the class center distance of a run, at the source stage's size as for all runs."""
+    options = (f"--checkpoint={run_dir}", f"--source={data.source.records}", f"--target={target}")
+    options += (f"--height={data.evaluation.height}", f"--width={data.evaluation.width}")
+    output = os.path.join(results.features_folder(run_dir, target), "ccd.json")
+    return Job(name, "analyze_features", options, output, after=(after,), kind="ccd")
+
+
+def check_files(experiment: Experiment, records: Sequence[str]) -> None:
+    """Checks that all records and initial weights are there that no job makes.
+
+    Args:
+      experiment: whose configs name them.
+      records: more folders of shards.
+
+    Raises:
+      InputError: names all that is missing.
+    """
+    folders, weights, by_a_job = list(records), [], "(by a job)"
+    for name in experiment.trainings:
+        config = experiment.config(name, experiment.overrides(name, by_a_job, by_a_job, seed=0))
+        folders += [domain.records for domain in trained_domains(config).values()]
+        folders.append(config.data.evaluation.records)
+        weights.append(config.model.initial_weights)
+    wanted = [os.path.join(folder, MANIFEST_NAME) for folder in folders if folder and folder != by_a_job]
+    wanted += [path for path in weights if path not in ("", "imagenet") and not path.startswith(by_a_job)]
+    missing = [path for path in dict.fromkeys(wanted) if not (files.exists(path) or files.exists(f"{path}.index"))]
+    if missing:
+        raise InputError(
+            f"missing: {', '.join(missing)}: convert the data with scripts/make_tfrecords.py, "
+            "put initial weights where the experiment expects them"
+        )
+
+
+def _get(config: Config, field: str) -> Any:
+    try:
+        return functools.reduce(getattr, field.split("."), config)
+    except AttributeError as error:
+        raise InputError(f"{field} is no field of the config ({error}): see fada_tf/config.py") from error

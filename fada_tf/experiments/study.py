@@ -1,0 +1,285 @@
+"""A study: the rows of a table, each trained with several seeds, evaluated alike."""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fada_tf.data import files
+from fada_tf.errors import InputError
+from fada_tf.evaluation import results
+from fada_tf.experiments import stages
+from fada_tf.experiments.jobs import Job
+from fada_tf.experiments.stages import Experiment, Training
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A row of the table.
+
+    Attributes:
+      title: for people.
+      training: name of the training that is evaluated.
+      multi_scale: whether by the multi-scale test.
+      control: title of the row that it is compared with, seed by seed; empty: none.
+    """
+
+    title: str
+    training: str
+    multi_scale: bool = False
+    control: str = ""
+
+
+CONTROL = "source only, as long as FADA"
+LONG_CONTROL = "source only, as long as FADA with self-distillation"
+
+# The paper's ablation, and source only for as many iterations as the adapted rows have in total: the fair control.
+PAPER_TRAININGS = (
+    Training("source", "source"),
+    Training("control", "source", start="source", continues=True, as_long_as="fada_soft"),
+    Training("control_long", "source", start="control", continues=True, as_long_as="self_distillation"),
+    Training("binary", "adversarial", start="source", overrides={"method.name": "binary_adversarial"}),
+    Training("fada_hard", "adversarial", start="source", overrides={"method.class_knowledge": "hard"}),
+    Training("fada_soft", "adversarial", start="source"),
+    Training("self_distillation", "self_distillation", start="fada_soft"),
+)
+PAPER_ROWS = (
+    Row("source only", "source"),
+    Row(CONTROL, "control"),
+    Row("binary adversarial", "binary", control=CONTROL),
+    Row("FADA, hard", "fada_hard", control=CONTROL),
+    Row("FADA, soft", "fada_soft", control=CONTROL),
+    Row(LONG_CONTROL, "control_long"),
+    Row("FADA, soft + self-distillation", "self_distillation", control=LONG_CONTROL),
+    Row("FADA, soft + self-distillation, multi-scale", "self_distillation", multi_scale=True, control=LONG_CONTROL),
+)
+
+
+@dataclasses.dataclass
+class Study:
+    """What a file in configs/studies returns.
+
+    Attributes:
+      name: of the study; its files go to runs/studies/NAME unless told otherwise.
+      experiment: path of the experiment file, whose settings every row has.
+      test_records: folder of the labelled shards that the rows are scored on.
+      seeds: each row is trained once with each.
+      trainings: each after the one that it starts from.
+      rows: of the table.
+      overrides: other values for fields of all configs, by name such as "training.picture_interval".
+    """
+
+    name: str
+    experiment: str
+    test_records: str
+    seeds: tuple[int, ...] = (0, 1, 2)
+    trainings: Sequence[Training] = PAPER_TRAININGS
+    rows: Sequence[Row] = PAPER_ROWS
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class StudyJobs:
+    """The jobs of a study and the table of their results.
+
+    Attributes:
+      study: what is done.
+      jobs: in order, seed by seed.
+    """
+
+    def __init__(self, study: Study, output: str):
+        """Makes the jobs.
+
+        Args:
+          study: what is to be done.
+          output: the folder of everything that it makes.
+
+        Raises:
+          InputError: the study cannot work.
+        """
+        self.study, self.output = study, output
+        self.experiment = Experiment(study.experiment, study.trainings, study.overrides)
+        titles = [row.title for row in study.rows]
+        for row in study.rows:
+            if row.training not in self.experiment.trainings:
+                raise InputError(f"row {row.title!r} has the training {row.training!r}, which the study lacks: add it")
+            if row.control and row.control not in titles:
+                raise InputError(f"row {row.title!r} has the control {row.control!r}, which is no row: add it")
+        self.jobs = [job for seed in study.seeds for job in self._seed_jobs(seed)]
+
+    def check_files(self) -> None:
+        """Checks that everything is there that the jobs read and do not make.
+
+        Raises:
+          InputError: names all that is missing.
+        """
+        stages.check_files(self.experiment, [self.study.test_records])
+
+    def _seed_jobs(self, seed: int) -> list[Job]:
+        prefix, runs = f"seed{seed}/", self._runs(seed)
+        data = self.experiment.stage_config("source").data
+        jobs = []
+        for name in self.experiment.trainings:
+            pseudo_labels = os.path.join(self.output, "pseudo_labels", f"seed{seed}_{name}")
+            jobs += self.experiment.training_jobs(name, runs, pseudo_labels, prefix, seed)
+            run_dir, trained = os.path.join(runs, name), jobs[-1].name
+            rows = [row for row in self.study.rows if row.training == name]
+            for multi_scale in sorted({row.multi_scale for row in rows}):
+                jobs.append(
+                    stages.evaluation_job(
+                        f"{prefix}{name}/evaluate{'_multi_scale' if multi_scale else ''}",
+                        run_dir,
+                        self.study.test_records,
+                        multi_scale=multi_scale,
+                        after=trained,
+                    )
+                )
+            if rows:
+                target = self.study.test_records
+                jobs.append(stages.ccd_job(f"{prefix}{name}/ccd", run_dir, data, target, after=trained))
+        return jobs
+
+    def _runs(self, seed: int) -> str:
+        return os.path.join(self.output, f"seed{seed}")
+
+    def results(self) -> list["Result"]:
+        """Returns what has been measured so far, a result for every row, in order."""
+        found: dict[str, Result] = {}
+        for row in self.study.rows:
+            values = {seed: self._measured(row, seed) for seed in self.study.seeds}
+            iterations = self.experiment.total_iterations(row.training)
+            found[row.title] = Result(
+                row.title, iterations, {seed: one for seed, one in values.items() if one}, found.get(row.control)
+            )
+        return list(found.values())
+
+    def _measured(self, row: Row, seed: int) -> dict[str, float]:
+        run_dir = os.path.join(self._runs(seed), row.training)
+        records = self.study.test_records
+        path = os.path.join(results.scores_folder(run_dir, records, multi_scale=row.multi_scale), "scores.json")
+        ccd = os.path.join(results.features_folder(run_dir, records), "ccd.json")
+        if not files.exists(path):
+            return {}
+        scores = json.loads(files.read_bytes(path))
+        values = {"mean_iou": scores["mean_iou"]}
+        values |= {f"mean_iou_{count}": value for count, value in scores["subset_mean_iou"].items()}
+        values["pixel_accuracy"] = scores["pixel_accuracy"]
+        if files.exists(ccd):
+            values["ccd"] = json.loads(files.read_bytes(ccd))["mean_ccd"]
+        return values | {f"iou/{name}": value for name, value in scores["class_iou"].items() if value is not None}
+
+    def write_table(self) -> None:
+        """Writes table.md, table.json and table.csv of what has been measured so far, each whole or not at all."""
+        rows = self.results()
+        texts = {"md": markdown(self.study, rows), "json": as_json(self.study, rows), "csv": as_csv(rows)}
+        files.make_folder(self.output)
+        for suffix, text in texts.items():
+            files.write_atomically(os.path.join(self.output, f"table.{suffix}"), text.encode())
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What was measured of a row.
+
+    Attributes:
+      title: of the row.
+      iterations: of its training and of those before it.
+      values: by seed and then by name: "mean_iou" and "iou/CLASS" in 0..1, "ccd" and so on.
+      control: the row that it is compared with.
+    """
+
+    title: str
+    iterations: int
+    values: dict[int, dict[str, float]]
+    control: "Result | None" = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the values that any seed has."""
+        return list(dict.fromkeys(name for own in self.values.values() for name in own))
+
+    def of(self, name: str) -> list[float]:
+        """Returns one value of every seed that has it."""
+        return [own[name] for own in self.values.values() if name in own]
+
+    @property
+    def gains(self) -> list[float]:
+        """Mean IoU above the control's, of every seed that both have."""
+        if self.control is None:
+            return []
+        both = [seed for seed in self.values if seed in self.control.values]
+        return [self.values[seed]["mean_iou"] - self.control.values[seed]["mean_iou"] for seed in both]
+
+
+def _mean_and_spread(values: Sequence[float]) -> dict[str, float | None]:
+    """Returns mean and sample standard deviation; None where there are too few values."""
+    return {
+        "mean": statistics.fmean(values) if values else None,
+        "standard_deviation": statistics.stdev(values) if len(values) > 1 else None,
+    }
+
+
+def _cell(values: Sequence[float], scale: float, digits: int, sign: str = "") -> str:
+    spread = _mean_and_spread([scale * value for value in values])
+    if spread["mean"] is None:
+        return ""
+    text = f"{spread['mean']:{sign}.{digits}f}"
+    return text if spread["standard_deviation"] is None else f"{text} ± {spread['standard_deviation']:.{digits}f}"
+
+
+def markdown(study: Study, rows: Sequence[Result]) -> str:
+    """Returns the table of all rows, and that of the classes, for a README or a paper."""
+    subsets = list(dict.fromkeys(n for result in rows for n in result.names if n.startswith("mean_iou_")))
+    header = ["", "iterations", "seeds", "mean IoU", *(f"mean IoU, {name[9:]} classes" for name in subsets)]
+    header += ["above control", "pixel accuracy", "CCD"]
+    lines = [header, ["---"] * len(header)]
+    for result in rows:
+        cells = [result.title, f"{result.iterations:,}", str(len(result.values))]
+        cells += [_cell(result.of(name), 100, 1) for name in ("mean_iou", *subsets)]
+        cells += [_cell(result.gains, 100, 1, "+"), _cell(result.of("pixel_accuracy"), 100, 1)]
+        lines.append([*cells, _cell(result.of("ccd"), 1, 2)])
+    names = list(dict.fromkeys(n for result in rows for n in result.names if n.startswith("iou/")))
+    classes = [["IoU", *(result.title for result in rows)], ["---"] * (len(rows) + 1)]
+    classes += [[name[4:], *(_cell(result.of(name), 100, 1) for result in rows)] for name in names]
+    note = (
+        f"Scored on {study.test_records}; IoU and accuracy in %, mean ± standard deviation over seeds. The control has "
+        "as many iterations in total, and is compared seed by seed. CCD: class center distance, lower is better."
+    )
+    tables = ("\n".join(f"| {' | '.join(line)} |" for line in table) for table in (lines, classes))
+    return "\n\n".join([f"# {study.name}", *tables, note]) + "\n"
+
+
+def as_json(study: Study, rows: Sequence[Result]) -> str:
+    """Returns everything that was measured, with mean and spread."""
+    entries = []
+    for result in rows:
+        summary = {name: _mean_and_spread(result.of(name)) for name in result.names}
+        if result.control is not None:
+            summary["mean_iou_above_control"] = _mean_and_spread(result.gains)
+        entries.append(
+            {
+                "title": result.title,
+                "control": result.control and result.control.title,
+                "iterations": result.iterations,
+                "summary": summary,
+                "seeds": {str(seed): values for seed, values in result.values.items()},
+            }
+        )
+    head = {"name": study.name, "experiment": study.experiment, "test_records": study.test_records}
+    return json.dumps(head | {"rows": entries}, indent=1) + "\n"
+
+
+def as_csv(rows: Sequence[Result]) -> str:
+    """Returns a line for each row and seed."""
+    names = list(dict.fromkeys(name for result in rows for name in result.names))
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["row", "seed", "iterations", *names])
+    for result in rows:
+        for seed, values in result.values.items():
+            cells = [f"{values[name]:.6f}" if name in values else "" for name in names]
+            writer.writerow([result.title, seed, result.iterations, *cells])
+    return table.getvalue()

@@ -1,0 +1,88 @@
+"""Numbers of several runs side by side."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from fada_tf import config as config_lib
+from fada_tf.data.labels import LabelSpace
+from fada_tf.reporting.runs import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreRow:
+    """One number of every run.
+
+    Attributes:
+      name: of the number.
+      values: in % where they are shares; None where a run lacks it.
+      digits: after the point.
+      lower_is_better: whether it is.
+    """
+
+    name: str
+    values: list[float | None]
+    digits: int = 1
+    lower_is_better: bool = False
+
+    @property
+    def best(self) -> int | None:
+        """The place of the one best value, if there is one and something to compare it with."""
+        known = [value for value in self.values if value is not None]
+        wanted = (min if self.lower_is_better else max)(known, default=None)
+        return self.values.index(wanted) if known.count(wanted) == 1 < len(known) else None
+
+    def texts(self) -> list[str]:
+        """Returns the values for people."""
+        return ["–" if value is None else f"{value:.{self.digits}f}" for value in self.values]
+
+
+def class_rows(runs: Sequence[Run], label_space: LabelSpace) -> list[ScoreRow]:
+    """Returns the IoU of every class."""
+    return [_percent(name, [run.scores["class_iou"][name] for run in runs]) for name in label_space.names]
+
+
+def summary_rows(runs: Sequence[Run]) -> list[ScoreRow]:
+    """Returns mean IoU, of subsets of the classes and of the multi-scale test too, pixel accuracy and mean CCD."""
+    rows = [_percent("mean IoU", [run.scores["mean_iou"] for run in runs])]
+    subsets = [run.scores.get("subset_mean_iou", {}) for run in runs]
+    for count in dict.fromkeys(count for own in subsets for count in own):
+        rows.append(_percent(f"mean IoU, {count} classes", [own.get(count) for own in subsets]))
+    rows.append(_percent("mean IoU, multi-scale", [run.multi_scale and run.multi_scale["mean_iou"] for run in runs]))
+    rows.append(_percent("pixel accuracy", [run.scores["pixel_accuracy"] for run in runs]))
+    ccd = [run.ccd and run.ccd["mean_ccd"] for run in runs]
+    rows.append(ScoreRow("mean CCD", ccd, digits=2, lower_is_better=True))
+    return [row for row in rows if any(value is not None for value in row.values)]
+
+
+def ccd_rows(runs: Sequence[Run], label_space: LabelSpace) -> list[ScoreRow]:
+    """Returns the class center distance of every class; nothing where no run was analysed."""
+    if not any(run.ccd for run in runs):
+        return []
+    return [
+        ScoreRow(name, [run.ccd["ccd"].get(name) if run.ccd else None for run in runs], 2, lower_is_better=True)
+        for name in label_space.names
+    ]
+
+
+def config_differences(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
+    """Returns (field, a value for each run) of every field of the config that is not the same in all runs."""
+    configs = [config_lib.flatten(run.config) for run in runs]
+    rows = [(name, [config[name] for config in configs]) for name in configs[0]]
+    return [(name, values) for name, values in rows if any(value != values[0] for value in values)]
+
+
+def paper_table(runs: Sequence[Run], label_space: LabelSpace) -> str:
+    """Returns Markdown as papers print it: a line for each run, a column for each class, the best in bold."""
+    rows = [*class_rows(runs, label_space), *summary_rows(runs)]
+    header = ["", *(row.name for row in rows)]
+    lines = [header, ["---", *(["---:"] * len(rows))]]
+    for index, run in enumerate(runs):
+        cells = [f"**{row.texts()[index]}**" if row.best == index else row.texts()[index] for row in rows]
+        lines.append([run.title, *cells])
+    text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return f"{text}\n\nIoU and accuracy in %, on {runs[0].scores['records']}; {runs[0].scores['images']} images.\n"
+
+
+def _percent(name: str, values: Sequence[float | None]) -> ScoreRow:
+    return ScoreRow(name, [None if value is None else 100 * value for value in values])

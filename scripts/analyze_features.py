@@ -1,0 +1,100 @@
+"""Measures how well features separate the classes over both domains: class center distance, CCD (lower is better).
+
+python scripts/analyze_features.py --checkpoint=runs/gta5_r101/adversarial --target=data/records/cityscapes_val
+python scripts/analyze_features.py --checkpoint=runs/gta5_r101/source --checkpoint=runs/gta5_r101/adversarial \
+    --target=data/records/cityscapes_val --picture=features.png
+
+Both domains need labels: --target takes labelled target images. Prints the table, and writes ccd.json and ccd.csv into
+RUN/features/NAME of the target records. --picture shows the features of every run in the plane (t-SNE).
+"""
+
+import csv
+import io
+import json
+import math
+import os
+
+from absl import flags
+
+from fada_tf import cli
+from fada_tf.errors import InputError
+
+_CHECKPOINT = flags.DEFINE_multi_string(
+    "checkpoint", None, "Run directory (its newest checkpoint), RUN/best or a checkpoint; once for every run."
+)
+_SOURCE = flags.DEFINE_string("source", "", "Folder of labelled source shards; empty: those the first run trained on.")
+_TARGET = flags.DEFINE_string("target", "", "Folder of labelled target shards; empty: the first run's evaluation set.")
+_HEIGHT = flags.DEFINE_integer("height", 0, "Pixels that images are resized to; 0: the run's evaluation height.")
+_WIDTH = flags.DEFINE_integer("width", 0, "Pixels that images are resized to; 0: the run's evaluation width.")
+_IMAGES = flags.DEFINE_integer("images", 500, "Images of each domain, evenly taken; 0: all.", lower_bound=0)
+_PICTURE = flags.DEFINE_string("picture", "", "A PNG of feature vectors in the plane; empty: none.")
+_POINTS = flags.DEFINE_integer("points", 60, "Of each class and domain in the picture.", lower_bound=1)
+
+
+def main(argv):
+    """Analyses every run with a progress bar."""
+    del argv
+    import tqdm
+
+    from fada_tf.data import files
+    from fada_tf.evaluation import features, results
+    from fada_tf.models import checkpoint
+
+    sources = [checkpoint.checkpoint_path(source) for source in _CHECKPOINT.value]
+    run = checkpoint.run_config(sources[0]).data
+    records = {"source": _SOURCE.value or run.source.records, "target": _TARGET.value or run.evaluation.records}
+    for domain, folder in records.items():
+        if not folder:
+            raise InputError(f"the run of {sources[0]} names no {domain} records: give --{domain}")
+    panels, notes = {}, {}
+    for source in sources:
+        size = checkpoint.input_size(source, _HEIGHT.value, _WIDTH.value)
+        label_space = checkpoint.run_label_space(source)
+        total = sum(features.number_of_images(folder, _IMAGES.value) for folder in records.values())
+        with tqdm.tqdm(total=total, desc="analyze", unit="image") as bar:
+            analysis = features.analyze(
+                checkpoint.load_segmenter(source), records, label_space, size,
+                images=_IMAGES.value, sample_size=_POINTS.value, progress=bar.update,
+            )  # fmt: skip
+        directory = checkpoint.run_directory(source)
+        output = results.features_folder(directory, records["target"])
+        origin = {"checkpoint": source, **records, "images": _IMAGES.value, "height": size[0], "width": size[1]}
+        _write(analysis, label_space.names, origin, output)
+        mean = analysis.both.mean_class_center_distance
+        title = os.path.relpath(directory, os.path.dirname(os.path.dirname(directory)))
+        panels[title], notes[title] = analysis.samples, f"mean CCD {mean:.2f}"
+    if _PICTURE.value:
+        from fada_tf.reporting import feature_picture
+
+        files.make_folder(os.path.dirname(_PICTURE.value) or ".")
+        files.write_atomically(_PICTURE.value, feature_picture.draw(panels, label_space, notes))
+        print(f"written: {_PICTURE.value}")
+
+
+def _write(analysis, names, origin, output):
+    """Prints the table, and writes it as JSON and CSV."""
+    from fada_tf.data import files
+
+    values = [None if math.isnan(value) else float(value) for value in analysis.both.class_center_distance]
+    mean = analysis.both.mean_class_center_distance
+    counts = {domain: own.tolist() for domain, own in analysis.counts.items()}
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["class", "ccd", "source_vectors", "target_vectors"])
+    width = max(len(name) for name in names)
+    print(f"{'class':<{width}}     CCD    source    target  feature vectors")
+    for name, value, source, target in zip(names, values, counts["source"], counts["target"], strict=True):
+        writer.writerow([name, "" if value is None else f"{value:.6f}", source, target])
+        print(f"{name:<{width}} {'      -' if value is None else f'{value:7.3f}'} {source:9d} {target:9d}")
+    writer.writerow(["mean", f"{mean:.6f}", sum(counts["source"]), sum(counts["target"])])
+    print(f"{'mean':<{width}} {mean:7.3f}")
+    result = origin | {"mean_ccd": mean, "ccd": dict(zip(names, values, strict=True)), "feature_vectors": counts}
+    files.make_folder(output)
+    files.write_atomically(os.path.join(output, "ccd.csv"), table.getvalue().encode())
+    files.write_atomically(os.path.join(output, "ccd.json"), (json.dumps(result, indent=1) + "\n").encode())
+    print(f"written: {output}/ccd.json, ccd.csv")
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("checkpoint")
+    cli.run(main)

@@ -1,0 +1,39 @@
+"""Runs a whole task: the three stages of an experiment, their evaluation, and the report.
+
+python scripts/run_pipeline.py --config=configs/gta5_r101.py
+python scripts/run_pipeline.py --config=configs/gta5_r101.py --dry_run
+
+Runs, weights, sizes and batch norm are those of the experiment file; each stage is a run of the ordinary programs in a
+process of its own. The same command continues a task that stopped and skips what is done.
+"""
+
+import os
+
+from absl import flags
+
+from fada_tf import cli
+
+_CONFIG = flags.DEFINE_string("config", None, "Experiment file, configs/NAME.py, without a stage.")
+_RECORDS = flags.DEFINE_string("records", "", "Labelled shards to score on; empty: the experiment's evaluation set.")
+_TITLE = flags.DEFINE_string("title", "", "Heading of the report; empty: the experiment's name.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only print the commands.")
+
+
+def main(argv):
+    """Runs the task's jobs."""
+    del argv
+    from fada_tf.experiments import jobs
+    from fada_tf.experiments.pipeline import PipelineJobs
+
+    todo = PipelineJobs(_CONFIG.value, records=_RECORDS.value, title=_TITLE.value)
+    if _DRY_RUN.value:
+        print("\n".join(jobs.commands(todo.jobs)))
+        return
+    todo.check_files()
+    jobs.run(todo.jobs, os.path.dirname(os.path.abspath(__file__)), os.path.join(todo.runs, "jobs"))
+    print(f"open {todo.report} in a browser")
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("config")
+    cli.run(main)

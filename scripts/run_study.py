@@ -1,0 +1,50 @@
+"""Runs a study: every row of a table, trained with several seeds, evaluated alike; then the table.
+
+python scripts/run_study.py --config=configs/studies/synthstreet_camvid_tiny.py
+python scripts/run_study.py --config=configs/studies/synthstreet_camvid_tiny.py --seeds=0 --dry_run
+
+Each stage is a run of the ordinary programs in a process of its own. The same command continues a study that stopped
+and skips what is done. The table is written after every evaluation: table.md, table.json and table.csv in --output.
+"""
+
+import os
+import sys
+
+from absl import flags
+
+from fada_tf import cli
+from fada_tf.errors import InputError
+
+_CONFIG = flags.DEFINE_string("config", None, "Study file, configs/studies/NAME.py.")
+_OUTPUT = flags.DEFINE_string("output", "", "Folder for everything; empty: runs/studies/NAME.")
+_SEEDS = flags.DEFINE_list("seeds", [], "Seeds instead of the study's own, such as 0,1,2.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only print the commands.")
+
+
+def main(argv):
+    """Runs the study's jobs."""
+    del argv
+    from fada_tf.experiments import jobs, stages
+    from fada_tf.experiments.study import StudyJobs
+
+    study = stages.load_file(_CONFIG.value).get_study()
+    if _SEEDS.value:
+        if not all(seed.isdecimal() for seed in _SEEDS.value):
+            raise InputError(f"--seeds={','.join(_SEEDS.value)} is wrong: give numbers such as 0,1,2")
+        study.seeds = tuple(int(seed) for seed in _SEEDS.value)
+    output = _OUTPUT.value or os.path.join("runs", "studies", study.name)
+    todo = StudyJobs(study, output)
+    if _DRY_RUN.value:
+        print("\n".join(jobs.commands(todo.jobs)))
+        return
+    todo.check_files()
+    programs = os.path.dirname(os.path.abspath(__file__))
+    jobs.run(todo.jobs, programs, os.path.join(output, "jobs"), finished=lambda job: todo.write_table())
+    with open(os.path.join(output, "table.md"), encoding="utf-8") as table:
+        sys.stdout.write(table.read())
+    print(f"written: {output}/table.md, table.json, table.csv")
+
+
+if __name__ == "__main__":
+    flags.mark_flag_as_required("config")
+    cli.run(main)

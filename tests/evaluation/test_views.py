@@ -1,0 +1,76 @@
+"""The multi-scale test against the authors' order of operations, step by step."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fada_tf.errors import InputError
+from fada_tf.evaluation.evaluator import Evaluator
+from fada_tf.evaluation.prediction import Predictor
+from fada_tf.evaluation.views import PAPER_SCALES, Views, predict_class_map
+from fada_tf.models.layers import resize_align_corners
+from fada_tf.models.segmenter import build_segmenter
+
+SIZE = (37, 50)  # of the label: not the image's
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    model = build_segmenter("tiny", 4, "synchronized", seed=1)
+    rng = np.random.default_rng(0)
+    for weight in model.classifier.weights:  # large enough for classes to win by much
+        weight.assign(rng.normal(0, 0.3, weight.shape))
+    return model
+
+
+@pytest.fixture(scope="module")
+def image() -> tf.Tensor:
+    noise = np.random.default_rng(5).uniform(0, 255, (1, 6, 8, 3)).astype("f")
+    return tf.ensure_shape(tf.image.resize(noise, (41, 57)), (1, 41, 57, 3))
+
+
+def mean_probabilities(segmenter, image: tf.Tensor) -> np.ndarray:
+    """Returns the mean of six softmaxes, each at the label's size; sizes are rounded down."""
+    total = 0.0
+    for height, width in ((28, 39), (41, 57), (53, 74)):
+        scaled = resize_align_corners(image, (height, width))
+        for mirrored in (False, True):
+            view = scaled[:, :, ::-1] if mirrored else scaled
+            found = tf.nn.softmax(resize_align_corners(segmenter(view), SIZE)).numpy()
+            total = total + (found[:, :, ::-1] if mirrored else found) / 6
+    return total
+
+
+def test_multi_scale_is_the_mean_of_six_softmaxes_at_the_labels_size(segmenter, image):
+    expected = mean_probabilities(segmenter, image)
+    found = predict_class_map(Views(PAPER_SCALES, flip=True).logits(segmenter, image), SIZE)
+    clear = np.sort(expected, -1)[..., -1] - np.sort(expected, -1)[..., -2] > 1e-4
+    assert clear.mean() > 0.99
+    np.testing.assert_array_equal(found.numpy()[clear], expected.argmax(-1)[clear])
+    single = predict_class_map(Views().logits(segmenter, image), SIZE).numpy()
+    assert (single != found.numpy()).any()
+
+
+def test_flipping_makes_the_class_map_of_the_mirrored_image_the_mirrored_class_map(segmenter, image):
+    views = Views(flip=True)
+    one = predict_class_map(views.logits(segmenter, image), SIZE).numpy()
+    other = predict_class_map(views.logits(segmenter, image[:, :, ::-1]), SIZE).numpy()
+    assert (one == other[:, :, ::-1]).mean() > 0.99
+    plain = predict_class_map(Views().logits(segmenter, image[:, :, ::-1]), SIZE).numpy()
+    assert (one == plain[:, :, ::-1]).mean() < 0.99
+
+
+def test_the_evaluator_and_the_predictor_see_the_same_views(segmenter, image):
+    views = Views((0.7, 1.0), flip=True)
+    class_map = Predictor(segmenter, 41, 57, views)(tf.cast(tf.round(image[0]), tf.uint8).numpy())
+    batch = {"image": tf.round(image), "label": class_map[None], "label_size": np.array([class_map.shape], np.int32)}
+    dataset = tf.data.Dataset.from_tensors(batch)
+    evaluator = Evaluator(segmenter, dataset, tuple("abcd"), tf.distribute.get_strategy(), views=views)
+    evaluator.evaluate(-1)
+    assert evaluator.scores.pixel_accuracy > 0.999
+
+
+@pytest.mark.parametrize("scales", [["0"], ["1", "x"], [], ["-1"], ["nan"], ["inf"]])
+def test_scales_must_be_numbers_above_0(scales):
+    with pytest.raises(InputError, match="give numbers above 0"):
+        Views.parse(scales, flip=False)

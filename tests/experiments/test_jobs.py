@@ -1,0 +1,133 @@
+"""Jobs: what is done is skipped, what stopped continues, what changed is refused; with programs that take no time."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from fada_tf.errors import InputError
+from fada_tf.experiments import jobs
+from fada_tf.experiments.jobs import Job
+
+# Appends its text to OUTPUT/log; fails while there is a file named "broken".
+PROGRAM = """
+import os, sys, time
+output, text = sys.argv[1], sys.argv[2]
+os.makedirs(output, exist_ok=True)
+with open(os.path.join(output, "log"), "a") as log:
+    log.write(text + "\\n")
+if text == "slow":
+    time.sleep(60)
+print("1/2 half", end="\\r", flush=True)
+if os.path.exists("broken"):
+    sys.exit("error: it is broken")
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> pathlib.Path:
+    (tmp_path / "programs").mkdir()
+    (tmp_path / "programs" / "note.py").write_text(PROGRAM)
+    monkeypatch.chdir(tmp_path)
+    handler = signal.getsignal(signal.SIGTERM)
+    yield tmp_path
+    signal.signal(signal.SIGTERM, handler)
+
+
+def note(name: str, text: str, **options) -> Job:
+    return Job(name, "note", (name, text), output=name, **options)
+
+
+def run(*todo: Job) -> list[str]:
+    """Runs the jobs; returns the names of those that were finished or skipped."""
+    finished = []
+    jobs.run(todo, "programs", "state", finished=lambda job: finished.append(job.name))
+    return finished
+
+
+def log(name: str) -> list[str]:
+    return pathlib.Path(name, "log").read_text().split()
+
+
+def test_what_is_done_is_not_done_again(folder):
+    todo = note("a/train", "one"), note("a/score", "two", after=("a/train",))
+    assert run(*todo) == run(*todo) == ["a/train", "a/score"]
+    assert log("a/train") == ["one"] and log("a/score") == ["two"]
+    state = json.loads((folder / "state/a.score.json").read_text())
+    assert state["command"].endswith("programs/note.py a/score two") and state["seconds"] > 0
+
+
+def test_a_failure_stops_with_its_last_words_and_the_next_run_goes_on(folder):
+    todo = note("first", "1", once=True), note("second", "2", once=True, after=("first",))
+    run(todo[0])
+    (folder / "broken").touch()
+    with pytest.raises(InputError, match=r"second ended with status 1 \(error: it is broken\): state/second.log tells"):
+        run(*todo)
+    (folder / "broken").unlink()
+    run(*todo)
+    assert log("first") == ["1"] and log("second") == ["2", "2"]
+
+
+def test_other_settings_before_it_make_a_score_again_and_refuse_a_run(folder):
+    run(note("train", "1", settings="x", once=True), note("score", "s", after=("train",)))
+    with pytest.raises(InputError, match=r"train was made with other settings .*delete it"):
+        run(note("train", "1", settings="y", once=True), note("score", "s", after=("train",)))
+    (folder / "train/log").unlink()
+    (folder / "train").rmdir()
+    run(note("train", "1", settings="y", once=True), note("score", "s", after=("train",)))
+    assert log("train") == ["1"] and log("score") == ["s", "s"]
+
+
+def test_a_job_continues_a_copy_of_another_ones_output_without_its_scores(folder):
+    short = note("short", "1", once=True)
+    run(short)
+    (folder / "short/scores").mkdir()
+    todo = short, note("long", "2", once=True, copies="short", after=("short",))
+    run(*todo)
+    assert log("long") == ["1", "2"] and log("short") == ["1"]
+    assert not (folder / "long/scores").exists()
+    assert list(jobs.commands(todo))[1:] == ["cp -r short long", "python scripts/note.py long 2"]
+
+
+def test_stopping_the_driver_stops_its_job(folder):
+    code = (
+        "from fada_tf.experiments.jobs import Job, run\n"
+        "run([Job('long', 'note', ('long', 'slow'), output='long')], 'programs', 'state')\n"
+    )
+    root = str(pathlib.Path(__file__).parents[2])
+    driver = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": root})
+    while not (folder / "long/log").exists():
+        time.sleep(0.05)
+    (child,) = subprocess.run(["pgrep", "-P", str(driver.pid)], capture_output=True, text=True).stdout.split()
+    driver.terminate()
+    assert driver.wait(timeout=20) == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(child), 0)
+    assert "seconds" not in json.loads((folder / "state/long.json").read_text())
+
+
+def test_the_time_left_is_measured_on_jobs_of_the_same_kind(folder, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    todo = [note("a", "1", kind="k", size=2.0), note("b", "1", kind="k", size=20.0), note("c", "1", kind="other")]
+    run(todo[0])
+    state = json.loads((folder / "state/a.json").read_text()) | {"seconds": 6.0}
+    (folder / "state/a.json").write_text(json.dumps(state))
+
+    class Bar:
+        text = ""
+
+        def set_description_str(self, text):
+            self.text = text
+
+    progress = jobs._Progress(Bar(), todo, jobs._keys(todo), "state")
+    progress._next = 0
+    progress.show("loss 1.0", 10.0)
+    assert progress.bar.text == "b | loss 1.0 | all: ETA over 0:00:50"
+    progress._next, progress._first_share = 0, 0.25
+    progress.show("8/16 loss 0.5", 10.0)
+    assert progress.bar.text.endswith("ETA over 0:00:20")

@@ -1,0 +1,161 @@
+"""The jobs of studies: right weights, labels and lengths; and their table."""
+
+import json
+import pathlib
+import re
+
+import pytest
+
+from fada_tf.errors import InputError
+from fada_tf.experiments import jobs, stages
+from fada_tf.experiments.stages import Experiment, Training
+from fada_tf.experiments.study import PAPER_TRAININGS, Row, Study, StudyJobs
+
+ROOT = pathlib.Path(__file__).parents[2]
+STUDIES = sorted((ROOT / "configs/studies").glob("*.py"))
+
+
+@pytest.fixture(autouse=True)
+def in_the_project(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def option(job, name: str) -> str | None:
+    found = [text.partition("=")[2] for text in job.options if text.startswith(f"--{name}=")]
+    return found[0] if found else None
+
+
+def by_name(study: Study, output: str = "out") -> dict:
+    return {job.name: job for job in StudyJobs(study, output).jobs}
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_studies_that_ship_are_whole(path):
+    study = stages.load_file(str(path)).get_study()
+    found = StudyJobs(study, "out").jobs
+    names = [job.name for job in found]
+    assert len(set(names)) == len(names)
+    assert all(set(job.after) <= set(names[:index]) for index, job in enumerate(found))
+    trained = [job for job in found if job.program == "train"]
+    assert len(trained) == len(PAPER_TRAININGS) * len(study.seeds)
+    assert sum(job.program == "evaluate" for job in found) == len(study.rows) * len(study.seeds)
+
+
+def demo(**fields) -> Study:
+    return Study(name="demo", experiment="configs/demo.py", test_records="records/test", seeds=(0, 7), **fields)
+
+
+def test_stages_start_from_the_runs_of_their_own_seed():
+    found = by_name(demo())
+    for name in ("binary", "fada_hard", "fada_soft"):
+        job = found[f"seed7/{name}/train"]
+        assert option(job, "config.model.initial_weights") == "out/seed7/source"
+        assert option(job, "config.seed") == "7"
+        assert "seed7/source/train" in job.after
+    assert option(found["seed7/binary/train"], "config.method.name") == "binary_adversarial"
+    assert option(found["seed7/fada_hard/train"], "config.method.class_knowledge") == "hard"
+    labels, distilled = found["seed7/self_distillation/pseudo_labels"], found["seed7/self_distillation/train"]
+    assert option(labels, "checkpoint") == option(distilled, "config.model.initial_weights") == "out/seed7/fada_soft"
+    assert option(labels, "output") == option(distilled, "config.data.target.records")
+    assert option(found["seed0/source/train"], "config.model.initial_weights") is None
+
+
+def test_self_distillation_of_the_paper_starts_from_imagenet_again():
+    study = Study("gta5", "configs/gta5_r101.py", "data/records/cityscapes_val", seeds=(0,))
+    found = by_name(study)
+    assert option(found["seed0/self_distillation/train"], "config.model.initial_weights") is None
+    assert option(found["seed0/fada_soft/train"], "config.model.initial_weights") == "out/seed0/source"
+
+
+def test_controls_continue_source_only_to_the_adapted_rows_iterations():
+    total = StudyJobs(demo(), "out").experiment
+    settings = stages.load_file("configs/demo.py").ITERATIONS
+    assert total.iterations("control") == settings["source"] + settings["adversarial"]
+    assert total.iterations("control_long") == sum(settings.values())
+    assert total.total_iterations("control_long") == total.total_iterations("self_distillation")
+    found = by_name(demo())
+    control = found["seed0/control/train"]
+    assert control.copies == "out/seed0/source"
+    assert option(control, "config.training.iterations") == str(settings["source"] + settings["adversarial"])
+    assert found["seed0/control_long/train"].copies == "out/seed0/control"
+
+
+def test_a_control_beyond_the_schedule_is_trained_anew_on_a_longer_one():
+    found = by_name(Study("gta5", "configs/gta5_r101.py", "data/records/cityscapes_val", seeds=(0,)))
+    control = found["seed0/control/train"]
+    assert option(control, "config.training.iterations") == "60000"
+    assert option(control, "config.optimizer.horizon") == str(60_000 * 31_250 // 20_000)
+    assert not control.copies and not control.after
+
+
+def test_a_changed_setting_of_the_experiment_changes_the_job(tmp_path):
+    text = (ROOT / "configs/demo.py").read_text()
+    keys = []
+    for rate in ("1e-2", "2e-2"):
+        (tmp_path / "demo.py").write_text(re.sub(r"learning_rate = 1e-2", f"learning_rate = {rate}", text))
+        todo = StudyJobs(Study("x", str(tmp_path / "demo.py"), "records/test", seeds=(0,)), "out").jobs
+        keys.append(jobs._keys(todo))
+    assert all(keys[0][name] != keys[1][name] for name in ("seed0/source/train", "seed0/fada_soft/evaluate"))
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        ({"rows": [Row("a", "b")]}, "row 'a' has the training 'b'"),
+        ({"rows": [Row("a", "source", control="c")]}, "row 'a' has the control 'c'"),
+        ({"trainings": [Training("a", "adversarial", start="b")]}, "a starts from 'b'"),
+        ({"trainings": [Training("source", "x")], "rows": []}, "has no stage 'x'"),
+        ({"overrides": {"training.iteration": 3}}, "training.iteration is no field"),
+        ({"overrides": {"training.batch_size": 0}}, "config.training.batch_size is 0"),
+    ],
+)
+def test_a_study_that_cannot_work_says_why(study, message):
+    with pytest.raises(InputError, match=message):
+        StudyJobs(demo(**study), "out")
+
+
+def test_all_missing_files_are_named_at_once(monkeypatch, tmp_path):
+    todo = StudyJobs(demo(), "out")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as error:
+        todo.check_files()
+    for name in ("source", "target_train", "target_val"):
+        assert f"demo_output/records/{name}/manifest.json" in str(error.value)
+    assert "records/test/manifest.json" in str(error.value)
+    assert "pseudo" not in str(error.value) and "seed" not in str(error.value)
+    with pytest.raises(InputError, match=r"nowhere\.py does not exist"):
+        Experiment("nowhere.py", ())
+
+
+def write_scores(output: pathlib.Path, run: str, mean_iou: float, ccd: float | None) -> None:
+    scores = output / run / "scores/test"
+    scores.mkdir(parents=True)
+    values = {"mean_iou": mean_iou, "subset_mean_iou": {"13": mean_iou + 0.1}, "pixel_accuracy": 0.9}
+    values["class_iou"] = {"sky": mean_iou, "a|b": None}
+    (scores / "scores.json").write_text(json.dumps(values))
+    if ccd is not None:
+        (output / run / "features/test").mkdir(parents=True)
+        (output / run / "features/test/ccd.json").write_text(json.dumps({"mean_ccd": ccd}))
+
+
+def test_the_table_has_mean_and_spread_and_compares_seed_by_seed(tmp_path):
+    rows = [Row("source only", "source"), Row("FADA", "fada_soft", control="source only")]
+    todo = StudyJobs(demo(rows=rows), str(tmp_path))
+    write_scores(tmp_path, "seed0/source", 0.20, 3.0)
+    write_scores(tmp_path, "seed7/source", 0.30, 4.0)
+    write_scores(tmp_path, "seed0/fada_soft", 0.25, 2.0)
+    todo.write_table()
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    assert lines[4] == "| source only | 300 | 2 | 25.0 ± 7.1 | 35.0 ± 7.1 |  | 90.0 ± 0.0 | 3.50 ± 0.71 |"
+    assert lines[5] == "| FADA | 450 | 1 | 25.0 | 35.0 | +5.0 | 90.0 | 2.00 |"
+    write_scores(tmp_path, "seed7/fada_soft", 0.40, None)
+    todo.write_table()
+    table = json.loads((tmp_path / "table.json").read_text())
+    fada = table["rows"][1]
+    assert fada["summary"]["mean_iou"]["mean"] == pytest.approx(0.325)
+    assert fada["summary"]["mean_iou_above_control"]["mean"] == pytest.approx(0.075)
+    assert fada["summary"]["mean_iou_above_control"]["standard_deviation"] == pytest.approx(0.05 / 2**0.5)
+    assert fada["seeds"]["7"]["mean_iou_13"] == pytest.approx(0.5)
+    rows = (tmp_path / "table.csv").read_text().splitlines()
+    assert rows[0] == "row,seed,iterations,mean_iou,mean_iou_13,pixel_accuracy,ccd,iou/sky"
+    assert rows[-1] == "FADA,7,450,0.400000,0.500000,0.900000,,0.400000"

@@ -1,0 +1,89 @@
+"""Tables, maps and the text of the report page."""
+
+import numpy as np
+import pytest
+
+from fada_tf.config import Config
+from fada_tf.data.labels import LabelSpace
+from fada_tf.reporting import examples, feature_picture, page, plots, tables
+from fada_tf.reporting.runs import Run
+
+SPACE = LabelSpace("two", ("sky", "a|b<i>"), ((0, 0, 255), (255, 0, 0)))
+
+
+def make_run(title: str, iou: tuple, **fields) -> Run:
+    config = Config(name=title)
+    config.method.adversarial_weight = iou[0]
+    scores = {
+        "class_iou": dict(zip(SPACE.names, iou, strict=True)), "mean_iou": 0.5, "pixel_accuracy": 0.75,
+        "confusion": [[90, 10], [0, 0]], "records": "records/<test>", "images": 3, "checkpoint": "x/ckpt-60",
+    }  # fmt: skip
+    metrics = [{"kind": "train", "step": 5, "loss/segmentation": 1.0, "speed/seconds_per_step": 0.25}]
+    metrics.append({"kind": "evaluation", "step": 5, "mean_iou": 0.4})
+    return Run(title, "nowhere", config, scores, metrics, **fields)
+
+
+@pytest.fixture
+def runs() -> list[Run]:
+    return [
+        make_run("one", (0.2, None)),
+        make_run("<b>$two$", (0.4, 0.1), ccd={"mean_ccd": 1.5, "ccd": {"sky": 1.5}}, multi_scale={"mean_iou": 0.6}),
+    ]
+
+
+def test_rows_mark_the_one_best_value(runs):
+    sky, other = tables.class_rows(runs, SPACE)
+    assert sky.texts() == ["20.0", "40.0"] and sky.best == 1
+    assert other.texts() == ["–", "10.0"] and other.best is None
+    summary = {row.name: row for row in tables.summary_rows(runs)}
+    assert summary["mean IoU"].best is None  # both have the same
+    assert summary["mean IoU, multi-scale"].texts() == ["–", "60.0"]
+    assert summary["mean CCD"].texts() == ["–", "1.50"]
+    assert tables.ScoreRow("ccd", [2.0, 1.0], lower_is_better=True).best == 1
+
+
+def test_the_papers_table_has_a_line_for_each_run(runs):
+    lines = tables.paper_table(runs, SPACE).splitlines()
+    assert lines[0].startswith("|  | sky | a\\|b<i> | mean IoU |")
+    assert lines[3].startswith("| <b>$two$ | **40.0** | 10.0 | 50.0 |")
+
+
+def test_only_settings_that_differ_are_listed(runs):
+    assert tables.config_differences(runs) == [("name", ["one", "<b>$two$"]), ("method.adversarial_weight", [0.2, 0.4])]
+
+
+def test_the_page_escapes_every_text(runs, monkeypatch):
+    monkeypatch.setattr(page.checkpoint, "run_label_space", lambda directory: SPACE)
+    picture = np.zeros((4, 6, 3), np.uint8)
+    rows = [examples.Example("<i>name", 0.5, [picture] * 2)]
+    monkeypatch.setattr(page, "choose", lambda *args: examples.Examples(["image", "<u>"], rows, rows))
+    text = page.write_page("<script>", runs, "records", 1)
+    for raw in ("<script>", "<b>$two$", "a|b<i>", "records/<test>", "<i>name", "<u>"):
+        assert raw not in text
+    for escaped in ("&lt;script&gt;", "&lt;b&gt;$two$", "a|b&lt;i&gt;", "records/&lt;test&gt;", "&lt;i&gt;name"):
+        assert escaped in text
+    assert text.count("<img") == 3 + 4
+    assert "http" not in text and "src='data:image/jpeg;base64," in text
+
+
+def test_plots_are_pictures_of_any_number_of_runs(runs):
+    for plot in (plots.curves(runs), plots.class_bars(runs, SPACE), plots.confusion(runs[:1], SPACE)):
+        assert plot.startswith(b"\x89PNG")
+
+
+def test_errors_are_red_and_pixels_without_a_label_black():
+    label, class_map = np.array([[0, 1, 255]], np.uint8), np.array([[0, 0, 0]], np.uint8)
+    np.testing.assert_array_equal(examples.error_map(label, class_map), [[(225, 235, 225), (200, 30, 30), (0, 0, 0)]])
+
+
+def test_the_discriminators_colours_run_from_blue_over_white_to_red():
+    blue, white, red = examples.domain_map(np.array([[0.0, 0.5, 1.0]]))[0].astype(int)
+    assert blue[2] > blue[0] + 50 and red[0] > red[2] + 50 and white.min() > 240
+
+
+def test_features_that_lie_apart_lie_apart_in_the_plane():
+    rng = np.random.default_rng(0)
+    vectors = np.concatenate([rng.normal(center, 0.1, (20, 60)) for center in (0, 5)]).astype("f")
+    first, second = np.split(feature_picture.project(vectors), 2)
+    spread = max(part.std(0).max() for part in (first, second))
+    assert np.linalg.norm(first.mean(0) - second.mean(0)) > 2 * spread
