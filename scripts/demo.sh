@@ -15,26 +15,13 @@ convert() { # FOLDER [labels]
   python scripts/make_tfrecords.py --dataset=folder --images="demo/$1/images" "${labels[@]}" --output="$records/$1"
 }
 
-stage() { # STAGE
-  echo "== train: $1"
-  python scripts/train.py --config="configs/demo.py:$1" --run_dir="$out/runs/$1"
-  echo "== evaluate: $1"
-  python scripts/evaluate.py --checkpoint="$out/runs/$1"
-}
-
 convert source labels
 convert target_train
 convert target_val labels
-stage source
-stage adversarial
-echo "== pseudo labels"
-python scripts/make_pseudo_labels.py --checkpoint="$out/runs/adversarial" --output="$records/target_train_pseudo"
-stage self_distillation
+echo "== train three stages, evaluate, report"
+python scripts/run_pipeline.py --config=configs/demo.py --title="Streets by day to streets at dusk" \
+  --report="$out/report.html"
 echo "== predict"
 python scripts/predict.py --checkpoint="$out/runs/self_distillation" --images=demo/target_val/images \
   --output="$out/predictions"
-echo "== report"
-python scripts/report.py --title="Streets by day to streets at dusk" --records="$records/target_val" \
-  --run="source only=$out/runs/source" --run="FADA=$out/runs/adversarial" \
-  --run="FADA + self-distillation=$out/runs/self_distillation" --output="$out/report.html"
 echo "open $out/report.html in a browser"

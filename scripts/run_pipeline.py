@@ -16,6 +16,7 @@ from fada_tf import cli
 _CONFIG = flags.DEFINE_string("config", None, "Experiment file, configs/NAME.py, without a stage.")
 _RECORDS = flags.DEFINE_string("records", "", "Labelled shards to score on; empty: the experiment's evaluation set.")
 _TITLE = flags.DEFINE_string("title", "", "Heading of the report; empty: the experiment's name.")
+_REPORT = flags.DEFINE_string("report", "", "The page, an .html file; empty: report.html beside the runs.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only print the commands.")
 
 
@@ -25,7 +26,7 @@ def main(argv):
     from fada_tf.experiments import jobs
     from fada_tf.experiments.pipeline import PipelineJobs
 
-    todo = PipelineJobs(_CONFIG.value, records=_RECORDS.value, title=_TITLE.value)
+    todo = PipelineJobs(_CONFIG.value, records=_RECORDS.value, title=_TITLE.value, report=_REPORT.value)
     if _DRY_RUN.value:
         print("\n".join(jobs.commands(todo.jobs)))
         return

@@ -24,13 +24,14 @@ class PipelineJobs:
       jobs: in order.
     """
 
-    def __init__(self, path: str, *, records: str = "", title: str = ""):
+    def __init__(self, path: str, *, records: str = "", title: str = "", report: str = ""):
         """Makes the jobs.
 
         Args:
           path: of the experiment file.
           records: folder of the labelled shards that the stages are scored on; empty: the experiment's own.
           title: of the report; empty: the experiment's name.
+          report: path of the page; empty: report.html beside the runs.
 
         Raises:
           InputError: the experiment cannot work.
@@ -39,7 +40,7 @@ class PipelineJobs:
         self.runs = self._experiment.own_runs
         if not self.runs:
             raise InputError(f"{path}: the adversarial stage starts from no run: set its config.model.initial_weights")
-        self.report = os.path.join(self.runs, "report.html")
+        self.report = report or os.path.join(self.runs, "report.html")
         source = self._experiment.stage_config("source")
         pseudo_labels = self._experiment.stage_config("self_distillation").data.target.records
         self._records = records or source.data.evaluation.records
