@@ -186,8 +186,8 @@ class _Progress:
         if self._first_share is not None and share > self._first_share + 0.02:
             estimates[0] = seconds * (1 - self._first_share) / (share - self._first_share)
         left = sum(estimate for estimate in estimates if estimate) - min(seconds, estimates[0] or 0)
-        text = str(datetime.timedelta(seconds=round(max(left, 0))))
-        unknown = any(estimate is None for estimate in estimates)
+        text = str(datetime.timedelta(seconds=round(max(left, 0)))) if any(estimates) else "not known yet"
+        unknown = any(estimates) and None in estimates
         self.bar.set_description_str(
             f"{self.jobs[0].name} | {line[:110]} | all: ETA {'over ' if unknown else ''}{text}"
         )

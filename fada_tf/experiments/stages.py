@@ -133,13 +133,23 @@ class Experiment:
         if training.as_long_as:
             changed["training.iterations"] = self.iterations(name)
             changed |= self._longer_horizon(name)
-        initial_weights = config.model.initial_weights
-        if training.start and self.own_runs and initial_weights.startswith(self.own_runs + "/"):
-            best = "best" if os.path.basename(initial_weights.rstrip("/")) == "best" else ""
-            changed.setdefault("model.initial_weights", os.path.join(runs, training.start, best).rstrip("/"))
+        own_runs = self.own_runs and f"{self.own_runs}/"
+        if training.start and own_runs and config.model.initial_weights.startswith(own_runs):
+            changed.setdefault("model.initial_weights", self._initial_weights(training, runs))
         if training.stage == "self_distillation":
             changed["data.target.records"] = pseudo_labels
         return {field: value for field, value in changed.items() if _get(config, field) != value}
+
+    def _initial_weights(self, training: Training, runs: str) -> str:
+        """Returns where the weights of the stage that the experiment file asks for are among `runs`."""
+        asked = self.stage_config(training.stage).model.initial_weights
+        stage, *inside = asked.removeprefix(f"{self.own_runs}/").split("/")
+        before = self.trainings.get(training.start)
+        while before and before.stage != stage:
+            before = self.trainings.get(before.start)
+        if before is None:
+            raise InputError(f"{training.name} starts from {asked} in {self.path}: no training before it is that stage")
+        return os.path.join(runs, before.name, *inside)
 
     def _longer_horizon(self, name: str) -> dict[str, int]:
         """Stretches the schedule of the learning rate where the iterations would go beyond it."""

@@ -67,6 +67,22 @@ def test_self_distillation_of_the_paper_starts_from_imagenet_again():
     assert option(found["seed0/fada_soft/train"], "config.model.initial_weights") == "out/seed0/source"
 
 
+def test_weights_of_an_earlier_stage_are_those_of_the_same_rows_earlier_training(tmp_path):
+    text = (ROOT / "configs/demo.py").read_text()
+    changed = text.replace(
+        'initial_weights = "demo_output/runs/adversarial"', 'initial_weights = "demo_output/runs/source/best"'
+    )
+    assert changed != text
+    (tmp_path / "demo.py").write_text(changed)
+    found = by_name(Study("x", str(tmp_path / "demo.py"), "records/test", seeds=(0,)))
+    distilled = found["seed0/self_distillation/train"]
+    assert option(distilled, "config.model.initial_weights") == "out/seed0/source/best"
+    assert option(found["seed0/self_distillation/pseudo_labels"], "checkpoint") == "out/seed0/fada_soft"
+    trainings = [Training("lonely", "self_distillation", start="x"), Training("x", "source")][::-1]
+    with pytest.raises(InputError, match=r"lonely starts from demo_output/runs/adversarial .* no training before it"):
+        StudyJobs(demo(trainings=trainings, rows=[]), "out")
+
+
 def test_controls_continue_source_only_to_the_adapted_rows_iterations():
     total = StudyJobs(demo(), "out").experiment
     settings = stages.load_file("configs/demo.py").ITERATIONS
