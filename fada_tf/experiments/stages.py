@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from fada_tf.config import Config, DataConfig, to_json, trained_domains, validate
+from fada_tf.config import Config, DataConfig, differences, trained_domains, validate
 from fada_tf.data import files
 from fada_tf.data.manifest import MANIFEST_NAME
 from fada_tf.errors import InputError
@@ -213,7 +213,7 @@ class Experiment:
                 run_dir,
                 once=True,
                 after=tuple(before if continues or not training.continues else ()),
-                settings=to_json(config),
+                settings="; ".join(differences(Config(), config)),  # a new field of the schema changes no old run
                 copies=os.path.join(runs, training.start) if continues else "",
                 kind=f"train {kind}",
                 size=self.iterations(name) - (self.iterations(training.start) if continues else 0),

@@ -111,6 +111,7 @@ def test_a_changed_setting_of_the_experiment_changes_the_job(tmp_path):
         (tmp_path / "demo.py").write_text(re.sub(r"learning_rate = 1e-2", f"learning_rate = {rate}", text))
         todo = StudyJobs(Study("x", str(tmp_path / "demo.py"), "records/test", seeds=(0,)), "out").jobs
         keys.append(jobs._keys(todo))
+    assert "optimizer.learning_rate: 0.00025, 0.02" in todo[0].settings and "momentum" not in todo[0].settings
     assert all(keys[0][name] != keys[1][name] for name in ("seed0/source/train", "seed0/fada_soft/evaluate"))
 
 
