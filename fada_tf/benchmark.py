@@ -36,6 +36,33 @@ def measure(run: Callable[[], object], *, warmup: int, repeats: int) -> dict[str
     }
 
 
+def summary(seconds: dict[str, float], operations: dict[str, float], precision: str) -> dict[str, object]:
+    """Sets what was measured against what the machine can do, which is measured here.
+
+    Args:
+        seconds: of `measure`.
+        operations: of `count_operations`.
+        precision: see `matmul_ceiling`.
+
+    Returns:
+        Seconds, peak bytes, operations and, in operations and bytes a second, the ceilings; "floor_seconds", the time
+        that the operations would take at the matmul ceiling, and its share of the median.
+    """
+    memory = peak_memory()  # before the ceilings need some
+    total, ceiling = sum(operations.values()), matmul_ceiling(precision)
+    return {
+        "seconds": seconds,
+        "peak_bytes": memory,
+        "operations": total,
+        "operations_by_type": operations,
+        "operations_per_second": total / seconds["median"],
+        "matmul_ceiling": ceiling,
+        "memory_ceiling": memory_ceiling(),
+        "floor_seconds": total / ceiling,
+        "share_of_ceiling": total / ceiling / seconds["median"],
+    }
+
+
 def peak_memory() -> int:
     """Returns the most bytes this process has held at once: of the first GPU where there is one, else of RAM."""
     if tf.config.list_logical_devices("GPU"):

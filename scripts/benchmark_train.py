@@ -87,26 +87,16 @@ def _measured(config) -> dict:
     seconds = benchmark.measure(
         lambda: strategy.experimental_local_results(step()), warmup=_WARMUP.value, repeats=_STEPS.value
     )
-    memory = benchmark.peak_memory()
-    matmul, bandwidth = benchmark.matmul_ceiling(config.training.precision), benchmark.memory_ceiling()
-    total = sum(operations.values()) * strategy.num_replicas_in_sync
+    replicas = strategy.num_replicas_in_sync
+    operations = {name: replicas * count for name, count in operations.items()}
     return {
         "config": config.name,
         "sizes": {name: [domains[name].height, domains[name].width] for name in method.domains},
         "batch_size": config.training.batch_size,
-        "replicas": strategy.num_replicas_in_sync,
+        "replicas": replicas,
         "classes": classes,
         "precision": config.training.precision,
-        "seconds": seconds,
-        "peak_bytes": memory,
-        "operations": total,
-        "operations_by_type": operations,
-        "operations_per_second": total / seconds["median"],
-        "matmul_ceiling": matmul,
-        "memory_ceiling": bandwidth,
-        "floor_seconds": total / matmul,
-        "share_of_ceiling": total / matmul / seconds["median"],
-    }
+    } | benchmark.summary(seconds, operations, config.training.precision)
 
 
 def _measured_apart(config, factor: int) -> dict:

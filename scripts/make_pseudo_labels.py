@@ -19,6 +19,9 @@ _HEIGHT = flags.DEFINE_integer("height", 0, "Pixels that images are resized to; 
 _WIDTH = flags.DEFINE_integer("width", 0, "Pixels that images are resized to; 0: the run's evaluation width.")
 _SCALES = flags.DEFINE_list("scales", ["1"], "Factors on the image size, averaged; the paper's test: 0.7,1,1.3.")
 _FLIP = flags.DEFINE_bool("flip", False, "Average with the mirrored image, at every scale.")
+_BEAM = flags.DEFINE_string(
+    "beam", None, "Work as a Beam pipeline with these Beam options, such as '--runner=DirectRunner'."
+)
 
 
 def main(argv):
@@ -26,8 +29,9 @@ def main(argv):
     del argv
     import tqdm
 
+    from fada_tf.data import beam
     from fada_tf.data.manifest import Manifest
-    from fada_tf.evaluation.prediction import Predictor
+    from fada_tf.evaluation.prediction import SavedPredictor
     from fada_tf.evaluation.pseudo_labels import write_pseudo_labels
     from fada_tf.evaluation.views import Views
     from fada_tf.models import checkpoint
@@ -37,17 +41,15 @@ def main(argv):
     count = Manifest.load(records).num_records
     height, width = checkpoint.input_size(source, _HEIGHT.value, _WIDTH.value)
     views = Views.parse(_SCALES.value, _FLIP.value)
-    predictor = Predictor(checkpoint.load_segmenter(source), height, width, views)
+    predictor = SavedPredictor(source, height, width, views)
     label_space = checkpoint.run_label_space(source)
-    with tqdm.tqdm(total=count, desc="label", unit="image") as bar:
-        manifest = write_pseudo_labels(
-            predictor,
-            records,
-            _OUTPUT.value,
-            label_space,
-            predictor_id=f"{checkpoint.fingerprint(source)} at {width}x{height}, {views}",
-            progress=bar.update,
-        )
+    job = {"predictor_id": f"{checkpoint.fingerprint(source)} at {width}x{height}, {views}"}
+    if _BEAM.value is None:
+        with tqdm.tqdm(total=count, desc="label", unit="image") as bar:
+            manifest = write_pseudo_labels(predictor, records, _OUTPUT.value, label_space, progress=bar.update, **job)
+    else:
+        run = beam.runner(_BEAM.value.split(), _OUTPUT.value.rstrip("/") + ".beam")
+        manifest = write_pseudo_labels(predictor, records, _OUTPUT.value, label_space, run=run, **job)
     for name, share in zip(label_space.names, manifest.pixel_shares, strict=True):
         print(f"{name:<16} {100 * share:6.2f} % of the pixels")
     print(f"written: {_OUTPUT.value}, {manifest.num_records} images")

@@ -1,5 +1,7 @@
 """From picture files to class maps, colour masks and overlays."""
 
+import dataclasses
+import functools
 import os
 from collections.abc import Iterable, Iterator
 
@@ -13,6 +15,7 @@ from fada_tf.data.transforms import resize_image
 from fada_tf.errors import InputError
 from fada_tf.evaluation.pictures import colorize, overlay
 from fada_tf.evaluation.views import SINGLE_VIEW, Views, predict_class_map
+from fada_tf.models.checkpoint import load_segmenter
 from fada_tf.models.segmenter import Segmenter
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -59,6 +62,32 @@ class Predictor:
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Returns uint8 class ids [height, width] for an RGB image, uint8 [height, width, 3]."""
         return self._run(image).numpy()
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedPredictor:
+    """A `Predictor` by what it is made of, so that other processes can be given it.
+
+    Attributes:
+      checkpoint: run directory or checkpoint, which they can read.
+      height: pixels, to which pictures are resized before the model.
+      width: pixels.
+      views: how the segmenter looks at the resized picture.
+    """
+
+    checkpoint: str
+    height: int
+    width: int
+    views: Views = SINGLE_VIEW
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """Returns uint8 class ids [height, width] for an RGB image, uint8 [height, width, 3]."""
+        return _loaded(self)(image)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(saved: SavedPredictor) -> Predictor:
+    return Predictor(load_segmenter(saved.checkpoint), saved.height, saved.width, saved.views)
 
 
 def read_picture(path: str) -> np.ndarray:

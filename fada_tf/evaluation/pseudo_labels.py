@@ -1,34 +1,38 @@
 """Pseudo labels: what the adapted segmenter predicts for every pixel of the target images (paper 3.4)."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from fada_tf.data import relabelling
+from fada_tf.data import relabelling, shards
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import Manifest
 from fada_tf.data.tfrecord import Record, decode_image
-from fada_tf.evaluation.prediction import Predictor
+
+Predict = Callable[[np.ndarray], np.ndarray]
 
 
 def write_pseudo_labels(
-    predictor: Predictor,
+    predictor: Predict,
     records: str,
     output: str,
     label_space: LabelSpace,
     *,
     predictor_id: str,
-    progress: Callable[[], object] = lambda: None,
+    progress: Callable[[], object] | None = None,
+    run: shards.Run = shards.run_here,
 ) -> Manifest:
     """Copies a folder of target shards and labels every pixel with its most likely class; no threshold (code).
 
     Args:
-      predictor: the adapted segmenter.
+      predictor: the adapted segmenter: an RGB image, uint8 [height, width, 3], to its class ids, uint8 [height, width].
       records: a folder of shards; labels in it are not read.
       output: a new or empty folder, or one where the same call was interrupted; it continues there.
       label_space: the segmenter's classes.
       predictor_id: a text that is the same only for the same weights and size.
-      progress: called after every image.
+      progress: called after every image, where `run` works in this process.
+      run: who does the work; with one of other processes the predictor must be possible to pickle.
 
     Returns:
       The manifest of `output`.
@@ -36,10 +40,12 @@ def write_pseudo_labels(
     Raises:
       InputError: `records` has no manifest, or `output` holds something else.
     """
+    label = functools.partial(_labels, predictor=predictor, progress=progress)
+    return relabelling.relabel(records, output, label_space, label, labeller_id=predictor_id, run=run)
 
-    def label(shard: Iterable[Record]) -> Iterator[np.ndarray]:
-        for record in shard:
-            yield predictor(decode_image(record.image).numpy())
+
+def _labels(shard: Iterable[Record], predictor: Predict, progress: Callable[[], object] | None) -> Iterator[np.ndarray]:
+    for record in shard:
+        yield predictor(decode_image(record.image).numpy())
+        if progress:
             progress()
-
-    return relabelling.relabel(records, output, label_space, label, labeller_id=predictor_id)
