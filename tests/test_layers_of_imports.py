@@ -7,7 +7,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 # In pipeline order; the single modules at the top of the package come first.
-ROOMS = ("data", "models", "losses", "optimizers", "methods", "evaluation", "training", "reporting", "experiments")
+ROOMS = (
+    "data", "models", "losses", "optimizers", "methods", "evaluation", "export", "training", "reporting", "experiments",
+)  # fmt: skip
 MODULES = sorted(path.relative_to(ROOT) for path in (ROOT / "fada_tf").rglob("*.py"))
 
 

@@ -93,6 +93,11 @@ def folder(tmp_path_factory) -> pathlib.Path:
     succeed(folder, "run_pipeline", "--config=scenes.py", timeout=600)
     (folder / "study.py").write_text(STUDY)
     succeed(folder, "predict", "--checkpoint=runs/source", "--images=target_val/images", "--output=predictions")
+    (folder / "models/scenes/1").mkdir(parents=True)
+    succeed(
+        folder, "export_model", "--checkpoint=runs/source", "--name=scenes", "--images=target_val/images/000.png",
+        "--warmup_batches=1",
+    )  # fmt: skip
     succeed(
         folder, "report", "--run=before=runs/source", "--run=<after>=runs/self_distillation",
         "--records=records/target_val", "--output=report.html", "--pictures=2",
@@ -208,6 +213,10 @@ def test_a_study_ends_with_a_table_of_all_rows(folder):
         for run in ("runs/at_once", "runs/studies/scenes/seed3/control_long")
     ]
     assert scores[0] == scores[1]
+def test_an_exported_model_is_the_next_version(folder):
+    assert (folder / "models/scenes/2/saved_model.pb").exists()
+    manifest = json.loads((folder / "models/scenes/2/assets.extra/manifest.json").read_text())
+    assert manifest["warmup"] == {"sizes": [[scenes.HEIGHT, scenes.WIDTH]], "batches": [1]}
 
 
 def test_the_report_is_one_page_with_escaped_names(folder):
@@ -228,6 +237,7 @@ def test_a_finished_run_continues_to_more_iterations(folder):
 
 TRAIN_SOURCE = ["--config=scenes.py:source", "--run_dir=runs/x"]
 TRAIN_ADVERSARIAL = ["--config=scenes.py:adversarial", "--run_dir=runs/x"]
+EXPORT = ["--checkpoint=runs/source", "--images=target_val/images/000.png"]
 PREDICT = ["--checkpoint=runs/source", "--output=x"]
 # By case: the program, its options, words of the one line it should print.
 BAD_INPUT = {
@@ -254,6 +264,8 @@ BAD_INPUT = {
     "no source records": ("analyze_features", ["--checkpoint=runs/self_distillation"], "give --source"),
     "no such study": ("run_study", ["--config=nowhere.py"], "nowhere.py does not exist"),
     "no such seed": ("run_study", ["--config=study.py", "--seeds=a"], "give numbers such as 0,1,2"),
+    "a version twice": ("export_model", [*EXPORT, "--name=scenes", "--version=2"], "models/scenes/2 exists"),
+    "bad warm-up sizes": ("export_model", [*EXPORT, "--warmup_sizes=48"], "'48'"),
     "a missing option": ("evaluate", [], "--checkpoint"),
 }
 

@@ -1,0 +1,179 @@
+"""What a served model computes: the three signatures, from pictures or files to class maps, all in one graph."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from fada_tf.data.labels import LabelSpace
+from fada_tf.data.tfrecord import decode_image
+from fada_tf.data.transforms import resize_image
+from fada_tf.evaluation.evaluator import predict_class_map
+from fada_tf.evaluation.multi_scale import mean_probabilities, multi_scale_logits
+from fada_tf.export import png
+from fada_tf.models.segmenter import Segmenter
+
+DEFAULT = "serving_default"
+ENCODED = "encoded"
+PROBABILITIES = "probabilities"
+IMAGES = "images"
+IMAGE_BYTES = "image_bytes"
+_JPEG_START = (0xFF, 0xD8, 0xFF)
+_PARALLEL_PICTURES = 2  # of different sizes, so that few large ones are in memory at a time
+
+
+@dataclass(frozen=True)
+class ServingOptions:
+    """How a served model works, fixed in its graph.
+
+    Args:
+        height: rows that pictures are resized to before the model.
+        width: columns, likewise.
+        multi_scale: average three scales and their mirror images: six times the work.
+        max_pixels: of one encoded picture, and of all pictures together in a request of raw ones.
+        max_batch: pictures in a request.
+    """
+
+    height: int
+    width: int
+    multi_scale: bool = False
+    max_pixels: int = 1 << 22
+    max_batch: int = 64
+
+
+class ServedSegmenter:
+    """The signatures of a segmenter. All refuse bad input with InvalidArgumentError (INVALID_ARGUMENT on the wire)."""
+
+    def __init__(self, segmenter: Segmenter, label_space: LabelSpace, options: ServingOptions):
+        """Sets up the signatures.
+
+        Args:
+          segmenter: the model.
+          label_space: the classes' colours.
+          options: sizes and bounds.
+        """
+        self.segmenter = segmenter
+        self.label_space = label_space
+        self.options = options
+
+    def signatures(self) -> dict[str, tuple[Callable[[tf.Tensor], dict[str, tf.Tensor]], tf.TensorSpec]]:
+        """Returns the function and the input of every signature, by its name."""
+        images = tf.TensorSpec([None, None, None, 3], tf.uint8, IMAGES)
+        return {
+            DEFAULT: (self.class_maps, images),
+            ENCODED: (self.encoded, tf.TensorSpec([None], tf.string, IMAGE_BYTES)),
+            PROBABILITIES: (self.probabilities, images),
+        }
+
+    def class_maps(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Segments pictures of one size.
+
+        Args:
+          images: RGB uint8 [batch, height, width, 3].
+
+        Returns:
+          `class_map`, uint8 [batch, height, width].
+        """
+        images, size = self._checked(images)
+        sizes = tf.tile(size[None], [tf.shape(images)[0], 1])
+        maps = self._map_pictures(lambda class_map: class_map, self._logits(images), sizes, tf.uint8)
+        return {"class_map": maps}
+
+    def probabilities(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Computes the probability of every class; large, so for gRPC only.
+
+        Args:
+          images: RGB uint8 [batch, height, width, 3].
+
+        Returns:
+          `probabilities`, float32 [batch, height, width, classes].
+        """
+        images, size = self._checked(images)
+        return {"probabilities": mean_probabilities(self._logits(images), size)}
+
+    def encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Segments JPEG or PNG files, each of its own size.
+
+        Args:
+          image_bytes: string [batch], 8-bit greyscale, RGB or palette pictures.
+
+        Returns:
+          `mask_png_bytes`, string [batch], PNGs of class ids with the classes' colours as palette, and `height` and
+          `width`, int32 [batch], the pictures' sizes.
+        """
+        with tf.control_dependencies(self._batch_checks(image_bytes)):
+            image_bytes = tf.identity(image_bytes)
+        size = [self.options.height, self.options.width]
+
+        def read(data):
+            image = self._decode(data)
+            return tf.ensure_shape(resize_image(image, size), [*size, 3]), tf.shape(image)[:2]
+
+        specs = (tf.TensorSpec([*size, 3], tf.float32), tf.TensorSpec([2], tf.int32))
+        images, sizes = tf.map_fn(read, image_bytes, fn_output_signature=specs, parallel_iterations=_PARALLEL_PICTURES)
+        palette = self.label_space.palette()[: self.label_space.num_classes]
+        masks = self._map_pictures(
+            lambda class_map: png.encode_palette_png(class_map, palette), self._model(images), sizes, tf.string
+        )
+        return {"mask_png_bytes": masks, "height": sizes[:, 0], "width": sizes[:, 1]}
+
+    def _batch_checks(self, inputs: tf.Tensor) -> list[tf.Operation]:
+        batch, limit = tf.shape(inputs)[0], self.options.max_batch
+        return [
+            tf.debugging.Assert((batch > 0) & (batch <= limit), [f"pictures in a request: 1 to {limit}, not", batch])
+        ]
+
+    def _checked(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        shape, limit = tf.shape(images, tf.int64), self.options.max_pixels
+        pixels = shape[0] * shape[1] * shape[2]
+        bound = tf.debugging.Assert(
+            (pixels > 0) & (pixels <= limit), [f"pixels in a request: 1 to {limit}, not", pixels]
+        )
+        with tf.control_dependencies([bound, *self._batch_checks(images)]):
+            return tf.identity(images), tf.shape(images)[1:3]
+
+    def _decode(self, data: tf.Tensor) -> tf.Tensor:
+        """Returns uint8 [height, width, 3], after a look at the header only: a tiny file can hold a huge picture."""
+        padded = tf.strings.join([data, bytes(png.HEADER_BYTES)])
+        header = tf.io.decode_raw(tf.strings.substr(padded, 0, png.HEADER_BYTES), tf.uint8)
+        is_png = tf.reduce_all(header[: len(png.SIGNATURE)] == list(png.SIGNATURE))
+        is_jpeg = tf.reduce_all(header[: len(_JPEG_START)] == list(_JPEG_START))
+        kind = tf.debugging.Assert(is_png | is_jpeg, ["not a JPEG or PNG file"])
+        with tf.control_dependencies([kind]):
+            shape, bits = tf.cond(
+                is_png,
+                lambda: png.header_shape(header),
+                lambda: (tf.io.extract_jpeg_shape(data, tf.int64), tf.constant(8, tf.int64)),
+            )
+        # A product could overflow; two factors that are each below the limit cannot.
+        limit = self.options.max_pixels
+        within = (shape[0] <= limit) & (shape[1] <= limit) & (shape[0] * shape[1] <= limit) & (shape[0] * shape[1] > 0)
+        checks = [
+            tf.debugging.Assert(within, [f"a picture has 1 to {limit} pixels, not height, width", shape[:2]]),
+            tf.debugging.Assert(bits <= 8, ["a picture has 8 bits a channel, not", bits]),
+            tf.debugging.Assert(
+                (shape[2] == 1) | (shape[2] == 3), ["a picture is RGB or greyscale; channels:", shape[2]]
+            ),
+        ]
+        with tf.control_dependencies(checks):
+            return decode_image(tf.identity(data))
+
+    def _logits(self, images: tf.Tensor) -> list[tf.Tensor]:
+        size = [self.options.height, self.options.width]
+        return self._model(tf.ensure_shape(resize_image(images, size), [None, *size, 3]))
+
+    def _model(self, images: tf.Tensor) -> list[tf.Tensor]:
+        return multi_scale_logits(self.segmenter, images) if self.options.multi_scale else [self.segmenter(images)]
+
+    def _map_pictures(self, finish, logits: list[tf.Tensor], sizes: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        """Returns finish(class map, uint8 [height, width]) of every picture, stacked."""
+
+        def one(inputs):
+            logits, size = [each[None] for each in inputs[:-1]], inputs[-1]
+            if len(logits) == 1:
+                class_map = predict_class_map(logits[0], size)[0]
+            else:
+                class_map = tf.argmax(mean_probabilities(logits, size), axis=-1)[0]
+            return finish(tf.cast(class_map, tf.uint8))
+
+        return tf.map_fn(one, (*logits, sizes), fn_output_signature=dtype, parallel_iterations=_PARALLEL_PICTURES)

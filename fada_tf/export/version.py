@@ -1,0 +1,163 @@
+"""A version of a served model: a folder that appears whole, after its parity with the trained model is proven."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fada_tf.config import to_json
+from fada_tf.data import files, images
+from fada_tf.data.transforms import resize_image
+from fada_tf.errors import InputError
+from fada_tf.export import parity, portable, warmup
+from fada_tf.export.signatures import ServedSegmenter, ServingOptions
+from fada_tf.models import checkpoint
+
+CLASSES_ASSET = "classes.json"
+MANIFEST = "assets.extra/manifest.json"
+PORTABLE_FOLDER = "portable"
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """What to export.
+
+    Args:
+        source: names the trained segmenter, see `checkpoint.checkpoint_path`.
+        models: the folder of all served models.
+        name: under which the model is served.
+        version: 0 for one more than the highest there is.
+        options: what the graph does.
+        sizes: (height, width) of the pictures that will be served; empty: those of the pictures at hand.
+        batches: numbers of pictures in a request that will be served.
+        formats: further formats, of `portable.FILES`.
+    """
+
+    source: str
+    models: str
+    name: str
+    version: int
+    options: ServingOptions
+    sizes: tuple[tuple[int, int], ...] = ()
+    batches: tuple[int, ...] = (1,)
+    formats: tuple[str, ...] = field(default=())
+
+
+def export_version(
+    plan: ExportPlan, pictures: list[np.ndarray], report: Callable[[str], object] = lambda line: None
+) -> str:
+    """Exports a segmenter as `<models>/<name>/<version>/`, ready for TensorFlow Serving.
+
+    Args:
+      plan: what to export.
+      pictures: real ones, RGB uint8 [height, width, 3]: for the parity check and the warm-up records.
+      report: called with a line for every step.
+
+    Returns:
+      The version's folder.
+
+    Raises:
+      InputError: the plan cannot work, or the exported model differs from the trained one; nothing is left behind.
+    """
+    for name in plan.formats:
+        portable.check_format(name)
+    segmenter = checkpoint.load_segmenter(plan.source)
+    label_space = checkpoint.run_label_space(plan.source)
+    options = plan.options
+    with _new_version(plan) as (folder, final):
+        sizes = plan.sizes or tuple(dict.fromkeys(picture.shape[:2] for picture in pictures))
+        records = warmup.write_warmup(folder, plan.name, pictures, sizes, plan.batches, options)
+        shown = ", ".join(f"{height}x{width}" for height, width in sizes)
+        report(f"warm-up: {records} records (sizes {shown}; batches {', '.join(map(str, plan.batches))})")
+        _write_saved_model(ServedSegmenter(segmenter, label_space, options), folder)
+        expected = [parity.reference(segmenter, options, picture, picture.shape[:2]) for picture in pictures]
+        parities = parity.check_saved_model(folder, expected, pictures, images.encode_png)
+        if plan.formats:
+            single = ServingOptions(options.height, options.width)
+            resized = [resize_image(picture, (options.height, options.width)).numpy() for picture in pictures]
+            expected = [parity.reference(segmenter, single, picture, picture.shape[:2]) for picture in resized]
+            os.mkdir(os.path.join(folder, PORTABLE_FOLDER))
+        for name in plan.formats:
+            path = os.path.join(folder, PORTABLE_FOLDER, portable.FILES[name])
+            portable.write(name, segmenter, options.height, options.width, path)
+            outputs = portable.run(name, path, resized)
+            parities[name] = parity.compare(expected, [output.argmax(-1) for output in outputs], outputs)
+            parities[name].check(name)
+        for name, value in parities.items():
+            report(f"parity of {name} on {len(pictures)} pictures: {value}")
+        _write_manifest(plan, folder, int(os.path.basename(final)), sizes, parities)
+    return final
+
+
+@contextmanager
+def _new_version(plan: ExportPlan) -> Iterator[tuple[str, str]]:
+    """Gives a temporary folder and its final name; renames it at the end, or removes it on any error."""
+    if not plan.name or "/" in plan.name or plan.name.startswith("."):
+        raise InputError(f"--name={plan.name} cannot be a model's name: use letters, digits and _")
+    base = os.path.join(plan.models, plan.name)
+    there = [int(name) for name in (os.listdir(base) if os.path.isdir(base) else []) if name.isdecimal()]
+    version = plan.version or max(there, default=0) + 1
+    final = os.path.join(base, str(version))
+    if version in there:
+        raise InputError(f"{final} exists: give another --version, or none for the next")
+    partial = files.partial_name(final)
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        os.makedirs(partial)
+        yield partial, final
+        os.rename(partial, final)
+    except OSError as error:
+        raise InputError(f"{final} cannot be written ({error.strerror}): choose another --models") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_saved_model(served: ServedSegmenter, folder: str) -> None:
+    classes = os.path.join(folder, CLASSES_ASSET)
+    files.write_atomically(classes, (json.dumps(served.label_space.to_json(), indent=1) + "\n").encode())
+    # keras.export.ExportArchive would do, but it stores every weight twice.
+    module = tf.Module()
+    module.weights = [variable.value for variable in served.segmenter.variables]
+    module.classes = tf.saved_model.Asset(classes)
+    functions = {
+        name: tf.function(function, input_signature=[spec], autograph=False).get_concrete_function()
+        for name, (function, spec) in served.signatures().items()
+    }
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(module, folder, signatures=functions, options=options)
+    os.remove(classes)
+
+
+def _write_manifest(plan: ExportPlan, folder: str, version: int, sizes, parities: dict[str, parity.Parity]) -> None:
+    source = checkpoint.checkpoint_path(plan.source)
+    config = checkpoint.run_config(source)
+    values = {
+        "name": plan.name,
+        "version": version,
+        "checkpoint": source,
+        "checkpoint_sha256": checkpoint.fingerprint(source),
+        "mean_iou": _mean_iou(source),
+        "options": asdict(plan.options),
+        "warmup": {"sizes": sizes, "batches": plan.batches},
+        "parity": {name: asdict(value) for name, value in parities.items()},
+        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
+        "config": json.loads(to_json(config)),
+    }
+    text = json.dumps(values, indent=1) + "\n"
+    files.write_atomically(os.path.join(folder, MANIFEST), text.encode())
+
+
+def _mean_iou(source: str) -> float | None:
+    """Returns the mean IoU (0..1) that the run's own evaluation gave this checkpoint; None if it was not evaluated."""
+    path, step = os.path.join(checkpoint.run_directory(source), "metrics.jsonl"), source.rpartition("-")[2]
+    if not files.exists(path):
+        return None
+    lines = [json.loads(line) for line in files.read_bytes(path).decode().splitlines()]
+    scores = [line["mean_iou"] for line in lines if (line["kind"], str(line["step"])) == ("evaluation", step)]
+    return scores[-1] if scores else None

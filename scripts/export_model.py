@@ -1,0 +1,78 @@
+"""Exports a trained segmenter for TensorFlow Serving, as MODELS/NAME/VERSION.
+
+python scripts/export_model.py --checkpoint=runs/gta5_r101/adversarial/best --models=models --images=photos
+
+The pictures are real ones of the kind that will be served: the exported model must give them the classes that the
+trained one gives, and warm-up requests are made of them. serving/README.md tells how to go on.
+"""
+
+import os
+
+from absl import flags, logging
+
+from fada_tf import cli
+
+_CHECKPOINT = flags.DEFINE_string(
+    "checkpoint", None, "Run directory (its newest checkpoint), RUN/best or a checkpoint."
+)
+_MODELS = flags.DEFINE_string("models", "models", "Folder of all served models.")
+_NAME = flags.DEFINE_string("name", "segmenter", "Name under which the model is served.")
+_VERSION = flags.DEFINE_integer("version", 0, "Number of the version; 0: the next.", lower_bound=0)
+_IMAGES = flags.DEFINE_string("images", None, "A picture, or a folder of pictures, like those that will be served.")
+_MAX_IMAGES = flags.DEFINE_integer("max_images", 8, "Pictures that are used, spread over the folder.", lower_bound=1)
+_HEIGHT = flags.DEFINE_integer("height", 0, "Pixels that pictures are resized to; 0: the run's evaluation height.")
+_WIDTH = flags.DEFINE_integer("width", 0, "Pixels that pictures are resized to; 0: the run's evaluation width.")
+_MULTI_SCALE = flags.DEFINE_bool("multi_scale", False, "Average three scales and their mirror images; 6 times slower.")
+_MAX_PIXELS = flags.DEFINE_integer(
+    "max_pixels", 1 << 22, "Pixels of a picture; larger ones are refused.", lower_bound=1
+)
+_MAX_BATCH = flags.DEFINE_integer("max_batch", 64, "Pictures in a request; more are refused.", lower_bound=1)
+_WARMUP_SIZES = flags.DEFINE_list(
+    "warmup_sizes", [], "Sizes that will be served, as HEIGHTxWIDTH,...; none: those of the pictures."
+)
+_WARMUP_BATCHES = flags.DEFINE_list("warmup_batches", ["1", "2", "4", "8"], "Batches that will be served.")
+_FORMAT = flags.DEFINE_multi_enum(
+    "format", ["saved_model"], ["saved_model", "litert", "onnx"],
+    "litert and onnx are written as well, into MODELS/NAME/VERSION/portable; may be given several times.",
+)  # fmt: skip
+
+
+def main(argv):
+    """Exports and prints how close the exported model comes."""
+    del argv
+    import tqdm
+
+    logging.set_verbosity(logging.ERROR)  # TensorFlow's writers tell much that is no news to a user
+
+    from fada_tf.evaluation import prediction
+    from fada_tf.export import version
+    from fada_tf.export.signatures import ServingOptions
+    from fada_tf.models import checkpoint
+
+    sizes = tuple(_numbers("warmup_sizes", text, 2) for text in _WARMUP_SIZES.value)
+    batches = tuple(_numbers("warmup_batches", text, 1)[0] for text in _WARMUP_BATCHES.value)
+    names = prediction.find_pictures(_IMAGES.value)
+    names = names[:: -(-len(names) // _MAX_IMAGES.value)]
+    folder = _IMAGES.value if os.path.isdir(_IMAGES.value) else os.path.dirname(_IMAGES.value)
+    pictures = [prediction.read_picture(os.path.join(folder, name)) for name in tqdm.tqdm(names, desc="read")]
+    height, width = checkpoint.input_size(_CHECKPOINT.value, _HEIGHT.value, _WIDTH.value)
+    options = ServingOptions(height, width, _MULTI_SCALE.value, _MAX_PIXELS.value, _MAX_BATCH.value)
+    plan = version.ExportPlan(
+        _CHECKPOINT.value, _MODELS.value, _NAME.value, _VERSION.value, options, sizes, batches,
+        tuple(name for name in _FORMAT.value if name != "saved_model"),
+    )  # fmt: skip
+    print(f"written: {version.export_version(plan, pictures, report=print)}")
+
+
+def _numbers(flag: str, text: str, count: int) -> tuple[int, ...]:
+    from fada_tf.errors import InputError
+
+    parts = text.split("x")
+    if len(parts) != count or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(f"--{flag} has {text!r}: give {'x'.join(['a whole number'] * count)}, above 0")
+    return tuple(int(part) for part in parts)
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["checkpoint", "images"])
+    cli.run(main)

@@ -1,0 +1,260 @@
+"""What an exported version holds, computes and refuses; nothing appears that is not the trained model."""
+
+import io
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import prediction_log_pb2
+
+from fada_tf.data.images import encode_png
+from fada_tf.errors import InputError
+from fada_tf.evaluation.prediction import Predictor
+from fada_tf.export import parity, version, warmup
+from fada_tf.export.signatures import ServedSegmenter, ServingOptions
+from fada_tf.models import checkpoint
+from tests import scenes, trained
+
+MAX_PIXELS, MAX_BATCH = 6200, 3
+OPTIONS = ServingOptions(24, 32, max_pixels=MAX_PIXELS, max_batch=MAX_BATCH)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> str:
+    return trained.write_run(tmp_path_factory.mktemp("trained"))
+
+
+def plan(run, folder, **values) -> version.ExportPlan:
+    defaults = {"name": "scenes", "version": 0, "options": OPTIONS, "batches": (1, 2)}
+    return version.ExportPlan(run, str(folder), **(defaults | values))
+
+
+@pytest.fixture(scope="module")
+def exported(run, tmp_path_factory) -> pathlib.Path:
+    lines, models = [], tmp_path_factory.mktemp("models")
+    (models / "scenes" / "4").mkdir(parents=True)
+    path = version.export_version(plan(run, models), trained.pictures(), lines.append)
+    assert [line.split(":")[0] for line in lines] == [
+        "warm-up", "parity of serving_default on 2 pictures", "parity of encoded on 2 pictures",
+    ]  # fmt: skip
+    return pathlib.Path(path)
+
+
+@pytest.fixture(scope="module")
+def signatures(exported):
+    return tf.saved_model.load(str(exported)).signatures
+
+
+def encoded(signatures, *data: bytes) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in signatures["encoded"](image_bytes=tf.constant(list(data))).items()}
+
+
+def picture_file(mode: str, kind: str = "PNG", size=(40, 20), **options) -> bytes:
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(pixels).convert(mode).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def test_signatures_are_the_public_interface(exported):
+    meta = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes()).meta_graphs[0]
+    seen = {}
+    for name in set(meta.signature_def) - {"__saved_model_init_op"}:
+        signature = meta.signature_def[name]
+        seen[name] = tuple(
+            {
+                key: (tf.as_dtype(info.dtype).name, [dim.size for dim in info.tensor_shape.dim])
+                for key, info in side.items()
+            }
+            for side in (signature.inputs, signature.outputs)
+        )
+    images = {"images": ("uint8", [-1, -1, -1, 3])}
+    assert seen == {
+        "serving_default": (images, {"class_map": ("uint8", [-1, -1, -1])}),
+        "probabilities": (images, {"probabilities": ("float32", [-1, -1, -1, 3])}),
+        "encoded": (
+            {"image_bytes": ("string", [-1])},
+            {"mask_png_bytes": ("string", [-1]), "height": ("int32", [-1]), "width": ("int32", [-1])},
+        ),
+    }
+
+
+def test_the_graph_has_no_python_no_xla_and_only_the_model_s_variables(exported, run):
+    graph = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    assert not [node.op for node in nodes if "PyFunc" in node.op or "Xla" in node.op]
+    for function in graph.library.function:
+        assert not any(function.attr[name].b for name in ("_XlaMustCompile", "jit_compile"))
+    shapes = [tuple(shape) for name, shape in tf.train.list_variables(str(exported / "variables/variables")) if shape]
+    expected = [tuple(variable.shape) for variable in checkpoint.load_segmenter(run).variables]
+    assert sorted(shapes) == sorted(expected)
+
+
+def test_class_maps_are_those_of_prediction(signatures, run):
+    predictor = Predictor(checkpoint.load_segmenter(run), 24, 32)
+    for picture in trained.pictures():
+        expected = predictor(picture)
+        assert len(np.unique(expected)) > 1
+        class_map = signatures["serving_default"](images=picture[None])["class_map"][0].numpy()
+        assert np.mean(class_map == expected) > 0.999
+        probabilities = signatures["probabilities"](images=picture[None])["probabilities"][0].numpy()
+        np.testing.assert_allclose(probabilities.sum(-1), 1.0, rtol=1e-5)
+        assert np.mean(probabilities.argmax(-1) == expected) > 0.999
+
+
+def test_files_of_different_sizes_become_masks_with_the_classes_colours(signatures):
+    pictures = trained.pictures(3)
+    outputs = encoded(signatures, *map(encode_png, pictures))
+    for index, picture in enumerate(pictures):
+        mask = Image.open(io.BytesIO(outputs["mask_png_bytes"][index]))
+        mask.load()
+        class_map = signatures["serving_default"](images=picture[None])["class_map"][0].numpy()
+        np.testing.assert_array_equal(np.asarray(mask), class_map)
+        np.testing.assert_array_equal(
+            np.asarray(mask.convert("RGB")), np.array(list(scenes.CLASSES.values()))[class_map]
+        )
+        assert (outputs["height"][index], outputs["width"][index]) == picture.shape[:2]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        picture_file("L"), picture_file("P"), picture_file("1"), picture_file("RGB", "JPEG"), picture_file("L", "JPEG"),
+        picture_file("RGB", "JPEG", progressive=True),
+    ],
+    ids=["grey", "palette", "1 bit", "jpeg", "grey jpeg", "progressive jpeg"],
+)  # fmt: skip
+def test_kinds_of_pictures_that_are_served(signatures, data):
+    outputs = encoded(signatures, data)
+    assert Image.open(io.BytesIO(outputs["mask_png_bytes"][0])).size == (40, 20)
+
+
+def huge_png() -> bytes:
+    data = bytearray(picture_file("L", size=(40, 20)))
+    data[16:24] = (60000).to_bytes(4, "big") * 2
+    return bytes(data)
+
+
+def sixteen_bits() -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((20, 40), np.uint16)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"no picture", "not a JPEG or PNG"), (b"", "not a JPEG or PNG"), (picture_file("RGB", "GIF"), "not a JPEG or"),
+        (huge_png(), "1 to 6200 pixels"), (picture_file("RGB", size=(100, 63)), "1 to 6200 pixels"),
+        (picture_file("RGB", "JPEG", size=(100, 63)), "1 to 6200 pixels"),
+        (sixteen_bits(), "8 bits a channel"), (picture_file("RGBA"), "channels:"), (picture_file("LA"), "channels:"),
+        (picture_file("CMYK", "JPEG"), "channels:"), (picture_file("RGB")[:200], "PNG"),
+        (picture_file("RGB", "JPEG")[:400], "JPEG"), (b"\x89PNG\r\n\x1a\n", "pixels"), (b"\xff\xd8\xff", "JPEG"),
+    ],
+    ids=[
+        "text", "empty", "gif", "bomb", "large png", "large jpeg", "16 bits", "4 channels", "grey with alpha", "cmyk",
+        "cut png", "cut jpeg", "png start only", "jpeg start only",
+    ],
+)  # fmt: skip
+def test_bad_files_are_refused(signatures, data, words):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=words):
+        encoded(signatures, data)
+
+
+@pytest.mark.parametrize("shape", [(0, 9, 9), (1, 0, 9), (4, 9, 9), (1, 100, 63), (2, 60, 52)])
+@pytest.mark.parametrize("signature", ["serving_default", "probabilities"])
+def test_requests_are_bounded(signatures, signature, shape):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="in a request"):
+        signatures[signature](images=tf.zeros([*shape, 3], tf.uint8))
+
+
+@pytest.mark.parametrize("count", [0, MAX_BATCH + 1])
+def test_files_in_a_request_are_bounded(signatures, count):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="pictures in a request"):
+        signatures["encoded"](image_bytes=tf.constant([b""] * count, tf.string))
+
+
+def test_manifest_classes_and_warm_up_records(exported, run):
+    manifest = json.loads((exported / version.MANIFEST).read_text())
+    assert manifest["checkpoint"] == checkpoint.checkpoint_path(run)
+    assert manifest["mean_iou"] == trained.MEAN_IOU
+    assert manifest["config"]["model"]["backbone"] == "tiny"
+    assert manifest["versions"]["tensorflow"] == tf.__version__
+    assert manifest["parity"]["encoded"]["agreement"] > 0.999
+    classes = json.loads((exported / "assets/classes.json").read_text())["classes"]
+    assert [entry["name"] for entry in classes] == list(scenes.CLASSES)
+
+    served = set()
+    for record in tf.data.TFRecordDataset(str(exported / warmup.WARMUP_FILE)):
+        request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
+        assert request.model_spec.name == "scenes"
+        ((name, tensor),) = request.inputs.items()
+        values = tf.make_ndarray(tensor)
+        size = values.shape[1:3] if name == "images" else Image.open(io.BytesIO(values[0])).size[::-1]
+        served.add((request.model_spec.signature_name, len(values), size))
+    sizes = [picture.shape[:2] for picture in trained.pictures()]
+    names = ("serving_default", "encoded", "probabilities")
+    assert served == {(name, batch, size) for name in names for batch in (1, 2) for size in sizes}
+
+
+def test_versions_count_up_and_are_never_overwritten(exported, run):
+    assert exported.name == "5"
+    with pytest.raises(InputError, match="5 exists"):
+        version.export_version(plan(run, exported.parents[1], version=5), trained.pictures(1))
+
+
+def test_multi_scale_does_not_depend_on_the_side_and_differs_from_one_scale(run):
+    segmenter, space = checkpoint.load_segmenter(run), checkpoint.run_label_space(run)
+    served = ServedSegmenter(segmenter, space, ServingOptions(24, 32, multi_scale=True))
+    (picture,) = trained.pictures(1)
+    probabilities, flipped = (
+        served.probabilities(tf.constant(images))["probabilities"][0].numpy()
+        for images in (picture[None], picture[None, :, ::-1])
+    )
+    np.testing.assert_allclose(probabilities.sum(-1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(flipped[:, ::-1], probabilities, atol=1e-4)
+    assert np.abs(parity.reference(segmenter, OPTIONS, picture, picture.shape[:2]) - probabilities).max() > 0.01
+    class_map = served.class_maps(tf.constant(picture[None]))["class_map"][0].numpy()
+    np.testing.assert_array_equal(class_map, probabilities.argmax(-1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "package"), [("litert", "ai_edge_litert"), ("onnx", "tf2onnx")])
+@pytest.mark.filterwarnings("ignore")  # the converters warn of TensorFlow's and numpy's plans
+def test_other_formats_compute_the_same(run, tmp_path, name, package):
+    pytest.importorskip(package, reason=f"{package} is in the extra {name}")
+    lines = []
+    path = version.export_version(plan(run, tmp_path, formats=(name,)), trained.pictures(1), lines.append)
+    assert f"parity of {name} on 1 pictures: same class in" in lines[-1]
+    assert list(pathlib.Path(path, "portable").iterdir())
+    assert json.loads(pathlib.Path(path, version.MANIFEST).read_text())["parity"][name]["difference"] < 1e-3
+
+
+def test_a_model_that_differs_leaves_nothing(run, tmp_path, monkeypatch):
+    other = parity.reference
+    monkeypatch.setattr(parity, "reference", lambda *arguments: other(*arguments)[::-1])
+    with pytest.raises(InputError, match="differs from the trained model"):
+        version.export_version(plan(run, tmp_path), trained.pictures(1))
+    assert not list((tmp_path / "scenes").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"batches": (1,) * 400}, "more than 1000"), ({"sizes": ((100, 100),)}, "--max_pixels=6200"),
+        ({"batches": (1, 4)}, "--max_batch=3"), ({"name": "a/b"}, "a/b"),
+    ],
+    ids=["too many records", "too large", "too many pictures", "bad name"],
+)  # fmt: skip
+def test_plans_that_cannot_work_leave_nothing(run, tmp_path, values, words):
+    with pytest.raises(InputError, match=words):
+        version.export_version(plan(run, tmp_path, **values), trained.pictures(1))
+    assert not [path for path in tmp_path.rglob("*") if path.name != "scenes"]
+
+
+def test_raw_requests_that_the_graph_refuses_are_not_warmed_up(tmp_path):
+    assert warmup.write_warmup(str(tmp_path), "scenes", trained.pictures(), [(50, 100)], [1, 2], OPTIONS) == 3 + 1

@@ -1,0 +1,39 @@
+"""A run directory as training leaves it, with random weights, and pictures for it."""
+
+import json
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+from fada_tf.config import Config
+from fada_tf.data.labels import ClassFile
+from fada_tf.models.segmenter import build_segmenter
+from fada_tf.training.run_directory import write_run_directory
+from tests import scenes
+
+ITERATION, MEAN_IOU = 7, 0.25
+
+
+def write_run(folder: pathlib.Path) -> str:
+    """Writes a run of the scenes' classes, at 24x32, and returns its directory."""
+    scenes.write_class_file(folder / "classes.json")
+    config = Config(name="scenes")
+    config.data.label_space = str(folder / "classes.json")
+    config.data.evaluation.height, config.data.evaluation.width = 24, 32
+    config.model.backbone, config.model.batch_norm = "tiny", "synchronized"
+    run = folder / "run"
+    write_run_directory(str(run), config, ClassFile.load(str(folder / "classes.json")).label_space)
+    segmenter = build_segmenter("tiny", len(scenes.CLASSES), "synchronized", seed=3)
+    for variable in segmenter.classifier.variables:  # random weights of the usual size call everything one class
+        variable.assign(variable * 300.0)
+    manager = tf.train.CheckpointManager(tf.train.Checkpoint(segmenter=segmenter), str(run / "checkpoints"), 1)
+    manager.save(checkpoint_number=ITERATION)
+    line = {"kind": "evaluation", "step": ITERATION, "mean_iou": MEAN_IOU}
+    (run / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    return str(run)
+
+
+def pictures(count: int = 2) -> list[np.ndarray]:
+    """Returns RGB uint8 [height, width, 3] of scenes, every second one smaller."""
+    return [scenes.scene(seed, dusk=False)[0][: scenes.HEIGHT - 9 * (seed % 2)] for seed in range(count)]
