@@ -33,6 +33,7 @@ STATUSES = {
     16: ("UNAUTHENTICATED", 401),
 }
 _NODES = re.compile(r"\n*\s*\[\[\{\{node .*|^Graph execution error:\s*|\nOriginal stack trace.*", re.DOTALL)
+_ASSERTION = "assertion failed: "
 
 
 class Service:
@@ -73,5 +74,8 @@ class Service:
 
 
 def message(error: tf.errors.OpError) -> str:
-    """Returns an error's text without the places in the graph."""
-    return _NODES.sub("", error.message).strip() or type(error).__name__
+    """Returns an error's text without the places in the graph and the brackets of a failed assertion."""
+    text = _NODES.sub("", error.message).strip()
+    if text.startswith(_ASSERTION):
+        text = text.removeprefix(_ASSERTION).replace("] [", " ").strip("[]")
+    return text or type(error).__name__
