@@ -31,11 +31,23 @@ _MAX_RETRIES = 4  # gRPC makes no more
 
 
 class ServingError(Exception):
-    """A picture that was not segmented; the message says why."""
+    """A picture that was not segmented; the message says why.
+
+    Attributes:
+      status: the server's HTTP status or gRPC code as a text; empty if it did not answer.
+    """
+
+    def __init__(self, text: str, status: str = ""):
+        super().__init__(text)
+        self.status = status
 
 
 class Client:
-    """A connection to one model; may be used by several threads."""
+    """A connection to one model; may be used by several threads.
+
+    Attributes:
+      segment_bytes: maps a JPEG or PNG file's bytes to the mask's PNG, both as they go over the wire.
+    """
 
     def __init__(
         self,
@@ -70,9 +82,9 @@ class Client:
         if scheme in ("http", "https") and address:
             choice = f"/versions/{version}" if version is not None else f"/labels/{label}" if label else ""
             url = f"{scheme}://{address}/v1/models/{model}{choice}:predict"
-            self._predict = _rest(url, timeout, retries, concurrency)
+            self.segment_bytes = _rest(url, timeout, retries, concurrency)
         elif scheme == "grpc" and address:
-            self._predict = _grpc(address, model, version, label, timeout, retries)
+            self.segment_bytes = _grpc(address, model, version, label, timeout, retries)
         else:
             raise ServingError(f"server {server!r} must be http://HOST:PORT or grpc://HOST:PORT")
 
@@ -93,7 +105,7 @@ class Client:
 
     def segment_upright(self, picture: Image.Image) -> Image.Image:
         """Segments a picture of `read_upright`; see `segment`."""
-        mask = Image.open(io.BytesIO(self._predict(encoded(picture))))
+        mask = Image.open(io.BytesIO(self.segment_bytes(encoded(picture))))
         mask.load()
         return mask
 
@@ -133,6 +145,25 @@ def encoded(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.convert("RGB").save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def find_pictures(path: str) -> tuple[str, list[str]]:
+    """Returns the folder and the names in it of the picture, or of all pictures in the folder, that `path` names.
+
+    Raises:
+      ServingError: there are none.
+    """
+    if os.path.isfile(path):
+        return os.path.dirname(path), [os.path.basename(path)]
+    found = [
+        os.path.relpath(os.path.join(top, name), path)
+        for top, _, names in os.walk(path)
+        for name in names
+        if name.lower().endswith(SUFFIXES)
+    ]
+    if not found:
+        raise ServingError(f"{path} is no picture and holds none ({', '.join(SUFFIXES)})")
+    return path, sorted(found)
 
 
 def segment_files(
@@ -196,7 +227,8 @@ def _rest(url: str, timeout: float, retries: int, concurrency: int) -> Callable[
         except requests.RequestException as error:
             raise ServingError(f"no answer from {url}: {error}") from error
         if not response.ok:
-            raise ServingError(f"{response.status_code}: {answer.get('error', answer)}")
+            status = str(response.status_code)
+            raise ServingError(f"{status}: {answer.get('error', answer)}", status)
         return base64.b64decode(answer["outputs"][OUTPUT][0]["b64"])
 
     return predict
@@ -236,25 +268,10 @@ def _grpc(
         try:
             response = call(request, timeout=timeout)
         except grpc.RpcError as error:
-            raise ServingError(f"{error.code().name}: {error.details()}") from error
+            raise ServingError(f"{error.code().name}: {error.details()}", error.code().name) from error
         return next(entry.value.string_val[0] for entry in response.outputs if entry.key == OUTPUT)
 
     return predict
-
-
-def _find(path: str) -> tuple[str, list[str]]:
-    """Returns a folder and the names of the pictures in it that `path` means."""
-    if os.path.isfile(path):
-        return os.path.dirname(path), [os.path.basename(path)]
-    found = [
-        os.path.relpath(os.path.join(top, name), path)
-        for top, _, names in os.walk(path)
-        for name in names
-        if name.lower().endswith(SUFFIXES)
-    ]
-    if not found:
-        raise ServingError(f"{path} is no picture and holds none ({', '.join(SUFFIXES)})")
-    return path, sorted(found)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -281,7 +298,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.server, options.model, version=options.version, label=options.label, timeout=options.timeout,
             retries=options.retries, concurrency=options.concurrency,
         )  # fmt: skip
-        folder, names = _find(options.images)
+        folder, names = find_pictures(options.images)
         results = segment_files(client, folder, names, options.output, options.concurrency, options.opacity)
         for name, error in tqdm(results, total=len(names), desc="segment", unit="picture"):
             if error:
