@@ -49,8 +49,8 @@ def main(argv):
     from fada_tf.export.signatures import ServingOptions
     from fada_tf.models import checkpoint
 
-    sizes = tuple(_numbers("warmup_sizes", text, 2) for text in _WARMUP_SIZES.value)
-    batches = tuple(_numbers("warmup_batches", text, 1)[0] for text in _WARMUP_BATCHES.value)
+    sizes = tuple(_numbers("warmup_sizes", text, "HEIGHTxWIDTH") for text in _WARMUP_SIZES.value)
+    batches = tuple(_numbers("warmup_batches", text, "NUMBER")[0] for text in _WARMUP_BATCHES.value)
     names = prediction.find_pictures(_IMAGES.value)
     names = names[:: -(-len(names) // _MAX_IMAGES.value)]
     folder = _IMAGES.value if os.path.isdir(_IMAGES.value) else os.path.dirname(_IMAGES.value)
@@ -64,12 +64,12 @@ def main(argv):
     print(f"written: {version.export_version(plan, pictures, report=print)}")
 
 
-def _numbers(flag: str, text: str, count: int) -> tuple[int, ...]:
+def _numbers(flag: str, text: str, form: str) -> tuple[int, ...]:
     from fada_tf.errors import InputError
 
     parts = text.split("x")
-    if len(parts) != count or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise InputError(f"--{flag} has {text!r}: give {'x'.join(['a whole number'] * count)}, above 0")
+    if len(parts) != len(form.split("x")) or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise InputError(f"--{flag} has {text!r}: give {form},{form},... with whole numbers above 0")
     return tuple(int(part) for part in parts)
 
 

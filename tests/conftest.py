@@ -1,6 +1,7 @@
 """Tests run on two logical CPU devices, and on no GPU, so that every machine tests the same thing."""
 
 import os
+import pathlib
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -17,3 +18,21 @@ tf.config.set_logical_device_configuration(
 def two_replicas() -> tf.distribute.MirroredStrategy:
     """A strategy with one replica on each of the two logical CPUs."""
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture(scope="session")
+def trained_run(tmp_path_factory) -> str:
+    """The directory of a run with random weights; see `tests.trained`."""
+    from tests import trained
+
+    return trained.write_run(tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="session")
+def exported(trained_run, tmp_path_factory) -> tuple[pathlib.Path, list[str]]:
+    """The run, exported as version 5, since there is a 4, and what the export reported."""
+    from tests import trained
+
+    models = tmp_path_factory.mktemp("models")
+    (models / "segmenter" / "4").mkdir(parents=True)
+    return trained.export(trained_run, models)

@@ -8,11 +8,14 @@ import tensorflow as tf
 
 from fada_tf.config import Config
 from fada_tf.data.labels import ClassFile
+from fada_tf.export.signatures import ServingOptions
+from fada_tf.export.version import ExportPlan, export_version
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.training.run_directory import write_run_directory
 from tests import scenes
 
 ITERATION, MEAN_IOU = 7, 0.25
+OPTIONS = ServingOptions(24, 32, max_pixels=100_000, max_batch=3)
 
 
 def write_run(folder: pathlib.Path) -> str:
@@ -37,3 +40,15 @@ def write_run(folder: pathlib.Path) -> str:
 def pictures(count: int = 2) -> list[np.ndarray]:
     """Returns RGB uint8 [height, width, 3] of scenes, every second one smaller."""
     return [scenes.scene(seed, dusk=False)[0][: scenes.HEIGHT - 9 * (seed % 2)] for seed in range(count)]
+
+
+def plan(run: str, models: pathlib.Path, **values) -> ExportPlan:
+    """Returns how the model "segmenter" is exported, but for `values`."""
+    defaults = {"name": "segmenter", "version": 0, "options": OPTIONS, "batches": (1, 2)}
+    return ExportPlan(run, str(models), **(defaults | values))
+
+
+def export(run: str, models: pathlib.Path) -> tuple[pathlib.Path, list[str]]:
+    """Exports a run; returns the version's folder and what was reported."""
+    lines: list[str] = []
+    return pathlib.Path(export_version(plan(run, models), pictures(), lines.append)), lines

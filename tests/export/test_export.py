@@ -20,42 +20,36 @@ from fada_tf.models import checkpoint
 from tests import scenes, trained
 from tests.pictures import bomb, picture_file, sixteen_bits
 
-MAX_PIXELS, MAX_BATCH = 6200, 3
-OPTIONS = ServingOptions(24, 32, max_pixels=MAX_PIXELS, max_batch=MAX_BATCH)
+LIMIT = f"1 to {trained.OPTIONS.max_pixels} pixels"
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> str:
-    return trained.write_run(tmp_path_factory.mktemp("trained"))
-
-
-def plan(run, folder, **values) -> version.ExportPlan:
-    defaults = {"name": "scenes", "version": 0, "options": OPTIONS, "batches": (1, 2)}
-    return version.ExportPlan(run, str(folder), **(defaults | values))
+def run(trained_run) -> str:
+    return trained_run
 
 
 @pytest.fixture(scope="module")
-def exported(run, tmp_path_factory) -> pathlib.Path:
-    lines, models = [], tmp_path_factory.mktemp("models")
-    (models / "scenes" / "4").mkdir(parents=True)
-    path = version.export_version(plan(run, models), trained.pictures(), lines.append)
-    assert [line.split(":")[0] for line in lines] == [
-        "warm-up", "parity of serving_default on 2 pictures", "parity of encoded on 2 pictures",
-    ]  # fmt: skip
-    return pathlib.Path(path)
+def folder(exported) -> pathlib.Path:
+    return exported[0]
 
 
 @pytest.fixture(scope="module")
-def signatures(exported):
-    return tf.saved_model.load(str(exported)).signatures
+def signatures(folder):
+    return tf.saved_model.load(str(folder)).signatures
 
 
 def encoded(signatures, *data: bytes) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in signatures["encoded"](image_bytes=tf.constant(list(data))).items()}
 
 
-def test_signatures_are_the_public_interface(exported):
-    meta = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes()).meta_graphs[0]
+def test_the_export_reports_records_and_parity(exported):
+    assert [line.split(":")[0] for line in exported[1]] == [
+        "warm-up", "parity of serving_default on 2 pictures", "parity of encoded on 2 pictures",
+    ]  # fmt: skip
+
+
+def test_signatures_are_the_public_interface(folder):
+    meta = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs[0]
     seen = {}
     for name in set(meta.signature_def) - {"__saved_model_init_op"}:
         signature = meta.signature_def[name]
@@ -77,13 +71,13 @@ def test_signatures_are_the_public_interface(exported):
     }
 
 
-def test_the_graph_has_no_python_no_xla_and_only_the_model_s_variables(exported, run):
-    graph = saved_model_pb2.SavedModel.FromString((exported / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
+def test_the_graph_has_no_python_no_xla_and_only_the_model_s_variables(folder, run):
+    graph = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes()).meta_graphs[0].graph_def
     nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
     assert not [node.op for node in nodes if "PyFunc" in node.op or "Xla" in node.op]
     for function in graph.library.function:
         assert not any(function.attr[name].b for name in ("_XlaMustCompile", "jit_compile"))
-    shapes = [tuple(shape) for name, shape in tf.train.list_variables(str(exported / "variables/variables")) if shape]
+    shapes = [tuple(shape) for name, shape in tf.train.list_variables(str(folder / "variables/variables")) if shape]
     expected = [tuple(variable.shape) for variable in checkpoint.load_segmenter(run).variables]
     assert sorted(shapes) == sorted(expected)
 
@@ -131,8 +125,8 @@ def test_kinds_of_pictures_that_are_served(signatures, data):
     ("data", "words"),
     [
         (b"no picture", "not a JPEG or PNG"), (b"", "not a JPEG or PNG"), (picture_file("RGB", "GIF"), "not a JPEG or"),
-        (bomb(), "1 to 6200 pixels"), (picture_file("RGB", size=(100, 63)), "1 to 6200 pixels"),
-        (picture_file("RGB", "JPEG", size=(100, 63)), "1 to 6200 pixels"),
+        (bomb(), LIMIT), (picture_file("RGB", size=(400, 251)), LIMIT),
+        (picture_file("RGB", "JPEG", size=(400, 251)), LIMIT),
         (sixteen_bits(), "8 bits a channel"), (picture_file("RGBA"), "channels:"), (picture_file("LA"), "channels:"),
         (picture_file("CMYK", "JPEG"), "channels:"), (picture_file("RGB")[:200], "PNG"),
         (picture_file("RGB", "JPEG")[:400], "JPEG"), (b"\x89PNG\r\n\x1a\n", "pixels"), (b"\xff\xd8\xff", "JPEG"),
@@ -147,33 +141,33 @@ def test_bad_files_are_refused(signatures, data, words):
         encoded(signatures, data)
 
 
-@pytest.mark.parametrize("shape", [(0, 9, 9), (1, 0, 9), (4, 9, 9), (1, 100, 63), (2, 60, 52)])
+@pytest.mark.parametrize("shape", [(0, 9, 9), (1, 0, 9), (4, 9, 9), (1, 400, 251), (2, 250, 201)])
 @pytest.mark.parametrize("signature", ["serving_default", "probabilities"])
 def test_requests_are_bounded(signatures, signature, shape):
     with pytest.raises(tf.errors.InvalidArgumentError, match="in a request"):
         signatures[signature](images=tf.zeros([*shape, 3], tf.uint8))
 
 
-@pytest.mark.parametrize("count", [0, MAX_BATCH + 1])
+@pytest.mark.parametrize("count", [0, trained.OPTIONS.max_batch + 1])
 def test_files_in_a_request_are_bounded(signatures, count):
     with pytest.raises(tf.errors.InvalidArgumentError, match="pictures in a request"):
         signatures["encoded"](image_bytes=tf.constant([b""] * count, tf.string))
 
 
-def test_manifest_classes_and_warm_up_records(exported, run):
-    manifest = json.loads((exported / version.MANIFEST).read_text())
+def test_manifest_classes_and_warm_up_records(folder, run):
+    manifest = json.loads((folder / version.MANIFEST).read_text())
     assert manifest["checkpoint"] == checkpoint.checkpoint_path(run)
     assert manifest["mean_iou"] == trained.MEAN_IOU
     assert manifest["config"]["model"]["backbone"] == "tiny"
     assert manifest["versions"]["tensorflow"] == tf.__version__
     assert manifest["parity"]["encoded"]["agreement"] > 0.999
-    classes = json.loads((exported / "assets/classes.json").read_text())["classes"]
+    classes = json.loads((folder / "assets/classes.json").read_text())["classes"]
     assert [entry["name"] for entry in classes] == list(scenes.CLASSES)
 
     served = set()
-    for record in tf.data.TFRecordDataset(str(exported / warmup.WARMUP_FILE)):
+    for record in tf.data.TFRecordDataset(str(folder / warmup.WARMUP_FILE)):
         request = prediction_log_pb2.PredictionLog.FromString(record.numpy()).predict_log.request
-        assert request.model_spec.name == "scenes"
+        assert request.model_spec.name == "segmenter"
         ((name, tensor),) = request.inputs.items()
         values = tf.make_ndarray(tensor)
         size = values.shape[1:3] if name == "images" else Image.open(io.BytesIO(values[0])).size[::-1]
@@ -183,10 +177,10 @@ def test_manifest_classes_and_warm_up_records(exported, run):
     assert served == {(name, batch, size) for name in names for batch in (1, 2) for size in sizes}
 
 
-def test_versions_count_up_and_are_never_overwritten(exported, run):
-    assert exported.name == "5"
+def test_versions_count_up_and_are_never_overwritten(folder, run):
+    assert folder.name == "5"
     with pytest.raises(InputError, match="5 exists"):
-        version.export_version(plan(run, exported.parents[1], version=5), trained.pictures(1))
+        version.export_version(trained.plan(run, folder.parents[1], version=5), trained.pictures(1))
 
 
 def test_multi_scale_does_not_depend_on_the_side_and_differs_from_one_scale(run):
@@ -199,7 +193,7 @@ def test_multi_scale_does_not_depend_on_the_side_and_differs_from_one_scale(run)
     )
     np.testing.assert_allclose(probabilities.sum(-1), 1.0, rtol=1e-5)
     np.testing.assert_allclose(flipped[:, ::-1], probabilities, atol=1e-4)
-    assert np.abs(parity.reference(segmenter, OPTIONS, picture, picture.shape[:2]) - probabilities).max() > 0.01
+    assert np.abs(parity.reference(segmenter, trained.OPTIONS, picture, picture.shape[:2]) - probabilities).max() > 0.01
     class_map = served.class_maps(tf.constant(picture[None]))["class_map"][0].numpy()
     np.testing.assert_array_equal(class_map, probabilities.argmax(-1))
 
@@ -210,7 +204,7 @@ def test_multi_scale_does_not_depend_on_the_side_and_differs_from_one_scale(run)
 def test_other_formats_compute_the_same(run, tmp_path, name, package):
     pytest.importorskip(package, reason=f"{package} is in the extra {name}")
     lines = []
-    path = version.export_version(plan(run, tmp_path, formats=(name,)), trained.pictures(1), lines.append)
+    path = version.export_version(trained.plan(run, tmp_path, formats=(name,)), trained.pictures(1), lines.append)
     assert f"parity of {name} on 1 pictures: same class in" in lines[-1]
     assert list(pathlib.Path(path, "portable").iterdir())
     assert json.loads(pathlib.Path(path, version.MANIFEST).read_text())["parity"][name]["difference"] < 1e-3
@@ -220,23 +214,26 @@ def test_a_model_that_differs_leaves_nothing(run, tmp_path, monkeypatch):
     other = parity.reference
     monkeypatch.setattr(parity, "reference", lambda *arguments: other(*arguments)[::-1])
     with pytest.raises(InputError, match="differs from the trained model"):
-        version.export_version(plan(run, tmp_path), trained.pictures(1))
-    assert not list((tmp_path / "scenes").iterdir())
+        version.export_version(trained.plan(run, tmp_path), trained.pictures(1))
+    assert not list((tmp_path / "segmenter").iterdir())
 
 
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"batches": (1,) * 400}, "more than 1000"), ({"sizes": ((100, 100),)}, "--max_pixels=6200"),
+        ({"batches": (1,) * 400}, "more than 1000"), ({"sizes": ((400, 251),)}, "--max_pixels=100000"),
         ({"batches": (1, 4)}, "--max_batch=3"), ({"name": "a/b"}, "a/b"),
     ],
     ids=["too many records", "too large", "too many pictures", "bad name"],
 )  # fmt: skip
 def test_plans_that_cannot_work_leave_nothing(run, tmp_path, values, words):
     with pytest.raises(InputError, match=words):
-        version.export_version(plan(run, tmp_path, **values), trained.pictures(1))
-    assert not [path for path in tmp_path.rglob("*") if path.name != "scenes"]
+        version.export_version(trained.plan(run, tmp_path, **values), trained.pictures(1))
+    assert not [path for path in tmp_path.rglob("*") if path.name != "segmenter"]
 
 
 def test_raw_requests_that_the_graph_refuses_are_not_warmed_up(tmp_path):
-    assert warmup.write_warmup(str(tmp_path), "scenes", trained.pictures(), [(50, 100)], [1, 2], OPTIONS) == 3 + 1
+    assert (
+        warmup.write_warmup(str(tmp_path), "segmenter", trained.pictures(), [(200, 300)], [1, 2], trained.OPTIONS)
+        == 3 + 1
+    )

@@ -14,10 +14,10 @@ num_batch_threads {{ value: 2 }} allowed_batch_sizes: 1 allowed_batch_sizes: 2 a
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory) -> pathlib.Path:
+def models(tmp_path_factory, exported) -> pathlib.Path:
     """The folder of the models of the contract tests, as `write_models` leaves it."""
     folder = tmp_path_factory.mktemp("served")
-    write_models(folder)
+    write_models(folder, exported[0])
     return folder
 
 

@@ -12,9 +12,11 @@ The contract tests run against a real TensorFlow Serving as well:
 import contextlib
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +24,8 @@ from dataclasses import dataclass
 import grpc
 import requests
 from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc
+
+from tests.serving import toy
 
 ROOT = pathlib.Path(__file__).parents[2]
 START_SECONDS = 90
@@ -97,28 +101,30 @@ def local_server(models: pathlib.Path, *options: str) -> Iterator[Server]:
             process.wait(30)
 
 
-def write_models(folder: pathlib.Path) -> None:
-    """Writes the models and the config file of the contract tests; the config file's paths are the container's."""
-    from fada_tf.export import version
-    from fada_tf.export.signatures import ServingOptions
-    from tests import trained
-    from tests.serving import toy
+def write_models(folder: pathlib.Path, segmenter: pathlib.Path) -> None:
+    """Writes the models of the contract tests.
 
+    Args:
+      folder: gets them.
+      segmenter: an exported version.
+    """
     for number in (1, 2):
         toy.write(folder / "toy", number)
     toy.write(folder / "hot", 1)
     toy.write(folder / "cold", 1, warmup="bad")
-    (folder / "work").mkdir()
-    run = trained.write_run(folder / "work")
-    options = ServingOptions(24, 32, max_pixels=100_000)
-    plan = version.ExportPlan(run, str(folder), "segmenter", 1, options, batches=(1, 2))
-    version.export_version(plan, trained.pictures())
+    shutil.copytree(segmenter, folder / "segmenter" / "1")
+
+
+def main(folder: pathlib.Path) -> None:
+    """Writes the models and the config file, with the container's paths, for tests against a real server."""
+    from tests import trained
+
+    folder.mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as work:
+        exported, _ = trained.export(trained.write_run(pathlib.Path(work)), pathlib.Path(work))
+        write_models(folder, exported)
+    (folder / "models.config").write_text(toy.CONFIG.format(base="/models"))
 
 
 if __name__ == "__main__":
-    from tests.serving.toy import CONFIG
-
-    target = pathlib.Path(sys.argv[1])
-    target.mkdir(parents=True, exist_ok=True)
-    write_models(target)
-    (target / "models.config").write_text(CONFIG.format(base="/models"))
+    main(pathlib.Path(sys.argv[1]))
