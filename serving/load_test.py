@@ -127,7 +127,7 @@ class LoadTest:
 
 
 class _Watch:
-    """Times a run, reads the server's memory every two seconds and prints how it goes."""
+    """Times a run, reads the server's memory every second and prints how it goes."""
 
     def __init__(self, results: Results, url: str, show: bool):
         self._results, self._url, self._show = results, url, show
@@ -146,7 +146,7 @@ class _Watch:
     def _watch(self) -> None:
         results, shown = self._results, 0
         for turn in range(1, sys.maxsize):
-            if self._stop.wait(2):
+            if self._stop.wait(1):
                 return
             elapsed = time.monotonic() - self._started
             if self._url:
@@ -154,7 +154,7 @@ class _Watch:
                     found = _MEMORY.search(answer.read().decode())
                 if found:
                     results.memory.append((elapsed, int(float(found[1]))))
-            if self._show and turn % 5 == 0:
+            if self._show and turn % 10 == 0:
                 latest, errors = results.latencies[shown:], sum(results.errors.values())
                 shown += len(latest)
                 memory = f", {results.memory[-1][1] / 1e6:.0f} MB" if results.memory else ""

@@ -1,7 +1,7 @@
 """A small server for development, demonstrations and tests that is COMPATIBLE with TensorFlow Serving; it is not it.
 
 python -m serving.local_server --model_name=segmenter --model_base_path=models/segmenter
-python -m serving.local_server --model_config_file=serving/models.config --enable_batching \
+python -m serving.local_server --model_config_file=my/models.config --enable_batching \
     --batching_parameters_file=serving/batching.config
 
 It serves the same SavedModels over the same gRPC and REST interfaces, on this machine only. Flags that
@@ -52,8 +52,7 @@ _MAX_BYTES = flags.DEFINE_integer("rest_api_max_request_bytes", 32 << 20, "Large
 
 def main(argv):
     """Serves until a signal ends it."""
-    if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
+    del argv
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if os.path.exists("/dev/nvidiactl") else "3")
     # Said of every convolution with a gradient of its own; no server asks for gradients.
     logging.get_absl_logger().addFilter(lambda record: "unsaved custom gradients" not in record.getMessage())
@@ -174,5 +173,16 @@ def _say(line: str) -> None:
     sys.stderr.flush()
 
 
+def _parse_flags(argv):
+    try:
+        rest = flags.FLAGS(list(argv))[1:]
+        if rest:
+            raise flags.Error(f"unexpected argument {rest[0]!r}: options start with --")
+    except flags.Error as error:
+        sys.stderr.write(f"error: {error} (--help lists the options)\n")
+        sys.exit(2)
+    return argv[:1]
+
+
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=_parse_flags)

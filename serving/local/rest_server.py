@@ -67,7 +67,7 @@ class RestServer:
         Raises:
           OSError: the port is taken.
         """
-        runner = web.AppRunner(self._app, access_log=None, keepalive_timeout=self._timeout)
+        runner = web.AppRunner(self._app, access_log=None, keepalive_timeout=self._timeout, auto_decompress=False)
         await runner.setup()
         await web.TCPSite(runner, host, port).start()
         return runner
@@ -80,6 +80,10 @@ class RestServer:
             raise self._failure(
                 name, started, tf.errors.DeadlineExceededError, "the request came too slowly"
             ) from error
+        except ConnectionError as error:
+            raise self._failure(name, started, tf.errors.CancelledError, "the client broke off") from error
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise self._failure(name, started, tf.errors.InvalidArgumentError, "send the body without Content-Encoding")
         if self._requests >= self._max_requests:
             raise self._failure(name, started, tf.errors.UnavailableError, "the server is overloaded: try again later")
         deadline = started + self._timeout

@@ -12,6 +12,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 DEFAULT_SIGNATURE = "serving_default"
 MAX_WARMUP_RECORDS = 1000
 _SERVE = "serve"
+_MAX_TIMEOUT_MS = 7 * 24 * 3600 * 1000
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,9 @@ class Servable:
                 )
         if timeout is not None and timeout <= 0:
             raise tf.errors.DeadlineExceededError(None, None, "the deadline passed before the request ran")
-        options = tf.compat.v1.RunOptions(timeout_in_ms=0 if timeout is None else max(1, int(timeout * 1000)))
+        # gRPC gives a request without a deadline one in the year 292 billion.
+        milliseconds = 0 if timeout is None else int(min(max(timeout * 1000, 1), _MAX_TIMEOUT_MS))
+        options = tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
 
         results = self._run(signature, feeds, options)
         return {name: results[name] for name in wanted}

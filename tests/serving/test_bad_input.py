@@ -3,6 +3,7 @@ notices nothing."""
 
 import base64
 import contextlib
+import gzip
 import json
 import socket
 import threading
@@ -88,6 +89,11 @@ def test_bad_requests_get_a_clear_error_and_the_neighbour_none(batching_server):
             answer = batching_server.post("/v1/models/segmenter:predict", data=body.encode())
             assert answer.status_code == status, (name, answer.text)
             assert answer.json()["error"], name
+        packed = gzip.compress(b" " * 50_000_000)
+        answer = batching_server.session.post(
+            f"{batching_server.rest}/v1/models/segmenter:predict", packed, headers={"Content-Encoding": "gzip"}
+        )
+        assert answer.status_code == 400
         images = np.zeros([1, 8, 8, 3], np.float32)
         for made in (
             request("segmenter", images=images * np.nan),

@@ -86,6 +86,10 @@ def test_row_and_column_formats(server):
     }
 
 
+def test_a_request_without_a_deadline(server):
+    assert arrays(server.prediction.Predict(request(x=X)))["y"].shape == X.shape
+
+
 def test_several_inputs_and_an_output_filter(server):
     made = request(signature="mixed", number=np.array([3], np.int32), name=np.array([b"\xffx"], object))
     assert arrays(server.prediction.Predict(made, timeout=30))["raw_bytes"][0] == b"\xffx"

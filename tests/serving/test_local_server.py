@@ -1,0 +1,50 @@
+"""The local server as a program: what it says of itself and of options that cannot work."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def run(*options: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "serving.local_server", *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_help_says_what_it_is_and_does_not_start_tensorflow():
+    probe = (
+        "import runpy, sys\nsys.argv = ['x', '--help']\n"
+        "try:\n    runpy.run_module('serving.local_server', run_name='__main__', alter_sys=True)\n"
+        "except SystemExit:\n    sys.exit(3 if 'tensorflow' in sys.modules else 0)"
+    )
+    result = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0
+    assert "COMPATIBLE with TensorFlow Serving; it is not it" in result.stdout
+    for flag in ("port", "rest_api_port", "model_config_file", "model_base_path", "model_name", "enable_batching"):
+        assert f"--{flag}" in result.stdout.replace("--[no]", "--")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--rest_port=1"], "rest_port"), (["serve"], "'serve'"), ([], "either --model_config_file or"),
+        (["--model_config_file=nowhere"], "nowhere: No such file"),
+    ],
+)  # fmt: skip
+def test_options_that_cannot_work_get_one_line(options, words):
+    result = run(*options)
+    errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert result.returncode == 2, result.stderr
+    assert len(errors) == 1
+    assert words in errors[0]
+
+
+def test_a_port_that_is_taken(server):
+    taken = server.rest.rpartition(":")[2]
+    result = run(f"--model_base_path={server.models}/toy", "--port=0", f"--rest_api_port={taken}")
+    assert result.returncode == 2
+    assert "error: " in result.stderr
+    assert "Traceback" not in result.stderr
