@@ -22,7 +22,8 @@ _IMAGES = flags.DEFINE_string("images", None, "A picture, or a folder of picture
 _MAX_IMAGES = flags.DEFINE_integer("max_images", 8, "Pictures that are used, spread over the folder.", lower_bound=1)
 _HEIGHT = flags.DEFINE_integer("height", 0, "Pixels that pictures are resized to; 0: the run's evaluation height.")
 _WIDTH = flags.DEFINE_integer("width", 0, "Pixels that pictures are resized to; 0: the run's evaluation width.")
-_MULTI_SCALE = flags.DEFINE_bool("multi_scale", False, "Average three scales and their mirror images; 6 times slower.")
+_SCALES = flags.DEFINE_list("scales", ["1"], "Factors on the image size, averaged; the paper's test: 0.7,1,1.3.")
+_FLIP = flags.DEFINE_bool("flip", False, "Average with the mirrored image, at every scale.")
 _MAX_PIXELS = flags.DEFINE_integer(
     "max_pixels", 1 << 22, "Pixels of a picture; larger ones are refused.", lower_bound=1
 )
@@ -45,6 +46,7 @@ def main(argv):
     logging.set_verbosity(logging.ERROR)  # TensorFlow's writers tell much that is no news to a user
 
     from fada_tf.evaluation import prediction
+    from fada_tf.evaluation.views import Views
     from fada_tf.export import version
     from fada_tf.export.signatures import ServingOptions
     from fada_tf.models import checkpoint
@@ -56,7 +58,8 @@ def main(argv):
     folder = _IMAGES.value if os.path.isdir(_IMAGES.value) else os.path.dirname(_IMAGES.value)
     pictures = [prediction.read_picture(os.path.join(folder, name)) for name in tqdm.tqdm(names, desc="read")]
     height, width = checkpoint.input_size(_CHECKPOINT.value, _HEIGHT.value, _WIDTH.value)
-    options = ServingOptions(height, width, _MULTI_SCALE.value, _MAX_PIXELS.value, _MAX_BATCH.value)
+    views = Views.parse(_SCALES.value, _FLIP.value)
+    options = ServingOptions(height, width, views, _MAX_PIXELS.value, _MAX_BATCH.value)
     plan = version.ExportPlan(
         _CHECKPOINT.value, _MODELS.value, _NAME.value, _VERSION.value, options, sizes, batches,
         tuple(name for name in _FORMAT.value if name != "saved_model"),

@@ -213,6 +213,8 @@ def test_a_study_ends_with_a_table_of_all_rows(folder):
         for run in ("runs/at_once", "runs/studies/scenes/seed3/control_long")
     ]
     assert scores[0] == scores[1]
+
+
 def test_an_exported_model_is_the_next_version(folder):
     assert (folder / "models/scenes/2/saved_model.pb").exists()
     manifest = json.loads((folder / "models/scenes/2/assets.extra/manifest.json").read_text())

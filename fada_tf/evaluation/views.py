@@ -80,3 +80,16 @@ def predict_class_map(logits: tf.Tensor | Sequence[tf.Tensor], size: tf.Tensor) 
     if len(scores) > 1:
         scores = [tf.add_n([tf.nn.softmax(view) for view in scores])]
     return tf.argmax(scores[0], axis=-1, output_type=tf.int32)
+
+
+def mean_probabilities(logits: Sequence[tf.Tensor], size) -> tf.Tensor:
+    """Returns the mean over the views of every class's probability.
+
+    Args:
+      logits: float32 [batch, any height, any width, classes] for each view.
+      size: (height, width) of the result, integers or an integer tensor [2].
+
+    Returns:
+      float32 [batch, *size, classes].
+    """
+    return tf.add_n([tf.nn.softmax(resize_align_corners(view, size)) for view in logits]) / len(logits)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from fada_tf.data.transforms import resize_image
 from fada_tf.errors import InputError
-from fada_tf.evaluation.multi_scale import mean_probabilities, multi_scale_logits
+from fada_tf.evaluation.views import mean_probabilities
 from fada_tf.export import signatures
 from fada_tf.export.signatures import ServingOptions
 from fada_tf.models.segmenter import Segmenter
@@ -53,8 +53,7 @@ def reference(segmenter: Segmenter, options: ServingOptions, picture: np.ndarray
       float32 [*size, classes].
     """
     image = resize_image(tf.constant(picture), (options.height, options.width))[None]
-    logits = multi_scale_logits(segmenter, image) if options.multi_scale else [segmenter(image)]
-    return mean_probabilities(logits, size)[0].numpy()
+    return mean_probabilities(options.views.logits(segmenter, image), size)[0].numpy()
 
 
 def compare(expected: list[np.ndarray], class_maps: list[np.ndarray], probabilities: list[np.ndarray]) -> Parity:

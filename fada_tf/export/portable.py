@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from fada_tf.errors import InputError
-from fada_tf.evaluation.multi_scale import mean_probabilities
+from fada_tf.evaluation.views import mean_probabilities
 from fada_tf.models.segmenter import Segmenter
 
 FILES = {"litert": "model.tflite", "onnx": "model.onnx"}

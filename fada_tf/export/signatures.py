@@ -8,8 +8,7 @@ import tensorflow as tf
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.tfrecord import decode_image
 from fada_tf.data.transforms import resize_image
-from fada_tf.evaluation.evaluator import predict_class_map
-from fada_tf.evaluation.multi_scale import mean_probabilities, multi_scale_logits
+from fada_tf.evaluation.views import SINGLE_VIEW, Views, mean_probabilities, predict_class_map
 from fada_tf.export import png
 from fada_tf.models.segmenter import Segmenter
 
@@ -29,14 +28,14 @@ class ServingOptions:
     Args:
         height: rows that pictures are resized to before the model.
         width: columns, likewise.
-        multi_scale: average three scales and their mirror images: six times the work.
+        views: what the probabilities are averaged over; each is a run of the model.
         max_pixels: of one encoded picture, and of all pictures together in a request of raw ones.
         max_batch: pictures in a request.
     """
 
     height: int
     width: int
-    multi_scale: bool = False
+    views: Views = SINGLE_VIEW
     max_pixels: int = 1 << 22
     max_batch: int = 64
 
@@ -163,17 +162,14 @@ class ServedSegmenter:
         return self._model(tf.ensure_shape(resize_image(images, size), [None, *size, 3]))
 
     def _model(self, images: tf.Tensor) -> list[tf.Tensor]:
-        return multi_scale_logits(self.segmenter, images) if self.options.multi_scale else [self.segmenter(images)]
+        return self.options.views.logits(self.segmenter, images)
 
     def _map_pictures(self, finish, logits: list[tf.Tensor], sizes: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """Returns finish(class map, uint8 [height, width]) of every picture, stacked."""
 
         def one(inputs):
             logits, size = [each[None] for each in inputs[:-1]], inputs[-1]
-            if len(logits) == 1:
-                class_map = predict_class_map(logits[0], size)[0]
-            else:
-                class_map = tf.argmax(mean_probabilities(logits, size), axis=-1)[0]
+            class_map = predict_class_map(logits, size)[0]
             return finish(tf.cast(class_map, tf.uint8))
 
         return tf.map_fn(one, (*logits, sizes), fn_output_signature=dtype, parallel_iterations=_PARALLEL_PICTURES)

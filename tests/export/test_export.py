@@ -14,6 +14,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from fada_tf.data.images import encode_png
 from fada_tf.errors import InputError
 from fada_tf.evaluation.prediction import Predictor
+from fada_tf.evaluation.views import PAPER_SCALES, Views
 from fada_tf.export import parity, version, warmup
 from fada_tf.export.signatures import ServedSegmenter, ServingOptions
 from fada_tf.models import checkpoint
@@ -185,7 +186,7 @@ def test_versions_count_up_and_are_never_overwritten(folder, run):
 
 def test_multi_scale_does_not_depend_on_the_side_and_differs_from_one_scale(run):
     segmenter, space = checkpoint.load_segmenter(run), checkpoint.run_label_space(run)
-    served = ServedSegmenter(segmenter, space, ServingOptions(24, 32, multi_scale=True))
+    served = ServedSegmenter(segmenter, space, ServingOptions(24, 32, views=Views(PAPER_SCALES, flip=True)))
     (picture,) = trained.pictures(1)
     probabilities, flipped = (
         served.probabilities(tf.constant(images))["probabilities"][0].numpy()
