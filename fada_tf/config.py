@@ -156,6 +156,16 @@ class Config:
     training: TrainingConfig = section(TrainingConfig)
 
 
+# Changing these does not change what a given iteration computes, so a run may continue with other values.
+FREE_FIELDS = tuple(
+    f"training.{name}"
+    for name in (
+        "iterations", "steps_per_loop", "checkpoint_interval", "evaluation_interval", "picture_interval",
+        "keep_checkpoints",
+    )
+)  # fmt: skip
+
+
 def trained_domains(config: Config) -> dict[str, DomainConfig]:
     """Returns the domains that have records to train on, by name."""
     domains = {"source": config.data.source, "target": config.data.target}

@@ -32,7 +32,7 @@ class Job:
       output: the file or folder that is there when it is done.
       once: whether the output of other settings is kept and is an error, instead of being written anew.
       after: names of the jobs whose outputs it reads.
-      settings: what decides its output beside the options, as text.
+      settings: what decides its output, as text; empty: the options do.
       copies: a folder that becomes the output before the program continues it; empty: none.
       kind: jobs of one kind take time in proportion to their size.
       size: of the work, in any unit.
@@ -89,7 +89,7 @@ def _keys(jobs: Sequence[Job]) -> dict[str, str]:
     """Returns a digest of everything that decides each job's output, the jobs before it included."""
     keys: dict[str, str] = {}
     for job in jobs:
-        parts = [job.program, job.options, job.settings, job.copies, [keys[name] for name in job.after]]
+        parts = [job.program, job.settings or job.options, job.copies, [keys[name] for name in job.after]]
         keys[job.name] = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     return keys
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from fada_tf.config import Config, DataConfig, differences, trained_domains, validate
+from fada_tf.config import FREE_FIELDS, Config, DataConfig, differences, trained_domains, validate
 from fada_tf.data import files
 from fada_tf.data.manifest import MANIFEST_NAME
 from fada_tf.errors import InputError
@@ -213,7 +213,7 @@ class Experiment:
                 run_dir,
                 once=True,
                 after=tuple(before if continues or not training.continues else ()),
-                settings="; ".join(differences(Config(), config)),  # a new field of the schema changes no old run
+                settings=_settings(config),
                 copies=os.path.join(runs, training.start) if continues else "",
                 kind=f"train {kind}",
                 size=self.iterations(name) - (self.iterations(training.start) if continues else 0),
@@ -262,6 +262,12 @@ def check_files(experiment: Experiment, records: Sequence[str]) -> None:
             f"missing: {', '.join(missing)}: convert the data with scripts/make_tfrecords.py, "
             "put initial weights where the experiment expects them"
         )
+
+
+def _settings(config: Config) -> str:
+    """Returns what decides the weights that training ends with; a new field of the schema changes no old run's."""
+    differing = [line for line in differences(Config(), config) if not line.startswith(FREE_FIELDS)]
+    return "; ".join([*differing, f"iterations: {config.training.iterations}"])
 
 
 def _get(config: Config, field: str) -> Any:

@@ -12,15 +12,6 @@ from fada_tf.errors import InputError
 from fada_tf.methods.base import Method
 from fada_tf.models.checkpoint import CONFIG_FILE, LABEL_SPACE_FILE
 
-# Changing these does not change what a given iteration computes, so a run may continue with other values.
-_FREE_FIELDS = tuple(
-    f"training.{name}"
-    for name in (
-        "iterations", "steps_per_loop", "checkpoint_interval", "evaluation_interval", "picture_interval",
-        "keep_checkpoints",
-    )
-)  # fmt: skip
-
 
 def check_run_directory(directory: str, config: config_lib.Config) -> None:
     """Checks that the directory is new or belongs to this very run.
@@ -32,7 +23,9 @@ def check_run_directory(directory: str, config: config_lib.Config) -> None:
     if tf.io.gfile.exists(path):
         with tf.io.gfile.GFile(path) as file:
             earlier = config_lib.from_json(file.read(), path)
-        different = [line for line in config_lib.differences(earlier, config) if not line.startswith(_FREE_FIELDS)]
+        different = [
+            line for line in config_lib.differences(earlier, config) if not line.startswith(config_lib.FREE_FIELDS)
+        ]
         if different:
             raise InputError(
                 f"{directory} holds another run ({'; '.join(different[:3])}{' ...' if len(different) > 3 else ''}): "

@@ -104,6 +104,19 @@ def test_a_control_beyond_the_schedule_is_trained_anew_on_a_longer_one():
     assert not control.copies and not control.after
 
 
+def test_settings_that_change_no_weight_change_no_job():
+    found = [
+        jobs._keys(StudyJobs(demo(overrides=overrides), "out").jobs)
+        for overrides in (
+            {},
+            {"training.keep_checkpoints": 1, "training.picture_interval": 0},
+            {"training.iterations": 9},
+        )
+    ]
+    assert found[0] == found[1]
+    assert all(found[0][name] != key for name, key in found[2].items())
+
+
 def test_a_changed_setting_of_the_experiment_changes_the_job(tmp_path):
     text = (ROOT / "configs/demo.py").read_text()
     keys = []
