@@ -83,10 +83,6 @@ def _settings():
     from serving.local.manager import ManagerSettings
     from serving.local.servable import Batching, Settings
 
-    if bool(_MODEL_CONFIG_FILE.value) == bool(_MODEL_BASE_PATH.value):
-        raise configs.ConfigError("give either --model_config_file or --model_base_path")
-    if _BATCHING_FILE.value and not _ENABLE_BATCHING.value:
-        raise configs.ConfigError("--batching_parameters_file needs --enable_batching")
     if _MODEL_CONFIG_FILE.value:
         config = configs.read_models(_MODEL_CONFIG_FILE.value)
     else:
@@ -178,6 +174,10 @@ def _parse_flags(argv):
         rest = flags.FLAGS(list(argv))[1:]
         if rest:
             raise flags.Error(f"unexpected argument {rest[0]!r}: options start with --")
+        if bool(_MODEL_CONFIG_FILE.value) == bool(_MODEL_BASE_PATH.value):
+            raise flags.Error("give either --model_config_file or --model_base_path")
+        if _BATCHING_FILE.value and not _ENABLE_BATCHING.value:
+            raise flags.Error("--batching_parameters_file needs --enable_batching")
     except flags.Error as error:
         sys.stderr.write(f"error: {error} (--help lists the options)\n")
         sys.exit(2)

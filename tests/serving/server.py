@@ -3,7 +3,7 @@
 The contract tests run against a real TensorFlow Serving as well:
 
     python -m tests.serving.server DIR
-    docker run --rm -p 8500:8500 -p 8501:8501 -v DIR:/models tensorflow/serving:2.19.1 \
+    docker run --rm -p 8500:8500 -p 8501:8501 -v DIR:/models tensorflow/serving:2.20.0 \
         --model_config_file=/models/models.config --file_system_poll_wait_seconds=1 --max_num_load_retries=0 \
         --rest_api_timeout_in_ms=3000
     TFS_GRPC=127.0.0.1:8500 TFS_REST=http://127.0.0.1:8501 TFS_MODELS=DIR python -m pytest tests/serving

@@ -31,6 +31,7 @@ def test_help_says_what_it_is_and_does_not_start_tensorflow():
     ("options", "words"),
     [
         (["--rest_port=1"], "rest_port"), (["serve"], "'serve'"), ([], "either --model_config_file or"),
+        (["--model_base_path=x", "--batching_parameters_file=x"], "needs --enable_batching"),
         (["--model_config_file=nowhere"], "nowhere: No such file"),
     ],
 )  # fmt: skip
