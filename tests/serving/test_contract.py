@@ -253,6 +253,8 @@ def test_a_new_version_takes_over_while_requests_run_and_none_is_lost(server):
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         asking = [pool.submit(ask, index % 2 == 0) for index in range(4)]
         try:
+            slow = request("hot", "slow", steps=np.array([250], np.int32))
+            outlasting = server.prediction.Predict.future(slow, timeout=90)  # the version that it runs on
             toy.write(server.models / "hot", 2)
             server.wait("hot", 2)
             server.wait("hot", 1, "END")
@@ -261,6 +263,7 @@ def test_a_new_version_takes_over_while_requests_run_and_none_is_lost(server):
             stop.set()
         for one in asking:
             one.result(60)
+    assert outlasting.result().model_spec.version.value == 1
     assert set(answers) == {1.0, 2.0}
     assert answers[-1] == 2.0
     assert server.post("/v1/models/hot/versions/1:predict", {"instances": [[1, 2]]}).status_code == 404
