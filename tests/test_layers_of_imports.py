@@ -45,3 +45,8 @@ def test_packages_are_empty(module):
 def test_every_room_is_listed():
     folders = {path.name for path in (ROOT / "fada_tf").iterdir() if (path / "__init__.py").exists()}
     assert folders == set(ROOMS)
+
+
+def test_serving_stands_alone():
+    for path in (ROOT / "serving").rglob("*.py"):
+        assert not [name for name in imports(path) if name.partition(".")[0] == "fada_tf"], path
