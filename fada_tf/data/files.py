@@ -1,8 +1,11 @@
 """Files by path: local ones through the standard library, `gs://bucket/...` and its like through tf.io.gfile."""
 
 import hashlib
+import json
 import os
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from fada_tf.errors import InputError
 
 CHUNK_BYTES = 1 << 22
 
@@ -38,6 +41,30 @@ def read_bytes(path: str) -> bytes:
         raise FileNotFoundError(f"no such file: {path}")
     with open_binary(path) as file:
         return file.read()
+
+
+def read_json(path: str) -> Any:
+    """Returns the values of a JSON file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not JSON.
+    """
+    try:
+        return json.loads(read_bytes(path))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def join_inside(folder: str, name: str) -> str:
+    """Returns the path of a file in a folder or below it, for names from elsewhere, with `/` in them.
+
+    Raises:
+        InputError: the name leads out of the folder.
+    """
+    if os.path.isabs(name) or "\0" in name or ".." in name.replace(os.sep, "/").split("/"):
+        raise InputError(f"the name {name!r} leads out of {folder}: give it another name")
+    return os.path.join(folder, name)
 
 
 def write_atomically(path: str, data: bytes) -> None:

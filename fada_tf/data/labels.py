@@ -1,11 +1,11 @@
 """Classes: the 19 of Cityscapes and their subsets, the ids that data sets write for them, and users' class files."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from fada_tf.data import files
 from fada_tf.errors import InputError
 
 IGNORE = 255  # the label of a pixel that belongs to no class: it is neither trained on nor scored
@@ -75,9 +75,31 @@ class LabelSpace:
 
     @classmethod
     def from_json(cls, values: Mapping) -> "LabelSpace":
-        """Returns the space that `to_json` wrote."""
+        """Returns the space that `to_json` wrote.
+
+        Raises:
+            InputError: the values are of no label space; the message says which rule they break.
+        """
+        return cls._checked(values, set())
+
+    @classmethod
+    def _checked(cls, values: Mapping, also: set[str]) -> "LabelSpace":
+        """Returns the space of values whose classes have the keys in `also` besides."""
+        _check_keys(values, "the file", required={"name", "classes"}, optional={"ignore_ids"} if also else set())
         classes = values["classes"]
-        return cls(values["name"], tuple(c["name"] for c in classes), tuple(tuple(c["color"]) for c in classes))
+        if not isinstance(classes, list) or not 1 <= len(classes) <= MAX_CLASSES:
+            raise InputError(f'"classes" must be a list of 1 to {MAX_CLASSES} classes')
+        for train_id, entry in enumerate(classes):
+            _check_keys(entry, f"class {train_id}", required={"name", "color", *also})
+            if not _are_bytes(entry["color"]) or len(entry["color"]) != 3:
+                raise InputError(
+                    f'"color" of class {entry["name"]!r} must be three integers 0-255, not {entry["color"]}'
+                )
+        names = [entry["name"] for entry in classes]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise InputError(f"class names must be unique, found twice: {', '.join(twice)}")
+        return cls(values["name"], tuple(names), tuple(tuple(entry["color"]) for entry in classes))
 
 
 # Train id order, names, label ids and colours of Cordts et al., CVPR 2016 (cityscapesscripts/helpers/labels.py).
@@ -150,37 +172,24 @@ class ClassFile:
             InputError: the file cannot be read or breaks a rule; the message says which.
         """
         try:
-            with open(path, encoding="utf-8") as file:
-                return cls.from_json(json.load(file))
+            return cls.from_json(files.read_json(path))
         except OSError as error:
             raise InputError(f"class file {path}: {error.strerror}; give the path of a JSON class file") from error
-        except json.JSONDecodeError as error:
-            raise InputError(f"class file {path}: not JSON ({error})") from error
         except InputError as error:
             raise InputError(f"class file {path}: {error}") from error
+        except ValueError as error:
+            raise InputError(f"class file {path}: not JSON ({error})") from error
 
     @classmethod
     def from_json(cls, values: Mapping) -> "ClassFile":
         """Checks and takes over the JSON values of a class file; see `load`."""
-        _check_keys(values, "the file", required={"name", "classes"}, optional={"ignore_ids"})
-        classes = values["classes"]
-        if not isinstance(classes, list) or not 1 <= len(classes) <= MAX_CLASSES:
-            raise InputError(f'"classes" must be a list of 1 to {MAX_CLASSES} classes')
+        space = LabelSpace._checked(values, {"ids"})
         owners: dict[int, str] = {}
         id_map = np.full(256, UNKNOWN_ID, np.int16)
-        for train_id, entry in enumerate(classes):
-            _check_keys(entry, f"class {train_id}", required={"name", "color", "ids"})
-            if not _are_bytes(entry["color"]) or len(entry["color"]) != 3:
-                raise InputError(
-                    f'"color" of class {entry["name"]!r} must be three integers 0-255, not {entry["color"]}'
-                )
+        for train_id, entry in enumerate(values["classes"]):
             _claim_ids(id_map, owners, entry["ids"], entry["name"], train_id)
         _claim_ids(id_map, owners, values.get("ignore_ids", []), "ignore_ids", IGNORE)
-        names = [entry["name"] for entry in classes]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise InputError(f"class names must be unique, found twice: {', '.join(twice)}")
-        return cls(LabelSpace.from_json(values), id_map)
+        return cls(space, id_map)
 
 
 def label_space(name_or_path: str) -> LabelSpace:

@@ -1,6 +1,8 @@
 """What a folder of shards holds: `manifest.json`, written last, by which records are found, counted and read."""
 
 import json
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -45,9 +47,28 @@ class Shard:
 
     @classmethod
     def from_json(cls, values: dict) -> "Shard":
-        """Returns the shard that `to_json` wrote."""
+        """Returns the shard that `to_json` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: the values are of no shard.
+        """
         entries = tuple(Entry(*fields, pixels=tuple(pixels)) for *fields, pixels in values["records"])
-        return cls(values["file"], values["size"], values["sha256"], entries)
+        shard = cls(values["file"], values["size"], values["sha256"], entries)
+        if not isinstance(shard.file, str) or shard.file != os.path.basename(shard.file) or shard.file in ("", ".."):
+            raise ValueError(f"{shard.file!r} is no file name")
+        if not _are_counts([shard.size]):
+            raise ValueError(f"size of {shard.file} is {shard.size!r}")
+        for entry in entries:
+            numbers = (entry.offset, entry.length, entry.height, entry.width, *entry.pixels)
+            if not isinstance(entry.filename, str) or not _are_counts(numbers):
+                raise ValueError(f"an entry of {shard.file} is {entry}")
+            if entry.offset + HEADER_BYTES + entry.length + FOOTER_BYTES > shard.size:
+                raise ValueError(f"{entry.filename} is beyond the end of {shard.file}")
+        return shard
+
+
+def _are_counts(values: Iterable[object]) -> bool:
+    return all(type(value) is int and 0 <= value < 1 << 48 for value in values)
 
 
 def shard_name(index: int, count: int) -> str:
@@ -144,11 +165,15 @@ class Manifest:
             )
         fix = f"convert the data again with scripts/make_tfrecords.py --output={folder}"
         try:
-            values = json.loads(files.read_bytes(path))
+            values = files.read_json(path)
             version = values["format_version"]
             if version == FORMAT_VERSION:
                 space = values["label_space"] and LabelSpace.from_json(values["label_space"])
-                return cls(folder, space, tuple(map(Shard.from_json, values["shards"])), values["job"])
+                manifest = cls(folder, space or None, tuple(map(Shard.from_json, values["shards"])), values["job"])
+                columns = space.num_classes + 1 if space else 0
+                if any(len(entry.pixels) != columns for entry in manifest.entries):
+                    raise ValueError(f"an entry has not {columns} pixel counts")
+                return manifest
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path} is damaged ({error!r}); {fix}") from error
         raise InputError(f"{path} has format version {version}, this program reads {FORMAT_VERSION}; {fix}")

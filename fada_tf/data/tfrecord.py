@@ -74,19 +74,29 @@ def encode(record: Record) -> bytes:
 
 
 def decode(payload: bytes) -> Record:
-    """Returns the record that `encode` serialised, except its pixel counts, which only the manifest has."""
+    """Returns the record that `encode` serialised, except its pixel counts, which only the manifest has.
+
+    Raises:
+        InputError: the payload is no such record.
+    """
+    from google.protobuf.message import DecodeError
     from tensorflow.train import Example
 
-    features = Example.FromString(payload).features.feature
-    label = features[LABEL_ENCODED].bytes_list.value
-    return Record(
-        filename=features[IMAGE_FILENAME].bytes_list.value[0].decode(),
-        image=features[IMAGE_ENCODED].bytes_list.value[0],
-        image_format=features[IMAGE_FORMAT].bytes_list.value[0].decode(),
-        height=features[IMAGE_HEIGHT].int64_list.value[0],
-        width=features[IMAGE_WIDTH].int64_list.value[0],
-        label=label[0] if label else None,
-    )
+    try:
+        features = Example.FromString(payload).features.feature
+        label = features[LABEL_ENCODED].bytes_list.value
+        return Record(
+            filename=features[IMAGE_FILENAME].bytes_list.value[0].decode(),
+            image=features[IMAGE_ENCODED].bytes_list.value[0],
+            image_format=features[IMAGE_FORMAT].bytes_list.value[0].decode(),
+            height=features[IMAGE_HEIGHT].int64_list.value[0],
+            width=features[IMAGE_WIDTH].int64_list.value[0],
+            label=label[0] if label else None,
+        )
+    except (DecodeError, IndexError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"a payload of {len(payload)} bytes is no record of an image: convert the data again"
+        ) from error
 
 
 def parse(payload, *, with_label: bool) -> dict:
@@ -194,7 +204,15 @@ def write_shard(path: str, records: Iterable[Record]) -> Shard:
 
 
 def read_shard(path: str) -> Iterator[Record]:
-    """Reads the records of a shard in order."""
+    """Reads the records of a shard in order.
+
+    Raises:
+        InputError: the shard is damaged or gone; the records before the damage come first.
+    """
     import tensorflow as tf
 
-    return map(decode, tf.data.TFRecordDataset(path).as_numpy_iterator())
+    try:
+        yield from map(decode, tf.data.TFRecordDataset(path).as_numpy_iterator())
+    except (InputError, tf.errors.OpError) as error:
+        reason = str(getattr(error, "message", error)).splitlines()[0]
+        raise InputError(f"shard {path} cannot be read ({reason}): copy or convert it again") from error

@@ -55,7 +55,10 @@ def _verify_record(payload: bytes, entry: Entry, classes: int | None) -> str:
     """Returns what is wrong with a record, or ''."""
     if not payload:
         return "its checksum or length is wrong"
-    record = decode(payload)
+    try:
+        record = decode(payload)
+    except InputError as error:
+        return str(error)
     if (record.filename, record.height, record.width) != (entry.filename, entry.height, entry.width):
         return f"is {record.filename}, {record.width}x{record.height}, not what the manifest lists"
     try:

@@ -117,9 +117,14 @@ def write_predictions(
       output: gets ids/NAME.png (class ids), masks/NAME.png (colours) and overlays/NAME.png.
 
     Raises:
-      InputError: a picture cannot be read; the ones before it are written.
+      InputError: a name leads out of `folder`, two pictures would have one result, or one cannot be read; the ones
+        before that are written.
     """
+    owners: dict[str, str] = {}
     for name in names:
+        result = files.join_inside("", os.path.splitext(name)[0] + ".png")
+        if owners.setdefault(result, name) != name:
+            raise InputError(f"{owners[result]} and {name} would both be written as {result}: rename one of them")
         image = read_picture(os.path.join(folder, name))
         class_map = predictor(image)
         results = {
@@ -128,7 +133,7 @@ def write_predictions(
             "overlays": overlay(image, class_map, label_space),
         }
         for kind, pixels in results.items():
-            path = os.path.join(output, kind, os.path.splitext(name)[0] + ".png")
+            path = os.path.join(output, kind, result)
             files.make_folder(os.path.dirname(path))
             files.write_atomically(path, images.encode_png(pixels))
         yield name

@@ -4,11 +4,13 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+import tensorflow as tf
 
 from fada_tf.data import relabelling, shards
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import Manifest
 from fada_tf.data.tfrecord import Record, decode_image
+from fada_tf.errors import InputError
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -38,7 +40,7 @@ def write_pseudo_labels(
       The manifest of `output`.
 
     Raises:
-      InputError: `records` has no manifest, or `output` holds something else.
+      InputError: `records` has no manifest or is damaged, or `output` holds something else.
     """
     label = functools.partial(_labels, predictor=predictor, progress=progress)
     return relabelling.relabel(records, output, label_space, label, labeller_id=predictor_id, run=run)
@@ -46,6 +48,10 @@ def write_pseudo_labels(
 
 def _labels(shard: Iterable[Record], predictor: Predict, progress: Callable[[], object] | None) -> Iterator[np.ndarray]:
     for record in shard:
-        yield predictor(decode_image(record.image).numpy())
+        try:
+            image = decode_image(record.image).numpy()
+        except tf.errors.InvalidArgumentError as error:
+            raise InputError(f"{record.filename} cannot be decoded: convert the data again") from error
+        yield predictor(image)
         if progress:
             progress()

@@ -4,7 +4,6 @@ A run directory holds config.json, label_space.json, `checkpoints/ckpt-ITERATION
 `best/ckpt-ITERATION` (the best by mean IoU). Any of RUN, RUN/best or a single checkpoint's path names a segmenter.
 """
 
-import json
 import os
 
 import tensorflow as tf
@@ -83,15 +82,18 @@ def run_directory(source: str) -> str:
 def run_config(source: str) -> config_lib.Config:
     """Returns the config of the run that `source` belongs to."""
     path = os.path.join(run_directory(source), CONFIG_FILE)
-    with tf.io.gfile.GFile(path) as file:
-        return config_lib.from_json(file.read(), path)
+    return config_lib.from_json(files.read_bytes(path), path)
 
 
 def run_label_space(source: str) -> LabelSpace:
     """Returns the classes of the run that `source` belongs to."""
     path = os.path.join(run_directory(source), LABEL_SPACE_FILE)
-    with tf.io.gfile.GFile(path) as file:
-        return LabelSpace.from_json(json.load(file))
+    try:
+        return LabelSpace.from_json(files.read_json(path))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}): copy it there from where the checkpoint was made"
+        ) from error
 
 
 def restore_segmenter(segmenter: Segmenter, source: str) -> str:

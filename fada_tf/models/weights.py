@@ -1,8 +1,7 @@
 """Initial weights of a segmenter: files of tensors named "layer/variable", as in keras.applications."""
 
+import math
 import os
-import zipfile
-import zlib
 from collections.abc import Iterable
 
 import keras
@@ -17,6 +16,9 @@ def named_variables(*models: keras.Model) -> dict[str, keras.Variable]:
     """Returns the variables of functional models by "layer/variable", for instance "block1_conv1/kernel"."""
     layers = (layer for model in models for layer in model.layers)
     return {f"{layer.name}/{variable.name}": variable for layer in layers for variable in layer.variables}
+
+
+_LARGEST_ITEM, _HEADER_BYTES = 8, 1024  # bytes of a float64, and of what describes an array in an .npz file, at most
 
 
 def load_initial_weights(segmenter: Segmenter, source: str) -> str:
@@ -36,8 +38,8 @@ def load_initial_weights(segmenter: Segmenter, source: str) -> str:
     if not source:
         account = f"{segmenter.backbone}: all weights are random"
     else:
-        tensors = _download(segmenter.backbone) if source == "imagenet" else _read(source)
         variables = named_variables(segmenter.feature_extractor, segmenter.classifier)
+        tensors = _download(segmenter.backbone) if source == "imagenet" else _read(source, variables)
         absent_layers = {
             *find_backbone(segmenter.backbone).fresh_layers,
             *_layers(named_variables(segmenter.classifier)),
@@ -68,13 +70,19 @@ def _download(backbone: str) -> dict[str, np.ndarray]:
         raise InputError(f"'imagenet' weights of {backbone} were not downloaded ({reason}): name a file") from error
 
 
-def _read(path: str) -> dict[str, np.ndarray]:
+def _read(path: str, variables: dict[str, keras.Variable]) -> dict[str, np.ndarray]:
     if not os.path.isfile(path):
         raise InputError(f"initial weights {path!r} are not a file: give '', 'imagenet' or the path of an .npz file")
     try:
         with open(path, "rb") as stream, np.load(stream) as file:
+            size = sum(entry.file_size for entry in file.zip.infolist())
+            limit = sum(_LARGEST_ITEM * math.prod(variable.shape) + _HEADER_BYTES for variable in variables.values())
+            if size > limit:  # a few kilobytes may unpack to any number of gigabytes
+                raise InputError(f"{path} unpacks to {size} bytes, the model has {limit} at most: use its weights")
             return dict(file)
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file raises errors of any type
         raise InputError(f"{path} cannot be read as an .npz file of arrays: make it again") from error
 
 

@@ -43,7 +43,7 @@ def test_the_file_shows_counts_shares_and_images_of_each_class(tmp_path):
 
 
 def test_a_manifest_without_labels(tmp_path):
-    Manifest(str(tmp_path), None, (Shard("a", 1, "0", (Entry("1.png", 0, 20, 2, 3, ()),)),)).save()
+    Manifest(str(tmp_path), None, (Shard("a", 36, "0", (Entry("1.png", 0, 20, 2, 3, ()),)),)).save()
     manifest = Manifest.load(str(tmp_path))
     assert manifest.label_space is None
     with pytest.raises(InputError, match="have no labels"):

@@ -1,0 +1,183 @@
+"""Hostile and damaged input: no crash, no code run, nothing written elsewhere, no memory without bound."""
+
+import json
+import os
+import pickle
+import struct
+import zipfile
+import zlib
+
+import hypothesis
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fada_tf.config import Config
+from fada_tf.data import images, tfrecord
+from fada_tf.data.labels import LabelSpace
+from fada_tf.errors import InputError
+from fada_tf.evaluation import prediction
+from fada_tf.models import weights
+from fada_tf.reporting import page
+from fada_tf.reporting.runs import Run
+from tests import hostile
+from tests.data import makers
+
+EXAMPLES = 60
+FUZZED = [name for name in hostile.TARGETS if name != "pth"]
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def fuzz(test):
+    return hypothesis.settings(max_examples=EXAMPLES, deadline=None, derandomize=True)(test)
+
+
+def damaged(draw, data: bytes) -> bytes:
+    """Returns the data with bytes replaced, cut out, put in or cut off."""
+    content = bytearray(data)
+    for _ in range(draw(st.integers(0, 4))):
+        position = draw(st.integers(0, max(len(content) - 1, 0)))
+        kind, piece = draw(st.sampled_from(["replace", "insert", "delete", "cut"])), draw(st.binary(max_size=6))
+        if kind == "cut":
+            del content[position:]
+        else:
+            content[position : position + (0 if kind == "insert" else len(piece))] = b"" if kind == "delete" else piece
+    return bytes(content)
+
+
+def replaced(draw, values):
+    """Returns JSON values with one of them, at any depth, replaced by any other."""
+    if isinstance(values, dict | list) and values and draw(st.integers(0, 3)):
+        keys = list(values) if isinstance(values, dict) else range(len(values))
+        key = draw(st.sampled_from(keys))
+        changed = values.copy()
+        changed[key] = replaced(draw, values[key])
+        return changed
+    return draw(json_values)
+
+
+@pytest.mark.parametrize("target", FUZZED)
+@fuzz
+@hypothesis.given(data=st.data())
+def test_damaged_input(target, data):
+    seed = data.draw(st.sampled_from(hostile.seeds(target)))
+    hostile.TARGETS[target](damaged(data.draw, seed))
+
+
+@fuzz
+@hypothesis.given(data=st.data())
+def test_damaged_files_of_pytorch(data):
+    pytest.importorskip("torch", reason="PyTorch is not installed (extra `convert`)")
+    hostile.pth(damaged(data.draw, data.draw(st.sampled_from(hostile.seeds("pth")))))
+
+
+@pytest.mark.parametrize("target", ["manifest", "class_file", "config"])
+@fuzz
+@hypothesis.given(data=st.data())
+def test_json_with_other_values(target, data):
+    values = replaced(data.draw, json.loads(hostile.seeds(target)[0]))
+    hostile.TARGETS[target](json.dumps(values).encode())
+
+
+@pytest.mark.parametrize("target", ["manifest", "class_file", "config"])
+@pytest.mark.parametrize("text", [b"[" * 100_000, b"\xff\xfe\x00", b"9" * 10_000, b'{"seed": 1e999}', b""])
+def test_json_that_is_hard_to_read(target, text):
+    hostile.TARGETS[target](text)
+
+
+def test_shards_and_results_stay_in_their_folder(tmp_path):
+    values = json.loads(hostile.seeds("manifest")[0])
+    for name in ("../a.tfrecord", "/etc/passwd", "..", "", "x/../../a"):
+        values["shards"][0]["file"] = name
+        (tmp_path / "manifest.json").write_text(json.dumps(values))
+        with pytest.raises(InputError, match=r"manifest.json is damaged .* is no file name"):
+            hostile.Manifest.load(str(tmp_path))
+    makers.save(tmp_path / "outside.png", makers.texture(8, 9))
+    (tmp_path / "in").mkdir()
+    written = prediction.write_predictions(
+        lambda image: np.zeros(image.shape[:2], np.uint8),
+        makers.THREE_CLASSES,
+        str(tmp_path / "in"),
+        ["../outside.png"],
+        str(tmp_path / "out"),
+    )
+    with pytest.raises(InputError, match=r"name '../outside.png' leads out of "):
+        list(written)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_pictures_never_share_a_result(tmp_path):
+    for name in ("a.png", "a.jpg"):
+        makers.save(tmp_path / "in" / name, makers.texture(8, 9))
+    names = prediction.find_pictures(str(tmp_path / "in"))
+    predictor = lambda image: np.zeros(image.shape[:2], np.uint8)  # noqa: E731
+    written = prediction.write_predictions(
+        predictor, makers.THREE_CLASSES, str(tmp_path / "in"), names, str(tmp_path / "out")
+    )
+    with pytest.raises(InputError, match=r"a.jpg and a.png would both be written as a.png: rename one of them"):
+        list(written)
+
+
+class Malicious:
+    def __reduce__(self):
+        return os.mkdir, ("hacked",)
+
+
+def test_weights_run_no_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("weights.npz", kernel=np.array([Malicious()], object))
+    with open("plain.npz", "wb") as file:
+        pickle.dump({"kernel": Malicious()}, file)
+    for name in ("weights.npz", "plain.npz"):
+        with pytest.raises(InputError, match=r"cannot be read as an \.npz file of arrays"):
+            weights.load_initial_weights(hostile.segmenter(), name)
+    assert not (tmp_path / "hacked").exists()
+
+
+def test_small_files_that_unpack_to_large_ones_are_refused(tmp_path):
+    path = tmp_path / "bomb.npz"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("a.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "<f4", "fortran_order": False, "shape": (1 << 25,)})
+        for _ in range(1 << 7):
+            member.write(bytes(1 << 20))
+    assert path.stat().st_size < 1 << 18
+    with pytest.raises(InputError, match=r"unpacks to \d+ bytes, the model has \d+ at most"):
+        weights.load_initial_weights(hostile.segmenter(), str(path))
+    png = huge_png(60_000, 60_000)
+    assert len(png) < 1 << 16
+    with pytest.raises(InputError, match="cannot be read as an image"):
+        images.to_stored(png)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        tfrecord.decode_image(png)
+
+
+def huge_png(height: int, width: int) -> bytes:
+    """A PNG whose header promises that many pixels."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(9999))) + chunk(b"IEND", b"")
+    )
+
+
+@fuzz
+@hypothesis.given(texts=st.lists(st.text(max_size=20), min_size=3, max_size=3, unique=True))
+def test_no_text_becomes_part_of_the_pages_markup(texts):
+    texts = [f"{text}</td><script>$\\frac&'\"" for text in texts]
+    stage, records, name = texts
+    space = LabelSpace("space", (name, "road"), ((1, 2, 3), (4, 5, 6)))
+    iou = {name: 0.5, "road": None}
+    scores = {"class_iou": iou, "mean_iou": 0.5, "pixel_accuracy": 0.5, "images": 3, "records": records}
+    lines = [{"kind": "train", "step": 1, "loss/a": 1.0, "speed/seconds_per_step": 1.0}]
+    run = Run(stage, "runs/a", Config(), scores | {"checkpoint": "ckpt-1"}, lines)
+    made = [page._score_table([run], space), page._settings_table([run]), page._legend(space)]
+    assert "<script" not in "".join(made)
