@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Looks every package installed in .venv up in the database of known vulnerabilities: bash scripts/audit.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/environment.sh
+
+if [ ! -x .venv-audit/bin/pip-audit ]; then
+  python -m venv .venv-audit
+  .venv-audit/bin/python -m pip install --quiet 'pip-audit>=2.7,<3'
+fi
+.venv-audit/bin/pip-audit --skip-editable --path "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"

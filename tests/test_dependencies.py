@@ -1,0 +1,39 @@
+"""Every dependency has bounds and a licence that is known; nothing secret is in the sources."""
+
+import configparser
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+SECRETS = re.compile(
+    r"AKIA[0-9A-Z]{16}|BEGIN [A-Z ]*PRIVATE KEY|gh[pousr]_[A-Za-z0-9]{36}|xox[abp]-\w{10}"
+    r"|(?i:password|secret|api_key|token)\s*[:=]\s*['\"][^'\"\s]{8,}['\"]"
+)
+
+
+def requirements() -> list[str]:
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    lists = [settings["options"]["install_requires"], *settings["options.extras_require"].values()]
+    return sorted({line for text in lists for line in text.splitlines() if line and not line.startswith("#")})
+
+
+@pytest.mark.parametrize("requirement", requirements())
+def test_a_dependency_has_bounds_and_a_licence(requirement):
+    match = re.fullmatch(r"([\w.-]+)>=[\d.]+,<[\d.]+", requirement)
+    assert match, f"{requirement}: bounds are missing"
+    assert f"| {match[1]} " in (ROOT / "DEPENDENCIES.md").read_text()
+
+
+def test_no_secret_is_in_the_sources():
+    listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listing.returncode:
+        pytest.skip("this is no git checkout")
+    found = []
+    for path in map(ROOT.joinpath, listing.stdout.splitlines()):
+        if path.is_file():
+            found += [f"{path}: {match[0]}" for match in SECRETS.finditer(path.read_bytes().decode(errors="replace"))]
+    assert not found
