@@ -8,13 +8,17 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from fada_tf.config import Config, validate
-from fada_tf.errors import InputError
+from fada_tf.errors import InputError, Stopped
 
 INPUT_ERROR_STATUS = 2
+STOPPED_STATUS = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on
+INTERRUPTED_STATUS = 130
 
 
 def run(main: Callable[[Sequence[str]], None], *, arguments: bool = False) -> None:
-    """Parses the flags and runs `main(argv)`; an `InputError` becomes one line on stderr and exit status 2.
+    """Parses the flags and runs `main(argv)`.
+
+    An `InputError` becomes one line on stderr and exit status 2, `Stopped` one line and 75, Ctrl-C one line and 130.
 
     Args:
       main: the program; argv[0] is its name.
@@ -33,6 +37,12 @@ def run(main: Callable[[Sequence[str]], None], *, arguments: bool = False) -> No
         except InputError as error:
             sys.stderr.write(f"error: {error}\n")
             sys.exit(INPUT_ERROR_STATUS)
+        except Stopped as stopped:
+            sys.stderr.write(f"{stopped}\n")
+            sys.exit(STOPPED_STATUS)
+        except KeyboardInterrupt:
+            sys.stderr.write("interrupted: the same command starts again or continues\n")
+            sys.exit(INTERRUPTED_STATUS)
 
     app.run(guarded, flags_parser=_parse_flags)
 

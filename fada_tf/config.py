@@ -7,6 +7,7 @@ implementation where the paper is silent or differs.
 
 import dataclasses
 import json
+import math
 import types
 from typing import Any
 
@@ -134,6 +135,7 @@ class TrainingConfig:
         1, "forward and backward passes an iteration; the batch is split evenly", minimum=1
     )
     precision: str = option("float32", "compute type; losses stay in float32", choices=("float32", "mixed_bfloat16"))
+    deterministic: bool = option(False, "the same bits on GPUs too, slower; on a CPU they are the same without")
     steps_per_loop: int = option(
         20, "iterations inside one call of the compiled loop, and between log lines", minimum=1
     )
@@ -219,6 +221,8 @@ def _validate_fields(value: Any, where: str) -> None:
             continue
         if not _has_type(content, field.type):
             raise InputError(f"{name} is {content!r}: it takes a value of type {field.type.__name__}")
+        if isinstance(content, float) and not math.isfinite(content):
+            raise InputError(f"{name} is {content!r}: it takes a finite number")
         limits = field.metadata
         if limits["choices"] and content not in limits["choices"]:
             raise InputError(f"{name} is {content!r}: choose from {', '.join(limits['choices'])}")
@@ -241,7 +245,7 @@ def to_json(config: Config) -> str:
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
-def from_json(text: str, where: str = "config") -> Config:
+def from_json(text: str | bytes, where: str = "config") -> Config:
     """Reads what `to_json` wrote.
 
     Args:
@@ -253,7 +257,7 @@ def from_json(text: str, where: str = "config") -> Config:
     """
     try:
         values = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where} is not JSON ({error}): write it again with fada_tf.config.to_json") from error
     return _from_dict(Config, values, where)
 

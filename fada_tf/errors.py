@@ -1,4 +1,4 @@
-"""The one exception that means: the user can mend this."""
+"""What programs say in one line instead of a traceback; see `fada_tf.cli.run`."""
 
 
 class InputError(ValueError):
@@ -7,3 +7,11 @@ class InputError(ValueError):
     The message is one line that says what is wrong, where, the value received and how to mend it. Programs print it
     and exit with status 2; see `fada_tf.cli.run`.
     """
+
+
+class DivergenceError(InputError):
+    """Losses or gradients became infinite or NaN."""
+
+
+class Stopped(Exception):  # noqa: N818 (no error: the user or the machine asked for it)
+    """A signal asked the program to stop, and it did so with nothing lost; programs exit with status 75."""

@@ -4,28 +4,56 @@ python scripts/train.py --config=configs/gta5_r101.py:source --run_dir=runs/gta5
 python scripts/train.py --config=configs/gta5_r101.py:adversarial --run_dir=runs/gta5_r101/adversarial \
     --config.training.accumulation_steps=4
 
+python scripts/train.py --replay=runs/gta5_r101/source --run_dir=runs/gta5_r101/source_again
+
 The same command continues a run that stopped. Every field of the config can be set: --config.SECTION.FIELD=VALUE.
 """
+
+import sys
 
 from absl import flags
 from ml_collections import config_flags
 
 from fada_tf import cli
+from fada_tf.errors import InputError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment file, with its stage: configs/NAME.py:STAGE.")
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of this run: config, checkpoints, metrics, TensorBoard events.")
+_DETECT_ANOMALY = flags.DEFINE_bool(
+    "detect_anomaly", False, "Check every tensor, several times slower, and name the first that is infinite or NaN."
+)
+_REPLAY = flags.DEFINE_string(
+    "replay",
+    None,
+    "Instead of --config: a run directory; trains the same again and says whether the result is the same.",
+)
 
 
 def main(argv):
     """Validates the config, then trains."""
     del argv
+    if (_CONFIG.value is None) == (_REPLAY.value is None):
+        raise InputError("--config=FILE:STAGE or --replay=RUN says what to train: give one of them")
+    if _REPLAY.value:
+        _replay()
+        return
     config = cli.checked_config(_CONFIG)
 
     from fada_tf.training.run import train
 
-    train(config, _RUN_DIR.value)
+    train(config, _RUN_DIR.value, detect_anomaly=_DETECT_ANOMALY.value)
+
+
+def _replay():
+    from fada_tf.training.replay import replay
+
+    difference = replay(_REPLAY.value, _RUN_DIR.value)
+    if difference:
+        print(f"{_RUN_DIR.value} differs from {_REPLAY.value}: {difference}")
+        sys.exit(1)
+    print(f"{_RUN_DIR.value} is {_REPLAY.value} again, in every bit of metrics and weights")
 
 
 if __name__ == "__main__":
-    flags.mark_flags_as_required(["config", "run_dir"])
+    flags.mark_flags_as_required(["run_dir"])
     cli.run(main)

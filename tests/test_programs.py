@@ -2,8 +2,9 @@
 
 import csv
 import json
-import os
 import pathlib
+import re
+import signal
 import subprocess
 import sys
 
@@ -12,8 +13,9 @@ import pytest
 from PIL import Image
 
 from tests import scenes
+from tests.processes import ROOT, interrupt, run
+from tests.runs import assert_same
 
-ROOT = pathlib.Path(__file__).parents[1]
 PROGRAMS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
 
 CONFIG = """
@@ -53,13 +55,6 @@ from fada_tf.experiments.study import Study
 def get_study():
     return Study("scenes", "scenes.py", "records/target_val", seeds=(3,), overrides={"training.picture_interval": 0})
 """
-
-
-def run(folder: pathlib.Path, program: str, *options: str, timeout: int = 300) -> subprocess.CompletedProcess:
-    """Runs scripts/PROGRAM.py in `folder` and returns what it printed and how it ended."""
-    command = [sys.executable, str(ROOT / "scripts" / f"{program}.py"), *options]
-    environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout)
 
 
 def succeed(folder: pathlib.Path, program: str, *options: str, timeout: int = 300) -> str:
@@ -278,3 +273,27 @@ def test_bad_input_gets_one_line_and_leaves_nothing(folder, case):
     before = {path for path in folder.rglob("*") if "__pycache__" not in path.parts}
     assert words in fail(folder, program, *options)
     assert {path for path in folder.rglob("*") if "__pycache__" not in path.parts} == before
+
+
+def test_a_run_stopped_once_and_killed_three_times_ends_as_the_one_that_was_not(folder):
+    run_dir, options = folder / "runs/killed", ["--config=scenes.py:source", "--run_dir=runs/killed"]
+    metrics, checkpoints = run_dir / "metrics.jsonl", run_dir / "checkpoints"
+    code, errors = interrupt(
+        folder, "train", *options, when=(run_dir / "config.json").exists, number=signal.SIGTERM
+    )  # while TensorFlow compiles the step
+    assert code == 75, errors
+    assert re.search(
+        r"^SIGTERM: stopping; once more ends the process at once\n"
+        r"stopped by SIGTERM at iteration [01], with a checkpoint: the same command continues\n\Z",
+        errors,
+        re.MULTILINE,
+    )
+    moments = {
+        "iterations": lambda: '"step": 2' in metrics.read_text(),
+        "a checkpoint's writing": lambda: any(checkpoints.glob("ckpt-4_temp")),
+        "evaluation": (checkpoints / "ckpt-4.index").exists,
+    }
+    for moment in moments.values():
+        assert interrupt(folder, "train", *options, when=moment)[0] == -signal.SIGKILL
+    succeed(folder, "train", *options)
+    assert_same(folder / "runs/source", run_dir, 6)

@@ -180,7 +180,9 @@ class _Reader:
         """Counts and reports a bad record; returns the payload of the next good one."""
         if record not in self._bad:
             self._bad.add(record)
-            problem = f"{self._manifest.locate(record)} is damaged: its checksum or length is wrong"
+            shard = self._manifest.shard_paths[self._manifest.places[0][record]]
+            reason = "is damaged: its checksum or length is wrong" if files.exists(shard) else "is gone: no such file"
+            problem = f"{self._manifest.locate(record)} {reason}"
             if len(self._bad) > self._max_bad:
                 raise InputError(
                     f"{problem}; bad records so far: {len(self._bad)}, allowed by max_bad_records: {self._max_bad}"

@@ -74,3 +74,22 @@ def fine_grained_cross_entropy(
     log_partition = tf.reduce_logsumexp(domain_logits, axis=-1)
     pixel_losses = tf.reduce_sum(knowledge, axis=-1) * log_partition - tf.reduce_sum(knowledge * own, axis=-1)
     return tf.reduce_sum(pixel_losses) / (tf.size(pixel_losses, tf.float32) if denominator is None else denominator)
+
+
+def lowest_cross_entropy(knowledge: tf.Tensor, denominator: tf.Tensor | None = None) -> tf.Tensor:
+    """Returns what `fine_grained_cross_entropy` is for a discriminator that never errs about the domain.
+
+    By Gibbs' inequality that is -mean over pixels of sum_k a_k log(a_k / sum_j a_j): the entropy of the labels.
+
+    Args:
+      knowledge: float32 [batch, height, width, classes], the labels a.
+      denominator: as for `fine_grained_cross_entropy`.
+
+    Returns:
+      float32 scalar.
+    """
+    shares = tf.math.divide_no_nan(knowledge, tf.reduce_sum(knowledge, axis=-1, keepdims=True))
+    pixel_entropies = -tf.reduce_sum(tf.math.xlogy(knowledge, shares), axis=-1)
+    return tf.reduce_sum(pixel_entropies) / (
+        tf.size(pixel_entropies, tf.float32) if denominator is None else denominator
+    )

@@ -17,7 +17,7 @@ class Method(abc.ABC):
     Attributes:
       domains: the domains it trains on, in the order of the arguments of `losses_and_gradients`.
       labelled_domains: those of them whose labels it needs.
-      loss_names: the keys of the losses it returns.
+      loss_names: the keys of the losses it returns, and of their lowest values if those are not 0.
       segmenter: the model that is trained for use.
       helpers: other models that are trained along, by name; they are saved in checkpoints.
       groups: the optimizer of every trained weight.
@@ -39,6 +39,11 @@ class Method(abc.ABC):
         self.helpers = helpers or {}
         self.accumulation_steps = accumulation_steps
 
+    @property
+    def measure_names(self) -> tuple[str, ...]:
+        """The keys of what `step` returns."""
+        return (*self.loss_names, *(f"gradient_norm/{name}" for name in self.groups))
+
     @abc.abstractmethod
     def losses_and_gradients(self, *batches: Batch) -> tuple[dict[str, tf.Tensor], Gradients]:
         """Returns the mean losses over the batches of one replica, and each group's gradients."""
@@ -51,14 +56,14 @@ class Method(abc.ABC):
             integers [batch, height, width] where the domain has labels.
 
         Returns:
-          The losses, float32 scalars: means over this replica's images.
+          float32 scalars of this replica: the losses, means over its images, and "gradient_norm/GROUP", L2 norms.
         """
         losses, gradients = self._accumulate(batches)
         # The optimizers sum over the replicas, and each replica's losses are means over its own images.
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         for name, group in self.groups.items():
             group.optimizer.apply([gradient / replicas for gradient in gradients[name]], group.variables)
-        return losses
+        return losses | {f"gradient_norm/{name}": tf.linalg.global_norm(gradients[name]) for name in self.groups}
 
     def _accumulate(self, batches: tuple[Batch, ...]) -> tuple[dict[str, tf.Tensor], Gradients]:
         parts = self.accumulation_steps

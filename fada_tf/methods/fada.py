@@ -12,6 +12,7 @@ from fada_tf.losses.adversarial import (
     TARGET,
     fine_grained_cross_entropy,
     hard_class_knowledge,
+    lowest_cross_entropy,
     soft_class_knowledge,
 )
 from fada_tf.losses.row_blocks import sum_over_row_blocks
@@ -31,7 +32,9 @@ class Fada(Method):
 
     domains = ("source", "target")
     labelled_domains = ("source",)
-    loss_names = ("segmentation", "adversarial", "discriminator_source", "discriminator_target")
+    loss_names = (
+        "segmentation", "adversarial", "discriminator_source", "discriminator_target", "discriminator_floor",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -62,32 +65,35 @@ class Fada(Method):
         self.adversarial_weight = adversarial_weight
 
     def losses_and_gradients(self, source: Batch, target: Batch) -> tuple[dict[str, tf.Tensor], Gradients]:
-        """Returns the four losses, each unweighted, and the gradients of F, C and D."""
+        """Returns the four losses, each unweighted, the floor of D's mean loss, and the gradients of F, C and D."""
         count = count_labelled(source["label"])
 
         def source_losses(logits, domain_logits, labels, pixels):
             segmentation = cross_entropy(logits / self.segmentation_temperature, labels, count)
             knowledge = self.class_knowledge(logits)
-            return segmentation, fine_grained_cross_entropy(domain_logits, knowledge, SOURCE, pixels)
+            discriminator = fine_grained_cross_entropy(domain_logits, knowledge, SOURCE, pixels)
+            return segmentation, discriminator, lowest_cross_entropy(knowledge, pixels)
 
         def target_losses(logits, domain_logits, pixels):
             knowledge = self.class_knowledge(logits)
-            return tuple(fine_grained_cross_entropy(domain_logits, knowledge, d, pixels) for d in (SOURCE, TARGET))
+            by_domain = (fine_grained_cross_entropy(domain_logits, knowledge, d, pixels) for d in (SOURCE, TARGET))
+            return *by_domain, lowest_cross_entropy(knowledge, pixels)
 
-        (segmentation, discriminator_source), source_gradients = self._domain_pass(
+        (segmentation, discriminator_source, source_floor), source_gradients = self._domain_pass(
             source_losses, source["image"], [source["label"]], weight=1.0
         )
         # One domain after the other, or the activations of both would be in memory at once.
         with tf.control_dependencies(tf.nest.flatten(source_gradients)):
-            (adversarial, discriminator_target), target_gradients = self._domain_pass(
+            (adversarial, discriminator_target, target_floor), target_gradients = self._domain_pass(
                 target_losses, target["image"], weight=self.adversarial_weight
             )
             gradients = tf.nest.map_structure(_sum, source_gradients, target_gradients)
-        losses = (segmentation, adversarial, discriminator_source, discriminator_target)
+        floor = 0.5 * source_floor + 0.5 * target_floor
+        losses = (segmentation, adversarial, discriminator_source, discriminator_target, floor)
         return dict(zip(self.loss_names, losses, strict=True)), gradients
 
     def _domain_pass(self, losses_of, images, pixels=(), *, weight: float):
-        """Runs F, C and D once; returns the losses of the segmenter and of D, and the gradients of all groups."""
+        """Runs F, C and D once; returns what `losses_of` does, of the segmenter and of D first, and all gradients."""
         size = images.shape[1:3]
         count = tf.cast(tf.reduce_prod(tf.shape(images)[:3]), tf.float32)
         with tf.GradientTape(persistent=True) as tape:

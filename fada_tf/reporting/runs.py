@@ -1,7 +1,6 @@
 """What a run directory says about its run."""
 
 import dataclasses
-import json
 import os
 import statistics
 
@@ -10,6 +9,7 @@ from fada_tf.data import files
 from fada_tf.errors import InputError
 from fada_tf.evaluation import results
 from fada_tf.models import checkpoint
+from fada_tf.training.metrics import read_metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,12 +69,11 @@ def read_run(title: str, directory: str, records: str) -> Run:
         )
     multi_scale = os.path.join(results.scores_folder(directory, records, multi_scale=True), "scores.json")
     ccd = os.path.join(results.features_folder(directory, records), "ccd.json")
-    metrics = files.read_bytes(os.path.join(directory, "metrics.jsonl")).decode().splitlines()
     return Run(
         title,
         directory,
         checkpoint.run_config(directory),
-        json.loads(files.read_bytes(scores)),
-        [json.loads(line) for line in metrics],
-        *(json.loads(files.read_bytes(path)) if files.exists(path) else None for path in (multi_scale, ccd)),
+        files.read_json(scores),
+        read_metrics(os.path.join(directory, "metrics.jsonl")),
+        *(files.read_json(path) if files.exists(path) else None for path in (multi_scale, ccd)),
     )

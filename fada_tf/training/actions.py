@@ -1,73 +1,37 @@
 """What happens between the loops: the log line, metrics.jsonl, pictures, the best checkpoint."""
 
+import collections
 import datetime
-import json
 import math
-import os
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Mapping
 from typing import TextIO
 
 import numpy as np
-import orbit
 import tensorflow as tf
 
-from fada_tf.data import files
 from fada_tf.data.labels import LabelSpace
 from fada_tf.evaluation.pictures import colorize, side_by_side
 from fada_tf.evaluation.views import predict_class_map
 from fada_tf.models.segmenter import Segmenter
+from fada_tf.training.metrics import MetricsFile
 
-
-class MetricsFile:
-    """Appends one JSON object a line to metrics.jsonl; a run that resumes first drops the lines it will repeat."""
-
-    def __init__(self, path: str, step: int):
-        """Opens the file.
-
-        Args:
-          path: of metrics.jsonl.
-          step: the iteration that training starts from.
-        """
-        lines = []
-        if tf.io.gfile.exists(path):
-            with tf.io.gfile.GFile(path) as file:
-                lines = [line for line in file if _complete_record(line) and json.loads(line)["step"] <= step]
-        files.write_atomically(path, "".join(lines).encode())
-        self.path = path
-
-    def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
-        """Appends {"kind": kind, "step": step, **values}."""
-        with tf.io.gfile.GFile(self.path, "a") as file:
-            file.write(json.dumps({"kind": kind, "step": step} | dict(values)) + "\n")
-
-
-def _complete_record(line: str) -> bool:
-    try:
-        return "step" in json.loads(line)
-    except json.JSONDecodeError:  # the last line of a run that was killed while it wrote
-        return False
+_WINDOW = 20  # log lines that a loss is compared with
+_SPIKE = 3.0
+_DEAD = 0.01  # of what a discriminator that knows nothing has above its floor, log 2
 
 
 class LogTraining:
-    """After every loop: stops on losses that are not finite, writes metrics.jsonl and one line for people."""
+    """After every loop: writes metrics.jsonl and one line for people."""
 
     def __init__(self, step: tf.Variable, iterations: int, metrics: MetricsFile, stream: TextIO):
         self.step, self.iterations, self.metrics, self.stream = step, iterations, metrics, stream
 
     def __call__(self, output: dict[str, float]) -> None:
-        """Reports what `Trainer.train_loop_end` returned.
-
-        Raises:
-          FloatingPointError: a loss is not finite.
-        """
+        """Reports what `Trainer.train_loop_end` returned."""
         step = int(self.step.numpy())
         losses = {name.removeprefix("loss/"): value for name, value in output.items() if name.startswith("loss/")}
         listing = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
-        if not all(math.isfinite(value) for value in losses.values()):
-            raise FloatingPointError(
-                f"losses are not finite in the iterations up to {step}: {listing}; "
-                "the last checkpoint is whole: lower config.optimizer.learning_rate and start a new run"
-            )
         self.metrics.write("train", step, output)
         seconds = output["speed/seconds_per_step"]
         remaining = datetime.timedelta(seconds=round(seconds * (self.iterations - step)))
@@ -78,28 +42,64 @@ class LogTraining:
         self.stream.flush()
 
 
-class LogEvaluation:
-    """After every evaluation: writes metrics.jsonl and one line for people."""
+class WarnOfLosses:
+    """After every loop: warns of a loss that jumped, and of a discriminator that has nothing left to learn."""
 
-    def __init__(self, step: tf.Variable, metrics: MetricsFile, stream: TextIO):
-        self.step, self.metrics, self.stream = step, metrics, stream
+    def __init__(self, step: tf.Variable, stream: TextIO):
+        self.step, self.stream = step, stream
+        self._earlier: dict[str, collections.deque] = {}
+        self._dead = False
+
+    def __call__(self, output: dict[str, float]) -> None:
+        """Looks at what `Trainer.train_loop_end` returned."""
+        losses = {name.removeprefix("loss/"): value for name, value in output.items() if name.startswith("loss/")}
+        for name, value in losses.items():
+            earlier = self._earlier.setdefault(name, collections.deque(maxlen=_WINDOW))
+            if len(earlier) >= _WINDOW // 4 and value > _SPIKE * statistics.median(earlier):
+                self._warn(
+                    f"loss {name} {value:.4g} is over {_SPIKE:g} times its median of the last {len(earlier)} lines"
+                )
+            earlier.append(value)
+        if "discriminator_floor" in losses:
+            mean = 0.5 * losses["discriminator_source"] + 0.5 * losses["discriminator_target"]
+            dead = mean - losses["discriminator_floor"] < _DEAD * math.log(2)
+            if dead and not self._dead:
+                self._warn(
+                    f"the discriminator's loss {mean:.4g} is at its floor: it tells the domains apart without fail, "
+                    "and its gradient teaches the segmenter nothing; lower config.optimizer.discriminator_learning_rate"
+                )
+            self._dead = dead
+
+    def _warn(self, text: str) -> None:
+        self.stream.write(f"warning: iteration {int(self.step.numpy())}: {text}\n")
+
+
+class LogEvaluation:
+    """After every evaluation: keeps the best checkpoint, writes metrics.jsonl and one line for people."""
+
+    def __init__(self, step: tf.Variable, metrics: MetricsFile, best: tf.train.CheckpointManager, stream: TextIO):
+        """Sets up the action.
+
+        Args:
+          step: the iterations done.
+          metrics: says which evaluation was the best so far.
+          best: keeps one checkpoint, the one with the highest mean IoU.
+          stream: for people.
+        """
+        self.step, self.metrics, self.best, self.stream = step, metrics, best, stream
 
     def __call__(self, output: dict[str, float]) -> None:
         """Reports what `Evaluator.evaluate` returned."""
         step = int(self.step.numpy())
+        # Before the line in metrics.jsonl: a process killed between the two evaluates this iteration again.
+        if all(output["mean_iou"] > earlier for earlier in self.metrics.mean_iou.values() if not math.isnan(earlier)):
+            self.best.save(step)
         self.metrics.write("evaluation", step, output)
         self.stream.write(
             f"{step:>6}  evaluation: mean IoU {100 * output['mean_iou']:.2f} %  "
             f"pixel accuracy {100 * output['pixel_accuracy']:.2f} %\n"
         )
         self.stream.flush()
-
-
-def keep_best(checkpoint: tf.train.Checkpoint, step: tf.Variable, directory: str) -> Callable[[dict], None]:
-    """Returns an action that keeps the checkpoint with the highest "mean_iou" in `directory`."""
-    manager = tf.train.CheckpointManager(checkpoint, directory, max_to_keep=1)
-    improved = orbit.actions.NewBestMetric("mean_iou", filename=os.path.join(directory, "mean_iou.json"))
-    return orbit.actions.ConditionalAction(improved, lambda _: manager.save(int(step.numpy())))
 
 
 class WritePictures:
@@ -127,7 +127,7 @@ class WritePictures:
         self.segmenter, self.step, self.interval, self.batches = segmenter, step, interval, batches
         self.label_space = label_space
         self.writer = tf.summary.create_file_writer(directory)
-        self._next = int(step.numpy()) + interval
+        self._next = (int(step.numpy()) // interval + 1) * interval
         self._predict = tf.function(
             lambda images: predict_class_map(self.segmenter(images, training=False), tf.shape(images)[1:3])
         )

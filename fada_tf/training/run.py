@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import sys
+from typing import TextIO
 
 import keras
 import numpy as np
@@ -13,37 +14,48 @@ from absl import logging
 
 from fada_tf import registry
 from fada_tf.config import Config, DomainConfig, trained_domains
-from fada_tf.data import labels, pipeline
+from fada_tf.data import labels, pipeline, sampling
 from fada_tf.data.labels import LabelSpace
+from fada_tf.data.manifest import Manifest
 from fada_tf.data.transforms import Augmentation, resize_label
-from fada_tf.errors import InputError
+from fada_tf.errors import DivergenceError, InputError, Stopped
 from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.methods.base import Method
 from fada_tf.models.checkpoint import BEST, CHECKPOINTS, restore_segmenter
 from fada_tf.models.segmenter import Segmenter, build_segmenter
 from fada_tf.models.strategy import make_strategy, set_precision
 from fada_tf.models.weights import load_initial_weights
-from fada_tf.training import actions
-from fada_tf.training.run_directory import check_run_directory, make_checkpoint, write_run_directory
+from fada_tf.training import actions, failures, provenance
+from fada_tf.training.checkpoints import restore_newest
+from fada_tf.training.metrics import MetricsFile
+from fada_tf.training.run_directory import check_run_directory, make_checkpoint, owned, write_run_directory
+from fada_tf.training.signals import StopRequest
 from fada_tf.training.trainer import Trainer
 
 _PICTURES = 2  # images of each domain that TensorBoard shows
 
 
-def train(config: Config, directory: str) -> None:
+def train(config: Config, directory: str, *, detect_anomaly: bool = False) -> None:
     """Trains one stage; a run directory with checkpoints continues where it stopped.
 
     Args:
       config: a validated config.
       directory: the run directory; made if need be.
+      detect_anomaly: check every tensor, several times slower, and name the first that is infinite or NaN.
 
     Raises:
-      InputError: the config does not fit the data, the initial weights or the run directory.
-      FloatingPointError: losses became infinite or NaN.
+      InputError: the config does not fit the data, the initial weights or the run directory; or files cannot be read or
+        written any more.
+      DivergenceError: a loss or gradient became infinite or NaN; divergence.json says with what.
+      Stopped: SIGTERM or SIGINT came; a checkpoint is written.
     """
+    if detect_anomaly:
+        tf.debugging.enable_check_numerics()
     method_module = registry.load("fada_tf.methods", config.method.name)
     label_space = labels.label_space(config.data.label_space)
     set_precision(config.training.precision)
+    if config.training.deterministic:
+        tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)
     strategy = make_strategy()
     _check_batch(config, strategy)
@@ -59,20 +71,55 @@ def train(config: Config, directory: str) -> None:
     train_dataset(config, method, label_space, 0)
     if config.data.evaluation.records:
         evaluation_dataset(config, label_space)
-    write_run_directory(directory, config, label_space)
-    trainer = Trainer(method, strategy, config.training.batch_size)
-    controller = _controller(config, directory, trainer, label_space)
-    trainer.train_dataset = strategy.experimental_distribute_dataset(
-        train_dataset(config, method, label_space, int(trainer.step.numpy()))
-    )
+    with owned(directory), StopRequest() as stop:
+        check_run_directory(directory, config)
+        provenance.record(directory, config)
+        write_run_directory(directory, config, label_space)
+        _train(config, directory, Trainer(method, strategy, config.training.batch_size, stop), label_space)
+
+
+def _train(config: Config, directory: str, trainer: Trainer, label_space: LabelSpace) -> None:
     # orbit reports at length, on standard output and in the log; the actions say the same in one line.
     logging.set_verbosity(logging.WARNING)
+    stream = sys.stdout
     with contextlib.redirect_stdout(io.StringIO()):
-        if controller.evaluator:
-            interval = config.training.evaluation_interval or config.training.iterations
-            controller.train_and_evaluate(config.training.iterations, eval_steps=-1, eval_interval=interval)
-        else:
-            controller.train(config.training.iterations)
+        try:
+            metrics, controller = _controller(config, directory, trainer, label_space, stream)
+            trainer.train_dataset = trainer.strategy.experimental_distribute_dataset(
+                train_dataset(config, trainer.method, label_space, int(trainer.step.numpy()))
+            )
+            _loop(config, trainer, controller, metrics)
+        except Stopped as stopped:
+            controller.save_checkpoint()
+            iteration = int(trainer.step.numpy())
+            raise Stopped(
+                f"{stopped} at iteration {iteration}, with a checkpoint: the same command continues"
+            ) from stopped
+        except DivergenceError as error:
+            step = int(trainer.step.numpy())
+            names = _image_names(config, trainer.method, step - 1)
+            path = failures.save_divergence(directory, step, trainer.latest, trainer.learning_rates, names)
+            raise DivergenceError(
+                f"{error}: {path} lists the batch; the same command with --detect_anomaly goes on from the last "
+                "checkpoint and names the first such tensor, a new run with a lower learning rate may avoid it"
+            ) from error
+        except (OSError, tf.errors.OpError, UnicodeDecodeError) as error:
+            raise failures.explain(error, directory) from error
+
+
+def _loop(config: Config, trainer: Trainer, controller: orbit.Controller, metrics: MetricsFile) -> None:
+    """Trains and evaluates in turn; where it begins depends on nothing but the checkpoint and metrics.jsonl."""
+    iterations = config.training.iterations
+    interval = (config.training.evaluation_interval or iterations) if controller.evaluator else iterations
+    while True:
+        step = int(trainer.step.numpy())
+        due = controller.evaluator and step and (step % interval == 0 or step == iterations)
+        if due and step not in metrics.mean_iou:
+            controller.evaluate()
+        if step >= iterations:
+            return
+        trainer.stop.check()
+        controller.train(min((step // interval + 1) * interval, iterations))
 
 
 def train_dataset(config: Config, method: Method, label_space: LabelSpace, first_iteration: int) -> tf.data.Dataset:
@@ -98,12 +145,28 @@ def train_dataset(config: Config, method: Method, label_space: LabelSpace, first
             seed=2 * config.seed + seed_offset,
             start_draw=first_iteration * batch_size,
             sampling_strategy=domain.sampling,
-            sampling_options={"sub_epoch": domain.sub_epoch} if domain.sampling == "class_balanced" else {},
+            sampling_options=_sampling_options(domain),
             max_bad_records=domain.max_bad_records,
         )
         # Names and draw numbers stay behind: GPUs have no strings.
         streams.append(stream.map(lambda batch: {key: batch[key] for key in ("image", "label") if key in batch}))
     return tf.data.Dataset.zip(tuple(streams))
+
+
+def _image_names(config: Config, method: Method, iteration: int) -> dict[str, list[str]]:
+    """Returns the names of the images that `train_dataset` draws for an iteration, by domain."""
+    names = {}
+    for seed_offset, name in enumerate(method.domains):
+        domain, count = trained_domains(config)[name], config.training.batch_size
+        manifest, seed = Manifest.load(domain.records), 2 * config.seed + seed_offset
+        options = _sampling_options(domain)
+        draws = sampling.draws(domain.sampling, manifest, seed, iteration * count, count, **options)
+        names[name] = [manifest.entries[record].filename for record in draws]
+    return names
+
+
+def _sampling_options(domain: DomainConfig) -> dict[str, int]:
+    return {"sub_epoch": domain.sub_epoch} if domain.sampling == "class_balanced" else {}
 
 
 def _augmentation(domain: DomainConfig) -> Augmentation:
@@ -136,46 +199,55 @@ def _check_batch(config: Config, strategy: tf.distribute.Strategy) -> None:
         )
 
 
-def _controller(config: Config, directory: str, trainer: Trainer, label_space: LabelSpace) -> orbit.Controller:
-    """Returns orbit's outer loop, restored from the newest checkpoint: checkpoints, evaluation, logs, pictures."""
+def _controller(
+    config: Config, directory: str, trainer: Trainer, label_space: LabelSpace, stream: TextIO
+) -> tuple[MetricsFile, orbit.Controller]:
+    """Returns metrics.jsonl and orbit's outer loop, both where the newest checkpoint left the run."""
     training, step, strategy = config.training, trainer.step, trainer.strategy
-    checkpoint = make_checkpoint(trainer.method, step)
+    checkpoint = make_checkpoint(trainer.method, step, trainer.progress)
+    folder = os.path.join(directory, CHECKPOINTS)
+    # orbit restores too, but knows only a checkpoint that is whole, and the actions need to know the iteration.
+    with strategy.scope():
+        restore_newest(checkpoint, folder)
     manager = tf.train.CheckpointManager(
         checkpoint,
-        os.path.join(directory, CHECKPOINTS),
+        folder,
         max_to_keep=training.keep_checkpoints,
         step_counter=step,
         checkpoint_interval=training.checkpoint_interval,
     )
-    # orbit restores too, but does not check that everything was found, and the actions need to know the iteration.
-    with strategy.scope():
-        if manager.latest_checkpoint:
-            checkpoint.restore(manager.latest_checkpoint).assert_consumed()
     evaluator, evaluation_actions = None, []
-    metrics = actions.MetricsFile(os.path.join(directory, "metrics.jsonl"), int(step.numpy()))
+    metrics = MetricsFile(os.path.join(directory, "metrics.jsonl"), int(step.numpy()))
     if config.data.evaluation.records:
         dataset = evaluation_dataset(config, label_space)
-        evaluator = Evaluator(trainer.method.segmenter, dataset, label_space.names, strategy)
-        keep_best = actions.keep_best(checkpoint, step, os.path.join(directory, BEST))
-        evaluation_actions = [actions.LogEvaluation(step, metrics, sys.stdout), keep_best]
-    train_actions = [actions.LogTraining(step, training.iterations, metrics, sys.stdout)]
+        evaluator = Evaluator(
+            trainer.method.segmenter, dataset, label_space.names, strategy, progress=lambda images: trainer.stop.check()
+        )
+        best = tf.train.CheckpointManager(checkpoint, os.path.join(directory, BEST), max_to_keep=1)
+        evaluation_actions = [actions.LogEvaluation(step, metrics, best, stream)]
+    train_actions = [
+        actions.LogTraining(step, training.iterations, metrics, stream),
+        actions.WarnOfLosses(step, sys.stderr),
+    ]
     if training.picture_interval:
         pictures = _picture_batches(config, trainer.method, label_space)
         events = os.path.join(directory, "events", "pictures")
         segmenter, interval = trainer.method.segmenter, training.picture_interval
         train_actions.append(actions.WritePictures(segmenter, step, interval, pictures, label_space, events))
-    return orbit.Controller(
+    controller = orbit.Controller(
         global_step=step,
         trainer=trainer,
         evaluator=evaluator,
         strategy=strategy,
         train_actions=train_actions,
         eval_actions=evaluation_actions,
-        steps_per_loop=training.steps_per_loop,
+        # Log lines of a run that resumes anywhere are those of one that was never stopped.
+        steps_per_loop=lambda step: training.steps_per_loop - step % training.steps_per_loop,
         checkpoint_manager=manager,
         summary_dir=os.path.join(directory, "events", "train"),
         eval_summary_dir=os.path.join(directory, "events", "evaluation"),
     )
+    return metrics, controller
 
 
 def evaluation_dataset(config: Config, label_space: LabelSpace) -> tf.data.Dataset:

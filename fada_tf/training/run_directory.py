@@ -1,7 +1,11 @@
 """A run directory from its first file to its checkpoints: whose it is, what is in it."""
 
+import contextlib
+import fcntl
 import json
 import os
+import socket
+from collections.abc import Iterator
 
 import tensorflow as tf
 
@@ -12,6 +16,8 @@ from fada_tf.errors import InputError
 from fada_tf.methods.base import Method
 from fada_tf.models.checkpoint import CONFIG_FILE, LABEL_SPACE_FILE
 
+_LOCK_FILE = "lock"
+
 
 def check_run_directory(directory: str, config: config_lib.Config) -> None:
     """Checks that the directory is new or belongs to this very run.
@@ -20,9 +26,8 @@ def check_run_directory(directory: str, config: config_lib.Config) -> None:
       InputError: the directory is another run's; the message names the first fields that differ.
     """
     path = os.path.join(directory, CONFIG_FILE)
-    if tf.io.gfile.exists(path):
-        with tf.io.gfile.GFile(path) as file:
-            earlier = config_lib.from_json(file.read(), path)
+    if files.exists(path):
+        earlier = config_lib.from_json(files.read_bytes(path), path)
         different = [
             line for line in config_lib.differences(earlier, config) if not line.startswith(config_lib.FREE_FIELDS)
         ]
@@ -33,6 +38,36 @@ def check_run_directory(directory: str, config: config_lib.Config) -> None:
             )
 
 
+@contextlib.contextmanager
+def owned(directory: str) -> Iterator[None]:
+    """Makes the directory if need be and holds it for this process; it is free again however the process ends.
+
+    Raises:
+      InputError: another process holds it, or it cannot be written.
+    """
+    if files.is_remote(directory):  # no file system that could lock
+        yield
+        return
+    try:
+        files.make_folder(directory)
+        lock = open(os.path.join(directory, _LOCK_FILE), "a+")  # noqa: SIM115 (a with would catch the caller's errors)
+    except OSError as error:
+        raise InputError(f"{directory} cannot be written ({error.strerror}): choose another --run_dir") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            owner = lock.read().strip()
+            raise InputError(
+                f"{directory} is being trained by process {owner}: end that one, or choose another --run_dir"
+            ) from error
+        lock.truncate(0)
+        lock.write(f"{os.getpid()} on {socket.gethostname()}\n")
+        lock.flush()
+        yield
+
+
 def write_run_directory(directory: str, config: config_lib.Config, label_space: LabelSpace) -> None:
     """Makes the directory with its config.json and label_space.json."""
     files.make_folder(directory)
@@ -41,7 +76,10 @@ def write_run_directory(directory: str, config: config_lib.Config, label_space: 
     files.write_atomically(os.path.join(directory, CONFIG_FILE), config_lib.to_json(config).encode())
 
 
-def make_checkpoint(method: Method, step: tf.Variable) -> tf.train.Checkpoint:
-    """Returns everything that a run needs to continue: models, optimizers and the iteration count."""
+def make_checkpoint(method: Method, step: tf.Variable, progress: tf.Variable) -> tf.train.Checkpoint:
+    """Returns everything that a run needs to continue: models, optimizers, iteration count, unreported measures.
+
+    Data position, order and augmentation follow from the iteration, the best checkpoint so far from metrics.jsonl.
+    """
     optimizers = {f"{name}_optimizer": group.optimizer for name, group in method.groups.items()}
-    return tf.train.Checkpoint(segmenter=method.segmenter, step=step, **method.helpers, **optimizers)
+    return tf.train.Checkpoint(segmenter=method.segmenter, step=step, progress=progress, **method.helpers, **optimizers)

@@ -1,11 +1,14 @@
 """The inner loop: orbit's StandardTrainer around a method's step."""
 
+import math
 import time
 
 import orbit
 import tensorflow as tf
 
+from fada_tf.errors import DivergenceError
 from fada_tf.methods.base import Method
+from fada_tf.training.signals import StopRequest
 
 
 class Trainer(orbit.StandardTrainer):
@@ -13,44 +16,88 @@ class Trainer(orbit.StandardTrainer):
 
     Attributes:
       step: int64 variable, the iterations done.
+      progress: float32 [measures + 1] variable, sums of the step's measures since the last report and, last, of how
+        many steps. It belongs into checkpoints: a signal may stop a run between two reports.
     """
 
-    def __init__(self, method: Method, strategy: tf.distribute.Strategy, batch_size: int):
+    def __init__(self, method: Method, strategy: tf.distribute.Strategy, batch_size: int, stop: StopRequest):
         """Sets up the trainer; give it `train_dataset` before it trains.
 
         Args:
           method: what an iteration does.
           strategy: the replicas.
           batch_size: images a domain and iteration, over all replicas; for the throughput that is reported.
+          stop: ends the loop between two iterations.
         """
         super().__init__(None, orbit.StandardTrainerOptions(use_tf_function=True, use_tf_while_loop=True))
         self.method = method
         self.strategy = strategy
+        self.stop = stop
         self.images_per_step = batch_size * len(method.domains)
         with strategy.scope():
             self.step = orbit.utils.create_global_step()
-        self._loss_sums = {name: tf.Variable(0.0, trainable=False, name=name) for name in method.loss_names}
+        self._names = tuple(f"loss/{name}" if name in method.loss_names else name for name in method.measure_names)
+        self.progress = tf.Variable(tf.zeros([len(self._names) + 1]), trainable=False, name="progress")
+        self._latest = tf.Variable(tf.zeros([len(self._names)]), trainable=False, name="latest")
+
+    @property
+    def latest(self) -> dict[str, float]:
+        """The measures of the last iteration, by name."""
+        return dict(zip(self._names, self._latest.numpy().tolist(), strict=True))
+
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """The learning rates of the next iteration, by parameter group."""
+        return {name: float(group.optimizer.learning_rate) for name, group in self.method.groups.items()}
+
+    def create_train_loop_fn(self):
+        """Returns a compiled loop that also ends after a signal, and after values that are not finite."""
+
+        def loop(iterator, num_steps):
+            for _ in tf.range(num_steps):
+                with tf.name_scope(""):
+                    self.train_step(iterator)
+                if self.stop.flag or not tf.reduce_all(tf.math.is_finite(self._latest)):
+                    break
+
+        return tf.function(loop)
+
+    def train(self, num_steps: tf.Tensor) -> dict[str, float]:
+        """Runs iterations; see `train_loop_end` for what comes back and what is raised."""
+        self._last_step = int(self.step.numpy()) + int(num_steps)
+        return super().train(num_steps)
 
     def train_loop_begin(self):
-        """Starts the means and the clock."""
-        for total in self._loss_sums.values():
-            total.assign(0.0)
+        """Starts the clock."""
         self._first_step, self._start = int(self.step.numpy()), time.monotonic()
 
     def train_step(self, iterator):
         """Runs one iteration on the next batch of every domain."""
-        losses = self.strategy.run(self.method.step, args=next(iterator))
-        for name, total in self._loss_sums.items():
-            total.assign_add(self.strategy.reduce("MEAN", losses[name], axis=None))
+        measures = self.strategy.run(self.method.step, args=next(iterator))
+        names = self.method.measure_names
+        means = tf.stack([self.strategy.reduce("MEAN", measures[name], axis=None) for name in names])
+        self._latest.assign(means)
+        self.progress.assign_add(tf.concat([means, [1.0]], 0))
         self.step.assign_add(1)
 
     def train_loop_end(self) -> dict[str, float]:
-        """Returns mean losses ("loss/NAME"), learning rates and speed of the loop that ended."""
-        steps, seconds = int(self.step.numpy()) - self._first_step, time.monotonic() - self._start
-        output = {f"loss/{name}": float(total.numpy()) / steps for name, total in self._loss_sums.items()}
-        for name, group in self.method.groups.items():
-            output[f"learning_rate/{name}"] = float(group.optimizer.learning_rate)
+        """Returns means of the measures since the last report, learning rates and speed of the loop that ended.
+
+        Raises:
+          DivergenceError: a loss or gradient of the last iteration is infinite or NaN.
+          Stopped: a signal ended the loop early.
+        """
+        step, seconds = int(self.step.numpy()), time.monotonic() - self._start
+        if not all(math.isfinite(value) for value in self.latest.values()):
+            listing = ", ".join(f"{name} {value:.4g}" for name, value in self.latest.items())
+            raise DivergenceError(f"iteration {step} has losses or gradients that are not finite ({listing})")
+        if step < self._last_step:
+            self.stop.check()
+        *sums, count = self.progress.numpy().tolist()
+        self.progress.assign(tf.zeros_like(self.progress))
+        output = {name: total / count for name, total in zip(self._names, sums, strict=True)}
+        output |= {f"learning_rate/{name}": rate for name, rate in self.learning_rates.items()}
         return output | {
-            "speed/seconds_per_step": seconds / steps,
-            "speed/images_per_second": steps * self.images_per_step / seconds,
+            "speed/seconds_per_step": seconds / (step - self._first_step),
+            "speed/images_per_second": (step - self._first_step) * self.images_per_step / seconds,
         }

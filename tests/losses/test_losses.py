@@ -10,6 +10,7 @@ from fada_tf.losses.adversarial import (
     TARGET,
     fine_grained_cross_entropy,
     hard_class_knowledge,
+    lowest_cross_entropy,
     no_class_knowledge,
     soft_class_knowledge,
 )
@@ -93,3 +94,20 @@ def test_fine_grained_cross_entropy_is_one_joint_softmax_over_2k(rng, domain):
     encoding[..., domain * CLASSES : (domain + 1) * CLASSES] = knowledge
     expected = -(encoding * np.log(softmax(domain_logits))).sum(-1).mean()
     np.testing.assert_allclose(fine_grained_cross_entropy(domain_logits, knowledge, domain), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("total", [1.0, 0.8], ids=["soft", "clipped"])
+def test_no_discriminator_is_below_the_lowest_cross_entropy_and_the_best_one_is_at_it(total):
+    rng = np.random.default_rng(0)
+    knowledge = tf.constant(total * rng.dirichlet(np.ones(4), (2, 3, 5)), tf.float32)
+    floor = lowest_cross_entropy(knowledge)
+    certain = tf.concat([tf.math.log(knowledge), tf.fill(knowledge.shape, -99.0)], -1)
+    loss = fine_grained_cross_entropy(certain, knowledge, SOURCE)
+    np.testing.assert_allclose(floor, loss, rtol=1e-5)
+    other = certain + tf.constant(rng.normal(0, 1, certain.shape), tf.float32)
+    assert fine_grained_cross_entropy(other, knowledge, SOURCE) > floor
+
+
+def test_without_doubt_about_the_class_the_lowest_cross_entropy_is_zero():
+    for knowledge in (tf.one_hot([[[0, 2, -1]]], 3), tf.ones([1, 2, 3, 1])):
+        assert lowest_cross_entropy(knowledge) == 0

@@ -150,7 +150,7 @@ def test_a_checkpoint_of_training_goes_out_with_its_discriminator(tiny, tmp_path
     method = fada.build(config, build_segmenter("tiny", CLASSES, seed=8))
     run, path = str(tmp_path / "run"), str(tmp_path / "run.pth")
     run_directory.write_run_directory(run, config, space)
-    saved = run_directory.make_checkpoint(method, tf.Variable(7, dtype=tf.int64))
+    saved = run_directory.make_checkpoint(method, tf.Variable(7, dtype=tf.int64), tf.Variable(tf.zeros(1)))
     tf.train.CheckpointManager(saved, f"{run}/checkpoints", max_to_keep=1).save(7)
     account = weight_conversion.export_checkpoint(run, path)
     assert sorted(account[-1].removeprefix("not written: ").split(", ")) == [

@@ -1,0 +1,70 @@
+"""Finding the newest whole checkpoint of a run, whatever befell the others."""
+
+import os
+import re
+import shutil
+import sys
+
+import tensorflow as tf
+
+from fada_tf.data import files
+from fada_tf.errors import InputError
+
+_INDEX = re.compile(r"ckpt-(\d+)\.index")
+_GRAPH_PLACE = re.compile(r"\{\{.*?\}\}\s*")
+# What TensorFlow raises where bytes differ from their checksums, a file ends early or is gone, or names are wrong.
+_DAMAGE = (tf.errors.OpError, AssertionError, IndexError, ValueError)
+
+
+def restore_newest(checkpoint: tf.train.Checkpoint, folder: str) -> str | None:
+    """Restores every object of `checkpoint` from the newest whole checkpoint in a folder.
+
+    A newer, damaged one is set aside as NAME.index.damaged, and a line on standard error says so.
+
+    Returns:
+      The path of the checkpoint; None if there is none.
+
+    Raises:
+      InputError: there are checkpoints, and none can be restored.
+    """
+    paths, problems = _clean(folder), {}
+    while paths:
+        try:
+            checkpoint.restore(paths[-1]).assert_consumed()
+            break
+        except _DAMAGE as error:
+            problems[paths.pop()] = _first_line(error)
+    for path, problem in problems.items():
+        if not paths:
+            raise InputError(
+                f"{path} cannot be restored ({problem}), nor any before it: copy a whole one back, "
+                "or choose another --run_dir to start anew"
+            )
+        files.rename(f"{path}.index", f"{path}.index.damaged")
+        sys.stderr.write(f"warning: {path} is damaged ({problem}): continuing from {paths[-1]}\n")
+    if not paths:
+        return None
+    _write_list(folder, [os.path.basename(path) for path in paths])
+    return paths[-1]
+
+
+def _clean(folder: str) -> list[str]:
+    """Removes what a process that was killed left unfinished; returns the checkpoints, oldest first."""
+    names = files.list_folder(folder) if files.exists(folder) else []
+    for name in names:
+        if name.endswith("_temp") and not files.is_remote(folder):
+            shutil.rmtree(os.path.join(folder, name))
+    numbers = sorted(int(match[1]) for match in map(_INDEX.fullmatch, names) if match)
+    return [os.path.join(folder, f"ckpt-{number}") for number in numbers]
+
+
+def _write_list(folder: str, names: list[str]) -> None:
+    """Writes the file that tf.train.CheckpointManager and users of the run go by, and that may itself be damaged."""
+    times = [float(place) for place in range(1, len(names) + 1)]  # without any, the manager would never delete
+    state = tf.compat.v1.train.generate_checkpoint_state_proto(".", names[-1], names, times, 0.0)
+    files.write_atomically(os.path.join(folder, "checkpoint"), str(state).encode())
+
+
+def _first_line(error: Exception) -> str:
+    lines = _GRAPH_PLACE.sub("", str(getattr(error, "message", error))).strip().splitlines() or [type(error).__name__]
+    return lines[0][:160]

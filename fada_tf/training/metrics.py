@@ -1,0 +1,52 @@
+"""metrics.jsonl: losses and scores of a run, an object a line."""
+
+import json
+from collections.abc import Mapping
+
+from fada_tf.data import files
+
+
+class MetricsFile:
+    """Appends one JSON object a line to metrics.jsonl; a run that resumes first drops the lines it will repeat.
+
+    Attributes:
+      mean_iou: of every evaluation so far, by iteration.
+    """
+
+    def __init__(self, path: str, step: int):
+        """Opens the file.
+
+        Args:
+          path: of metrics.jsonl.
+          step: the iteration that training starts from.
+        """
+        self.path = path
+        records = read_metrics(path) if files.exists(path) else []
+        records = [record for record in records if record["step"] <= step]
+        self.mean_iou = {record["step"]: record["mean_iou"] for record in records if record["kind"] == "evaluation"}
+        files.write_atomically(path, "".join(map(_line, records)).encode())
+
+    def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
+        """Appends {"kind": kind, "step": step, **values}."""
+        record = {"kind": kind, "step": step} | dict(values)
+        with files.open_binary(self.path, "ab") as file:
+            file.write(_line(record).encode())
+        if kind == "evaluation":
+            self.mean_iou[step] = record["mean_iou"]
+
+
+def read_metrics(path: str) -> list[dict]:
+    """Returns the records of a metrics.jsonl, without a last line that was cut short when the process was killed."""
+    records = []
+    for line in files.read_bytes(path).splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and {"kind", "step"} <= record.keys():
+            records.append(record)
+    return records
+
+
+def _line(record: Mapping) -> str:
+    return json.dumps(record) + "\n"

@@ -1,0 +1,75 @@
+"""What a run says about where it comes from, and repeating it."""
+
+import json
+import platform
+import shutil
+
+import pytest
+import tensorflow as tf
+
+from fada_tf.errors import InputError
+from fada_tf.training import provenance, replay
+from fada_tf.training import run as run_lib
+from tests.runs import small_config
+
+VERSION = platform.python_version()
+
+
+@pytest.fixture(scope="module")
+def run(records, tmp_path_factory):
+    """The folder of a run of a few iterations and its data; not to be changed."""
+    folder = tmp_path_factory.mktemp("provenance")
+    shutil.copytree(records, folder / "data")
+    config = small_config(folder / "data", "source_only")
+    config.training.iterations = 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_lib, "make_strategy", tf.distribute.get_strategy)
+        run_lib.train(config, str(folder / "run"))
+    return folder
+
+
+def test_a_run_records_command_versions_and_inputs(run):
+    (start,) = provenance.read(str(run / "run"))
+    assert start["environment"]["packages"]["tensorflow"] == tf.__version__
+    assert start["environment"]["python"] == platform.python_version()
+    assert set(start["environment"]["git"]) == {"commit", "uncommitted"}
+    assert set(start["inputs"]) == {
+        "config.data.source.records", "config.data.target.records", "config.data.label_space",
+    }  # fmt: skip
+    assert isinstance(start["command"], list)
+
+
+def test_a_replay_is_the_run_bit_for_bit_and_says_so(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(provenance.platform, "python_version", lambda: "3.0")
+    assert replay.replay(str(run / "run"), str(tmp_path / "again")) == ""
+    assert f"warning: python: '{VERSION}' then, '3.0' now\n" in capsys.readouterr().err
+    lines = (tmp_path / "again" / "metrics.jsonl").read_text().splitlines()
+    changed = json.loads(lines[-1]) | {"loss/segmentation": 9.0}
+    (tmp_path / "again" / "metrics.jsonl").write_text("\n".join([*lines[:-1], json.dumps(changed)]) + "\n")
+    assert replay.compare(str(run / "run"), str(tmp_path / "again")).endswith("there and 9.0 here")
+
+
+def test_changed_data_are_refused(run, tmp_path):
+    shutil.copytree(run / "run", tmp_path / "run")
+    manifest = run / "data" / "source" / "manifest.json"
+    original = manifest.read_text()
+    config = small_config(run / "data", "source_only")
+    try:
+        manifest.write_text(original.replace('"job":"', '"job":"0'))
+        for begin in (
+            lambda: run_lib.train(config, str(tmp_path / "run")),
+            lambda: replay.replay(str(run / "run"), str(tmp_path / "again")),
+        ):
+            with pytest.raises(InputError, match=r"^config.data.source.records is not what .*run was begun with"):
+                begin()
+    finally:
+        manifest.write_text(original)
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize("text", [None, "", "[]x", "[3]", '[{"inputs": 3}]'])
+def test_a_provenance_that_is_none_is_an_error(tmp_path, text):
+    if text is not None:
+        (tmp_path / "provenance.json").write_text(text)
+    with pytest.raises(InputError, match=r"provenance\.json cannot be read .*name a run directory"):
+        provenance.read(str(tmp_path))
