@@ -12,7 +12,7 @@ import types
 from typing import Any
 
 from fada_tf import registry
-from fada_tf.errors import InputError
+from fada_tf.errors import InputError, printable
 
 
 def option(
@@ -268,7 +268,7 @@ def _from_dict(schema: type, values: Any, where: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(schema)}
     unknown = [name for name in values if name not in fields]
     if unknown:
-        raise InputError(f"{where} has unknown fields {', '.join(unknown)}: choose from {', '.join(fields)}")
+        raise InputError(f"{where} has unknown fields {printable(', '.join(unknown))}: choose from {', '.join(fields)}")
     contents = {}
     for name, content in values.items():
         kind = fields[name].type

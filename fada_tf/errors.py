@@ -15,3 +15,8 @@ class DivergenceError(InputError):
 
 class Stopped(Exception):  # noqa: N818 (no error: the user or the machine asked for it)
     """A signal asked the program to stop, and it did so with nothing lost; programs exit with status 75."""
+
+
+def printable(text: str) -> str:
+    """Returns text from elsewhere as one line for messages, in which nothing steers a terminal."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

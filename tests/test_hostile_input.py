@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fada_tf import config as config_lib
 from fada_tf.config import Config
 from fada_tf.data import images, tfrecord
 from fada_tf.data.labels import LabelSpace
@@ -55,6 +56,13 @@ def test_json_with_other_values(target, data):
 @pytest.mark.parametrize("text", [b"[" * 100_000, b"\xff\xfe\x00", b"9" * 10_000, b'{"seed": 1e999}', b""])
 def test_json_that_is_hard_to_read(target, text):
     hostile.TARGETS[target](text)
+
+
+def test_no_text_steers_the_terminal():
+    for text in ("a\nb", "\x1b[2J", "\u2028", "\ud800"):
+        with pytest.raises(InputError) as error:
+            config_lib.from_json(json.dumps({text: 1}))
+        assert str(error.value).isprintable()
 
 
 def test_shards_and_results_stay_in_their_folder(tmp_path):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fada_tf.data import files
-from fada_tf.errors import InputError
+from fada_tf.errors import InputError, printable
 
 IGNORE = 255  # the label of a pixel that belongs to no class: it is neither trained on nor scored
 MAX_CLASSES = 255  # labels are uint8 and 255 is taken
@@ -98,7 +98,7 @@ class LabelSpace:
         names = [entry["name"] for entry in classes]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise InputError(f"class names must be unique, found twice: {', '.join(twice)}")
+            raise InputError(f"class names must be unique, found twice: {printable(', '.join(twice))}")
         return cls(values["name"], tuple(names), tuple(tuple(entry["color"]) for entry in classes))
 
 
@@ -214,7 +214,7 @@ def _check_keys(values: object, where: str, required: set[str], optional: set[st
     if missing:
         raise InputError(f"{where} lacks {', '.join(sorted(missing))}")
     if unknown:
-        raise InputError(f"{where} has unknown keys {', '.join(sorted(unknown))}")
+        raise InputError(f"{where} has unknown keys {printable(', '.join(sorted(unknown)))}")
     if not isinstance(values["name"], str) or not values["name"]:
         raise InputError(f'"name" of {where} must be a text, not {values["name"]!r}')
 
