@@ -43,6 +43,7 @@ def test_errors_are_counted_by_status(server, options, capsys):
     assert "NOT_FOUND" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_ratio_to_no_server_at_all(server, options):
     addresses = [f"--direct={server.models}/segmenter/1", f"--server=grpc://{server.grpc}"]
     seen = figures([*options, *addresses, "--seconds=1", "--rounds=2", "--batch=2", "--concurrency=2"])

@@ -32,7 +32,7 @@ def test_help_says_what_it_is_and_does_not_start_tensorflow():
     [
         (["--rest_port=1"], "rest_port"), (["serve"], "'serve'"), ([], "either --model_config_file or"),
         (["--model_base_path=x", "--batching_parameters_file=x"], "needs --enable_batching"),
-        (["--model_config_file=nowhere"], "nowhere: No such file"),
+        pytest.param(["--model_config_file=nowhere"], "nowhere: No such file", marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_options_that_cannot_work_get_one_line(options, words):
@@ -43,6 +43,7 @@ def test_options_that_cannot_work_get_one_line(options, words):
     assert words in errors[0]
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken(server):
     taken = server.rest.rpartition(":")[2]
     result = run(f"--model_base_path={server.models}/toy", "--port=0", f"--rest_api_port={taken}")
