@@ -149,11 +149,7 @@ class _Watch:
             if self._stop.wait(1):
                 return
             elapsed = time.monotonic() - self._started
-            if self._url:
-                with urllib.request.urlopen(self._url, timeout=30) as answer:
-                    found = _MEMORY.search(answer.read().decode())
-                if found:
-                    results.memory.append((elapsed, int(float(found[1]))))
+            self._read_memory(elapsed)
             if self._show and turn % 10 == 0:
                 latest, errors = results.latencies[shown:], sum(results.errors.values())
                 shown += len(latest)
@@ -162,6 +158,17 @@ class _Watch:
                 sys.stderr.write(
                     f"{elapsed:5.0f} s: {len(latest) / 10:.1f} a second, median {middle}, {errors} errors{memory}\n"
                 )
+
+    def _read_memory(self, elapsed: float) -> None:
+        if not self._url:
+            return
+        try:
+            with urllib.request.urlopen(self._url, timeout=5) as answer:
+                found = _MEMORY.search(answer.read().decode())
+        except OSError:
+            return  # too busy to say: the next second will tell
+        if found:
+            self._results.memory.append((elapsed, int(float(found[1]))))
 
 
 def direct(path: str, files: list[bytes], batch: int, threads: int) -> Callable[[float], float]:

@@ -195,8 +195,9 @@ class Servable:
         self._check_rows(feeds)
         try:
             return self._session.run(signature.batched_outputs, feeds, options)
-        except tf.errors.InvalidArgumentError:
-            # Bad input, or another size, of ONE request fails its whole batch: alone, each gets its own answer.
+        except (tf.errors.InvalidArgumentError, tf.errors.CancelledError):
+            # Bad input, another size or a short deadline of ONE request ends its whole batch: alone, each gets its own
+            # answer.
             return self._session.run(signature.outputs, feeds, options)
 
     def _feeds(self, signature: _Signature, inputs: dict[str, np.ndarray]) -> dict[tf.Tensor, np.ndarray]:

@@ -148,6 +148,14 @@ def test_requests_run_together_and_a_bad_one_fails_alone(batching_server):
     assert [arrays(call.result())["width"].tolist() for call in widths] == [[3], [3], [5], [7]]
 
 
+def test_a_short_deadline_ends_one_request_of_a_batch_only(batching_server):
+    slow = request("toy", signature="slow", steps=np.array([40], np.int32))
+    patient = [batching_server.prediction.Predict.future(slow, timeout=50) for _ in range(2)]
+    hasty = [batching_server.prediction.Predict.future(slow, timeout=0.3) for _ in range(2)]
+    assert {call.exception().code() for call in hasty} == {grpc.StatusCode.DEADLINE_EXCEEDED}
+    assert [arrays(call.result())["done"].tolist() for call in patient] == [[40], [40]]
+
+
 def test_overload_is_refused_and_passes(batching_server):
     slow = request("toy", signature="slow", steps=np.array([20], np.int32))
     calls = [batching_server.prediction.Predict.future(slow, timeout=50) for _ in range(4 * CAPACITY)]
