@@ -135,6 +135,7 @@ class TrainingConfig:
         1, "forward and backward passes an iteration; the batch is split evenly", minimum=1
     )
     precision: str = option("float32", "compute type; losses stay in float32", choices=("float32", "mixed_bfloat16"))
+    xla: bool = option(False, "compile forward and backward passes with XLA: for GPUs; slow to start, slower on CPUs")
     deterministic: bool = option(False, "the same bits on GPUs too, slower; on a CPU they are the same without")
     steps_per_loop: int = option(
         20, "iterations inside one call of the compiled loop, and between log lines", minimum=1

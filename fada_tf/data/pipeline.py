@@ -21,6 +21,7 @@ def train_dataset(
     batch_size: int,
     seed: int,
     start_draw: int = 0,
+    part: tuple[int, int] = (0, 1),
     sampling_strategy: str = "shuffled",
     sampling_options: dict | None = None,
     max_bad_records: int = 0,
@@ -34,6 +35,7 @@ def train_dataset(
         batch_size: images in a batch.
         seed: of order and augmentation.
         start_draw: number of images drawn before; resuming at k gives the batches that would have followed.
+        part: (i, n): of every n batches the i-th, from 0; n readers with one seed share the stream.
         sampling_strategy: a name in `sampling.STRATEGIES`.
         sampling_options: that strategy's own options.
         max_bad_records: this many different unreadable records are replaced by others, with a warning; one more is an
@@ -64,7 +66,11 @@ def train_dataset(
         return loaded if label is None else loaded | {"label": translate(label)}
 
     indices = tf.data.Dataset.from_generator(blocks, output_signature=tf.TensorSpec([None], tf.int64)).unbatch()
-    dataset = indices.enumerate(start_draw).map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    draws = indices.enumerate(start_draw)
+    index, count = part
+    if count > 1:
+        draws = draws.filter(lambda draw, record: draw // batch_size % count == index)
+    dataset = draws.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return dataset.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 

@@ -48,6 +48,10 @@ class Method(abc.ABC):
     def losses_and_gradients(self, *batches: Batch) -> tuple[dict[str, tf.Tensor], Gradients]:
         """Returns the mean losses over the batches of one replica, and each group's gradients."""
 
+    def use_xla(self) -> None:
+        """Compiles `losses_and_gradients` with XLA from now on."""
+        self.losses_and_gradients = tf.function(self.losses_and_gradients, jit_compile=True)
+
     def step(self, *batches: Batch) -> dict[str, tf.Tensor]:
         """Makes one update of every group; runs in a replica.
 

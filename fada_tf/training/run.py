@@ -3,7 +3,9 @@
 import contextlib
 import io
 import os
+import shutil
 import sys
+import tempfile
 from typing import TextIO
 
 import keras
@@ -23,7 +25,7 @@ from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.methods.base import Method
 from fada_tf.models.checkpoint import BEST, CHECKPOINTS, restore_segmenter
 from fada_tf.models.segmenter import Segmenter, build_segmenter
-from fada_tf.models.strategy import make_strategy, set_precision
+from fada_tf.models.strategy import make_strategy, set_precision, wait_for_all, workers
 from fada_tf.models.weights import load_initial_weights
 from fada_tf.training import actions, failures, provenance
 from fada_tf.training.checkpoints import restore_newest
@@ -59,6 +61,7 @@ def train(config: Config, directory: str, *, detect_anomaly: bool = False) -> No
     keras.utils.set_random_seed(config.seed)
     strategy = make_strategy()
     _check_batch(config, strategy)
+    _check_xla(config, strategy)
     check_run_directory(directory, config)
 
     with strategy.scope():
@@ -67,28 +70,42 @@ def train(config: Config, directory: str, *, detect_anomaly: bool = False) -> No
         )
         _initialize(segmenter, config.model.initial_weights)
         method: Method = method_module.build(config, segmenter)
+    if config.training.xla:
+        method.use_xla()
     # Both say what is wrong with the data, before anything is written.
     train_dataset(config, method, label_space, 0)
     if config.data.evaluation.records:
         evaluation_dataset(config, label_space)
-    with owned(directory), StopRequest() as stop:
-        check_run_directory(directory, config)
-        provenance.record(directory, config)
-        write_run_directory(directory, config, label_space)
-        _train(config, directory, Trainer(method, strategy, config.training.batch_size, stop), label_space)
+    with StopRequest() as stop:
+        trainer = Trainer(method, strategy, config.training.batch_size, stop)
+        if workers(strategy)[0] == 0:
+            with owned(directory):
+                check_run_directory(directory, config)
+                provenance.record(directory, config)
+                write_run_directory(directory, config, label_space)
+                _train(config, directory, trainer, label_space, sys.stdout)
+        else:
+            # All workers do the same, so that none waits in vain; the first one's files and lines are kept.
+            with tempfile.TemporaryDirectory() as scratch, open(os.devnull, "w") as nowhere:
+                wait_for_all(strategy)  # until the first one has restored, and mended, what was saved
+                shutil.copytree(directory, scratch, dirs_exist_ok=True, ignore=shutil.ignore_patterns("events", "lock"))
+                _train(config, scratch, trainer, label_space, nowhere)
 
 
-def _train(config: Config, directory: str, trainer: Trainer, label_space: LabelSpace) -> None:
+def _train(config: Config, directory: str, trainer: Trainer, label_space: LabelSpace, stream: TextIO) -> None:
     # orbit reports at length, on standard output and in the log; the actions say the same in one line.
     logging.set_verbosity(logging.WARNING)
-    stream = sys.stdout
+    index, count = workers(trainer.strategy)
     with contextlib.redirect_stdout(io.StringIO()):
         try:
             metrics, controller = _controller(config, directory, trainer, label_space, stream)
-            trainer.train_dataset = trainer.strategy.experimental_distribute_dataset(
-                train_dataset(config, trainer.method, label_space, int(trainer.step.numpy()))
+            if count > 1 and index == 0:
+                wait_for_all(trainer.strategy)
+            step, replicas = int(trainer.step.numpy()), trainer.strategy.num_replicas_in_sync
+            trainer.train_dataset = trainer.strategy.distribute_datasets_from_function(
+                lambda context: train_dataset(config, trainer.method, label_space, step, replicas, (index, count))
             )
-            _loop(config, trainer, controller, metrics)
+            _loop(config, trainer, controller, metrics, alone=count == 1)
         except Stopped as stopped:
             controller.save_checkpoint()
             iteration = int(trainer.step.numpy())
@@ -107,7 +124,7 @@ def _train(config: Config, directory: str, trainer: Trainer, label_space: LabelS
             raise failures.explain(error, directory) from error
 
 
-def _loop(config: Config, trainer: Trainer, controller: orbit.Controller, metrics: MetricsFile) -> None:
+def _loop(config: Config, trainer: Trainer, controller: orbit.Controller, metrics: MetricsFile, *, alone: bool) -> None:
     """Trains and evaluates in turn; where it begins depends on nothing but the checkpoint and metrics.jsonl."""
     iterations = config.training.iterations
     interval = (config.training.evaluation_interval or iterations) if controller.evaluator else iterations
@@ -118,17 +135,33 @@ def _loop(config: Config, trainer: Trainer, controller: orbit.Controller, metric
             controller.evaluate()
         if step >= iterations:
             return
-        trainer.stop.check()
+        if alone:  # of many workers, all must leave at the same iteration, as the compiled loop does
+            trainer.stop.check()
         controller.train(min((step // interval + 1) * interval, iterations))
 
 
-def train_dataset(config: Config, method: Method, label_space: LabelSpace, first_iteration: int) -> tf.data.Dataset:
-    """Returns the batches of the method's domains from `first_iteration` on, one dictionary a domain and iteration.
+def train_dataset(
+    config: Config,
+    method: Method,
+    label_space: LabelSpace,
+    first_iteration: int,
+    replicas: int = 1,
+    worker: tuple[int, int] = (0, 1),
+) -> tf.data.Dataset:
+    """Returns the batches of the method's domains from `first_iteration` on, one dictionary a domain.
+
+    Args:
+      config: of the run.
+      method: says which domains.
+      label_space: the classes.
+      first_iteration: number of iterations done.
+      replicas: parts of the batch of an iteration, which come one after the other.
+      worker: (i, n): only the i-th of n equal shares of the parts of every iteration.
 
     Raises:
       InputError: a domain has no records, or its label space does not fit.
     """
-    streams = []
+    streams, count = [], worker[1]
     for seed_offset, name in enumerate(method.domains):
         domain = trained_domains(config).get(name)
         if domain is None:
@@ -136,21 +169,22 @@ def train_dataset(config: Config, method: Method, label_space: LabelSpace, first
                 f"method {config.method.name} trains on {' and '.join(method.domains)}, "
                 f"and config.data.{name}.records is empty: name the folder that scripts/make_tfrecords.py wrote"
             )
-        batch_size = config.training.batch_size
         stream = pipeline.train_dataset(
             domain.records,
             label_space if name in method.labelled_domains else None,
             _augmentation(domain),
-            batch_size=batch_size,
+            batch_size=config.training.batch_size // count,
             seed=2 * config.seed + seed_offset,
-            start_draw=first_iteration * batch_size,
+            start_draw=first_iteration * config.training.batch_size,
+            part=worker,
             sampling_strategy=domain.sampling,
             sampling_options=_sampling_options(domain),
             max_bad_records=domain.max_bad_records,
         )
         # Names and draw numbers stay behind: GPUs have no strings.
         streams.append(stream.map(lambda batch: {key: batch[key] for key in ("image", "label") if key in batch}))
-    return tf.data.Dataset.zip(tuple(streams))
+    dataset = tf.data.Dataset.zip(tuple(streams))
+    return dataset.rebatch(config.training.batch_size // replicas) if replicas > count else dataset
 
 
 def _image_names(config: Config, method: Method, iteration: int) -> dict[str, list[str]]:
@@ -199,6 +233,14 @@ def _check_batch(config: Config, strategy: tf.distribute.Strategy) -> None:
         )
 
 
+def _check_xla(config: Config, strategy: tf.distribute.Strategy) -> None:
+    if config.training.xla and config.model.batch_norm == "synchronized" and strategy.num_replicas_in_sync > 1:
+        raise InputError(
+            "config.training.xla is True, and XLA cannot synchronize batch norm over "
+            f"{strategy.num_replicas_in_sync} devices: set it to False, or config.model.batch_norm to 'frozen'"
+        )
+
+
 def _controller(
     config: Config, directory: str, trainer: Trainer, label_space: LabelSpace, stream: TextIO
 ) -> tuple[MetricsFile, orbit.Controller]:
@@ -207,8 +249,7 @@ def _controller(
     checkpoint = make_checkpoint(trainer.method, step, trainer.progress)
     folder = os.path.join(directory, CHECKPOINTS)
     # orbit restores too, but knows only a checkpoint that is whole, and the actions need to know the iteration.
-    with strategy.scope():
-        restore_newest(checkpoint, folder)
+    restore_newest(checkpoint, folder)
     manager = tf.train.CheckpointManager(
         checkpoint,
         folder,
@@ -220,14 +261,14 @@ def _controller(
     metrics = MetricsFile(os.path.join(directory, "metrics.jsonl"), int(step.numpy()))
     if config.data.evaluation.records:
         dataset = evaluation_dataset(config, label_space)
-        evaluator = Evaluator(
-            trainer.method.segmenter, dataset, label_space.names, strategy, progress=lambda images: trainer.stop.check()
-        )
+        alone = workers(strategy)[1] == 1
+        progress = (lambda images: trainer.stop.check()) if alone else (lambda images: None)
+        evaluator = Evaluator(trainer.method.segmenter, dataset, label_space.names, strategy, progress=progress)
         best = tf.train.CheckpointManager(checkpoint, os.path.join(directory, BEST), max_to_keep=1)
         evaluation_actions = [actions.LogEvaluation(step, metrics, best, stream)]
     train_actions = [
         actions.LogTraining(step, training.iterations, metrics, stream),
-        actions.WarnOfLosses(step, sys.stderr),
+        actions.WarnOfLosses(step, sys.stderr if stream is sys.stdout else stream),
     ]
     if training.picture_interval:
         pictures = _picture_batches(config, trainer.method, label_space)

@@ -6,7 +6,7 @@ import time
 import orbit
 import tensorflow as tf
 
-from fada_tf.errors import DivergenceError
+from fada_tf.errors import DivergenceError, Stopped
 from fada_tf.methods.base import Method
 from fada_tf.training.signals import StopRequest
 
@@ -39,6 +39,7 @@ class Trainer(orbit.StandardTrainer):
         self._names = tuple(f"loss/{name}" if name in method.loss_names else name for name in method.measure_names)
         self.progress = tf.Variable(tf.zeros([len(self._names) + 1]), trainable=False, name="progress")
         self._latest = tf.Variable(tf.zeros([len(self._names)]), trainable=False, name="latest")
+        self._stopped = tf.Variable(False, trainable=False, name="stopped")  # as `stop.flag`, of any worker
 
     @property
     def latest(self) -> dict[str, float]:
@@ -57,7 +58,7 @@ class Trainer(orbit.StandardTrainer):
             for _ in tf.range(num_steps):
                 with tf.name_scope(""):
                     self.train_step(iterator)
-                if self.stop.flag or not tf.reduce_all(tf.math.is_finite(self._latest)):
+                if self._stopped or not tf.reduce_all(tf.math.is_finite(self._latest)):
                     break
 
         return tf.function(loop)
@@ -77,6 +78,8 @@ class Trainer(orbit.StandardTrainer):
         names = self.method.measure_names
         means = tf.stack([self.strategy.reduce("MEAN", measures[name], axis=None) for name in names])
         self._latest.assign(means)
+        flags = self.strategy.run(lambda: tf.cast(self.stop.flag, tf.float32))
+        self._stopped.assign(self.strategy.reduce("SUM", flags, axis=None) > 0)
         self.progress.assign_add(tf.concat([means, [1.0]], 0))
         self.step.assign_add(1)
 
@@ -93,6 +96,7 @@ class Trainer(orbit.StandardTrainer):
             raise DivergenceError(f"iteration {step} has losses or gradients that are not finite ({listing})")
         if step < self._last_step:
             self.stop.check()
+            raise Stopped("stopped with another worker")
         *sums, count = self.progress.numpy().tolist()
         self.progress.assign(tf.zeros_like(self.progress))
         output = {name: total / count for name, total in zip(self._names, sums, strict=True)}

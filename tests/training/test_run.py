@@ -7,6 +7,7 @@ import tensorflow as tf
 from fada_tf import registry
 from fada_tf.config import Config
 from fada_tf.data.labels import label_space
+from fada_tf.errors import InputError
 from fada_tf.methods.base import Method
 from fada_tf.models.checkpoint import load_segmenter
 from fada_tf.models.segmenter import build_segmenter
@@ -54,6 +55,8 @@ def one_step(config: Config, strategy: tf.distribute.Strategy) -> tuple[dict[str
     """Returns the losses and the weights after one iteration on the given replicas."""
     with strategy.scope():
         method = build(config)
+    if config.training.xla:
+        method.use_xla()
     space = label_space(config.data.label_space)
     dataset = strategy.experimental_distribute_dataset(run_lib.train_dataset(config, method, space, 0))
 
@@ -98,6 +101,27 @@ def test_two_replicas_do_what_one_does_in_two_parts(records, two_replicas, metho
     assert losses_of(on_two[0]) == pytest.approx(losses_of(on_one[0]), rel=1e-5)
     for one, two in zip(on_one[1], on_two[1], strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_xla_changes_nothing_but_rounding(records, method):
+    config = small_config(records, method)
+    config.optimizer.learning_rate = 1e-4
+    plain = one_step(config, tf.distribute.get_strategy())
+    config.training.xla = True
+    compiled = one_step(config, tf.distribute.get_strategy())
+    assert compiled[0] == pytest.approx(plain[0], rel=1e-3)
+    for one, other in zip(plain[1], compiled[1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_xla_refuses_batch_norm_over_replicas(records, two_replicas, tmp_path, monkeypatch):
+    config = small_config(records, "source_only")
+    config.training.xla = True
+    monkeypatch.setattr(run_lib, "make_strategy", lambda: two_replicas)
+    with pytest.raises(InputError, match=r"config\.training\.xla is True.*set it to False"):
+        run_lib.train(config, str(tmp_path / "run"))
 
 
 def test_synchronized_batch_norm_makes_two_replicas_one(records, two_replicas):
