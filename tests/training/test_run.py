@@ -113,7 +113,7 @@ def test_xla_changes_nothing_but_rounding(records, method):
     compiled = one_step(config, tf.distribute.get_strategy())
     assert compiled[0] == pytest.approx(plain[0], rel=1e-3)
     for one, other in zip(plain[1], compiled[1], strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+        assert np.linalg.norm(one - other) <= 1e-4 * np.linalg.norm(one)
 
 
 def test_xla_refuses_batch_norm_over_replicas(records, two_replicas, tmp_path, monkeypatch):
