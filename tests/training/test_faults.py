@@ -19,6 +19,7 @@ from fada_tf.losses import segmentation
 from fada_tf.methods import source_only
 from fada_tf.training import actions, checkpoints
 from fada_tf.training import run as run_lib
+from fada_tf.training.metrics import MetricsFile
 from tests.runs import assert_same, small_config, tensors
 
 ITERATIONS = 8
@@ -42,6 +43,7 @@ def whole(records, tmp_path_factory) -> pathlib.Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_lib, "make_strategy", tf.distribute.get_strategy)
         run_lib.train(config_of(records), str(folder))
+    assert (folder / "best" / f"ckpt-{ITERATIONS}.index").exists()  # or no kill would come when the best one is saved
     return folder
 
 
@@ -71,14 +73,16 @@ KILLS = {
     "between the log and the checkpoint": (actions.LogTraining, "__call__", 3, True),
     "after the checkpoint, before the evaluation": (Evaluator, "evaluate", 1, False),
     "between the evaluation and its scores": (Evaluator, "evaluate", 1, True),
-    "between the best checkpoint and its scores": (tf.train.CheckpointManager, "save", 3, True),
+    "between the best checkpoint and its scores": (MetricsFile, "write", 6, False),
+    "right after the scores of the best checkpoint": (MetricsFile, "write", 6, True),
     "after the first scores": (actions.LogEvaluation, "__call__", 1, True),
     "after the last scores": (actions.LogEvaluation, "__call__", 2, True),
 }
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=[] if "best" in case else pytest.mark.slow) for case in KILLS]
+    "case",
+    [pytest.param(case, marks=[] if "after the scores of the best" in case else pytest.mark.slow) for case in KILLS],
 )
 def test_a_run_killed_anywhere_ends_as_one_that_was_not(records, whole, tmp_path, monkeypatch, case):
     owner, name, call, after = KILLS[case]
@@ -186,8 +190,9 @@ def test_no_damage_to_a_checkpoint_is_overlooked(tmp_path, suffix, capsys):
     first = tensors(tmp_path / "ckpt-1")
     path = tmp_path / f"ckpt-2.{suffix}"
     content = path.read_bytes()
-    for position in range(0, len(content), 5):
-        path.write_bytes(content[:position] + bytes([content[position] ^ 16]) + content[position + 1 :])
+    flips = [content[:i] + bytes([content[i] ^ 16]) + content[i + 1 :] for i in range(0, len(content), 5)]
+    for damaged in flips + [content[:end] for end in range(0, len(content), 50)]:
+        path.write_bytes(damaged)
         restored = checkpoints.restore_newest(checkpoint, str(tmp_path))
         if restored.endswith("ckpt-2"):  # a byte that nothing depends on
             expected = first["variables/0/.ATTRIBUTES/VARIABLE_VALUE"] + 1
