@@ -22,7 +22,9 @@ def save_run(directory: str, method_name: str):
     segmenter = build_segmenter("tiny", 13, "synchronized", seed=3)
     method = registry.load("fada_tf.methods", method_name).build(config, segmenter)
     write_run_directory(directory, config, CITYSCAPES13)
-    manager = tf.train.CheckpointManager(make_checkpoint(method, tf.Variable(5)), f"{directory}/checkpoints", 1)
+    manager = tf.train.CheckpointManager(
+        make_checkpoint(method, tf.Variable(5), tf.Variable([0.0])), f"{directory}/checkpoints", 1
+    )
     manager.save(5)
     return method
 
