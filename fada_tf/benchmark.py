@@ -80,12 +80,23 @@ def count_operations(function: tf.types.experimental.ConcreteFunction) -> dict[s
         Operation type -> operations; a multiplication and an addition are two.
     """
     counts: dict[str, float] = {}
-    for operation in function.graph.get_operations():
+    for operation in _needed(function.graph.outputs):
         if operation.type in _CONVOLUTIONS:
             counts[operation.type] = counts.get(operation.type, 0.0) + _convolution_operations(operation)
         elif operation.type in _PRODUCTS:
             counts[operation.type] = counts.get(operation.type, 0.0) + _product_operations(operation)
     return counts
+
+
+def _needed(outputs) -> set[tf.Operation]:
+    """Returns the operations that the outputs depend on; a tape leaves others, which TensorFlow never runs."""
+    found, waiting = set(), [tensor.op for tensor in outputs]
+    while waiting:
+        operation = waiting.pop()
+        if operation not in found:
+            found.add(operation)
+            waiting += [tensor.op for tensor in operation.inputs] + list(operation.control_inputs)
+    return found
 
 
 def _convolution_operations(operation) -> float:
