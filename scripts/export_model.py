@@ -31,7 +31,7 @@ _MAX_BATCH = flags.DEFINE_integer("max_batch", 64, "Pictures in a request; more 
 _WARMUP_SIZES = flags.DEFINE_list(
     "warmup_sizes", [], "Sizes that will be served, as HEIGHTxWIDTH,...; none: those of the pictures."
 )
-_WARMUP_BATCHES = flags.DEFINE_list("warmup_batches", ["1", "2", "4", "8"], "Batches that will be served.")
+_WARMUP_BATCHES = flags.DEFINE_list("warmup_batches", ["1", "2", "3", "4"], "Batches that will be served.")
 _FORMAT = flags.DEFINE_multi_enum(
     "format", ["saved_model"], ["saved_model", "litert", "onnx"],
     "litert and onnx are written as well, into MODELS/NAME/VERSION/portable; may be given several times.",

@@ -233,7 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=30.0, help="of a run (%(default)s)")
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds for a request (%(default)s)")
     parser.add_argument("--direct", default="", help="a version's folder to compare with")
-    parser.add_argument("--batch", type=int, default=8, help="of --direct (%(default)s)")
+    parser.add_argument("--batch", type=int, default=4, help="of --direct (%(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="of --direct, as num_batch_threads (%(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="of --direct (%(default)s)")
     parser.add_argument("--output", default="", help="file for the figures, as JSON")

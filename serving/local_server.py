@@ -46,7 +46,7 @@ _INTRA_OP = flags.DEFINE_integer("tensorflow_intra_op_parallelism", 0, "Threads 
 _INTER_OP = flags.DEFINE_integer("tensorflow_inter_op_parallelism", 0, "Operations at a time; 0: all cores.")
 _GPU_MEMORY = flags.DEFINE_float("per_process_gpu_memory_fraction", 0.0, "Of each GPU; 0: TensorFlow decides.")
 # tensorflow_model_server lacks these.
-_MAX_REQUESTS = flags.DEFINE_integer("max_waiting_requests", 128, "Requests of an interface that run or wait.")
+_MAX_REQUESTS = flags.DEFINE_integer("max_waiting_requests", 32, "Requests of an interface that run or wait.")
 _MAX_BYTES = flags.DEFINE_integer("rest_api_max_request_bytes", 32 << 20, "Larger HTTP requests are refused.")
 
 

@@ -14,8 +14,8 @@ from tensorflow_serving.apis import (
 )
 
 from serving.local import configs
-from serving.local.servable import tensors
-from serving.local.service import STATUSES, Service, message
+from serving.local.servable import message, tensors
+from serving.local.service import STATUSES, Service
 
 MAX_REQUEST_BYTES = 256 << 20
 _CODES = {code: getattr(grpc.StatusCode, name) for code, (name, _) in STATUSES.items()}

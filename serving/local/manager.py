@@ -12,7 +12,7 @@ from absl import logging
 from tensorflow_serving.apis import get_model_status_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.local.servable import Servable, Settings
+from serving.local.servable import Servable, Settings, message
 
 _State = get_model_status_pb2.ModelVersionStatus.State
 
@@ -162,7 +162,7 @@ class Manager:
                 if number in (None, one.number):
                     added = response.model_version_status.add(version=one.number, state=one.state)
                     added.status.error_code = one.error.error_code if one.error else 0
-                    added.status.error_message = one.error.message if one.error else ""
+                    added.status.error_message = message(one.error) if one.error else ""
         if not response.model_version_status:
             raise _not_found(
                 f"Could not find {'any versions' if number is None else f'version {number}'} of model {name}"
@@ -267,7 +267,7 @@ class Manager:
             else:
                 version.next_attempt = time.monotonic() + self._settings.load_retry_interval_seconds
         if error:
-            logging.error("model %s version %d, attempt %d: %s", name, version.number, version.attempts, error.message)
+            logging.error("model %s version %d, attempt %d: %s", name, version.number, version.attempts, message(error))
         else:
             logging.info("model %s version %d: loaded in %.1f s", name, version.number, time.monotonic() - started)
 

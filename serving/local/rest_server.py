@@ -12,7 +12,8 @@ from aiohttp import web
 from google.protobuf import json_format
 
 from serving.local import grpc_server, json_tensors
-from serving.local.service import STATUSES, Service, message
+from serving.local.servable import message
+from serving.local.service import STATUSES, Service
 
 _PAGE = pathlib.Path(__file__).with_name("page.html")
 _CLASSES = os.path.join("assets", "classes.json")

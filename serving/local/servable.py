@@ -1,6 +1,7 @@
 """One loaded version of a model: a TensorFlow session, run as TensorFlow Serving runs it."""
 
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,6 +13,12 @@ from tensorflow_serving.apis import prediction_log_pb2
 DEFAULT_SIGNATURE = "serving_default"
 MAX_WARMUP_RECORDS = 1000
 _SERVE = "serve"
+# Bad input, another size or a short deadline of ONE request ends its whole batch, with these: alone, each request gets
+# its own answer. (INTERNAL is what the scheduler makes of a batch that was cancelled before it ran.)
+_ENDS_THE_BATCH = (tf.errors.InvalidArgumentError, tf.errors.CancelledError, tf.errors.InternalError)
+_WHERE = re.compile(r"\n*\s*\[\[\{\{node .*|^Graph execution error:\s*|\n\s*Original stack trace.*", re.DOTALL)
+_NODE_LINE = "\nNode: "  # ends the places in the program that built the graph
+_ASSERTION = "assertion failed: "
 _MAX_TIMEOUT_MS = 7 * 24 * 3600 * 1000
 
 
@@ -195,9 +202,7 @@ class Servable:
         self._check_rows(feeds)
         try:
             return self._session.run(signature.batched_outputs, feeds, options)
-        except (tf.errors.InvalidArgumentError, tf.errors.CancelledError):
-            # Bad input, another size or a short deadline of ONE request ends its whole batch: alone, each gets its own
-            # answer.
+        except _ENDS_THE_BATCH:
             return self._session.run(signature.outputs, feeds, options)
 
     def _feeds(self, signature: _Signature, inputs: dict[str, np.ndarray]) -> dict[tf.Tensor, np.ndarray]:
@@ -242,6 +247,17 @@ def tensors(protos) -> dict[str, np.ndarray]:
         return {name: tf.make_ndarray(proto) for name, proto in protos.items()}
     except (TypeError, ValueError) as error:
         raise _invalid(f"a tensor is damaged: {error}") from error
+
+
+def message(error: tf.errors.OpError) -> str:
+    """Returns an error's text without the places in the graph and the brackets of a failed assertion."""
+    text = error.message
+    if _NODE_LINE in text:
+        text = text.rpartition(_NODE_LINE)[2].partition("\n")[2]
+    text = _WHERE.sub("", text).strip()
+    if text.startswith(_ASSERTION):
+        text = text.removeprefix(_ASSERTION).replace("] [", " ").strip("[]")
+    return text or type(error).__name__
 
 
 def _invalid(message: str) -> tf.errors.InvalidArgumentError:

@@ -1,6 +1,5 @@
 """What both interfaces share: one request, from its model to its outputs, counted and timed."""
 
-import re
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -32,8 +31,6 @@ STATUSES = {
     15: ("DATA_LOSS", 500),
     16: ("UNAUTHENTICATED", 401),
 }
-_NODES = re.compile(r"\n*\s*\[\[\{\{node .*|^Graph execution error:\s*|\nOriginal stack trace.*", re.DOTALL)
-_ASSERTION = "assertion failed: "
 
 
 class Service:
@@ -71,11 +68,3 @@ class Service:
         """Counts a request; unknown models count together, since every name costs memory."""
         known = model if self.manager.knows(model) else "unknown"
         self.metrics.record(known, entrypoint, STATUSES[code][0], seconds)
-
-
-def message(error: tf.errors.OpError) -> str:
-    """Returns an error's text without the places in the graph and the brackets of a failed assertion."""
-    text = _NODES.sub("", error.message).strip()
-    if text.startswith(_ASSERTION):
-        text = text.removeprefix(_ASSERTION).replace("] [", " ").strip("[]")
-    return text or type(error).__name__
