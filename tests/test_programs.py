@@ -4,6 +4,7 @@ import csv
 import json
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -225,8 +226,9 @@ def test_the_report_is_one_page_with_escaped_names(folder):
 
 
 def test_a_finished_run_continues_to_more_iterations(folder):
+    shutil.copytree(folder / "runs/source", folder / "runs/longer")  # the other stays as it is compared with
     output = succeed(
-        folder, "train", "--config=scenes.py:source", "--run_dir=runs/source", "--config.training.iterations=8"
+        folder, "train", "--config=scenes.py:source", "--run_dir=runs/longer", "--config.training.iterations=8"
     )
     assert "8/8" in output
     assert "2/8" not in output
