@@ -65,16 +65,18 @@ class Method(abc.ABC):
         losses, gradients = self._accumulate(batches)
         # The optimizers sum over the replicas, and each replica's losses are means over its own images.
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        norms = {f"gradient_norm/{name}": tf.linalg.global_norm(gradients[name]) for name in self.groups}
         for name, group in self.groups.items():
-            group.optimizer.apply([gradient / replicas for gradient in gradients[name]], group.variables)
-        return losses | {f"gradient_norm/{name}": tf.linalg.global_norm(gradients[name]) for name in self.groups}
+            mean = [gradient / replicas if replicas > 1 else gradient for gradient in gradients[name]]
+            group.optimizer.apply(mean, group.variables)
+        return losses | norms
 
     def _accumulate(self, batches: tuple[Batch, ...]) -> tuple[dict[str, tf.Tensor], Gradients]:
         parts = self.accumulation_steps
         total = None
         for part in range(parts):
             # Without the order, TensorFlow would run the parts side by side, in the memory of the whole batch.
-            with tf.control_dependencies(tf.nest.flatten(total) if total else []):
+            with tf.control_dependencies([tf.group(tf.nest.flatten(total))] if total else []):
                 portion = tf.nest.map_structure(lambda values, part=part: tf.split(values, parts)[part], batches)
                 result = self.losses_and_gradients(*portion)
                 total = tf.nest.map_structure(tf.add, total, result) if total else result

@@ -83,7 +83,7 @@ class Fada(Method):
             source_losses, source["image"], [source["label"]], weight=1.0
         )
         # One domain after the other, or the activations of both would be in memory at once.
-        with tf.control_dependencies(tf.nest.flatten(source_gradients)):
+        with tf.control_dependencies([tf.group(tf.nest.flatten(source_gradients))]):
             (adversarial, discriminator_target, target_floor), target_gradients = self._domain_pass(
                 target_losses, target["image"], weight=self.adversarial_weight
             )

@@ -2,41 +2,47 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from fada_tf.models.layers import convolution, torch_uniform
+from fada_tf.models import convolutions
+from fada_tf.models.layers import torch_uniform
 
-_DILATIONS = (6, 12, 18, 24)
-
-
-def _normal(fan_in: int, seed: int) -> keras.Initializer:
-    del fan_in
-    return keras.initializers.RandomNormal(stddev=0.01, seed=seed)
+DILATIONS = (6, 12, 18, 24)
 
 
-def build_classifier(feature_channels: int, num_classes: int, rng: np.random.Generator) -> keras.Model:
-    """Builds C: the SUM of four 3x3 convolutions, dilated by 6, 12, 18 and 24 (code).
+class Classifier(keras.Model):
+    """The SUM of four 3x3 convolutions, dilated by 6, 12, 18 and 24 (code).
 
-    Args:
-      feature_channels: channels of the features.
-      num_classes: K.
-      rng: source of the seeds of the initial weights.
-
-    Returns:
-      A model from features [batch, height, width, feature_channels] to float32 logits [batch, height, width, K].
+    Maps features [batch, height, width, feature_channels] to float32 logits [batch, height, width, num_classes].
     """
-    features = keras.Input((None, None, feature_channels), name="features")
-    branches = [
-        convolution(
-            features,
-            num_classes,
-            3,
-            dilation=dilation,
-            kernel=_normal,
-            bias=torch_uniform,
-            name=f"aspp_{dilation}",
-            rng=rng,
-        )
-        for dilation in _DILATIONS
-    ]
-    logits = keras.layers.Add(name="logits", dtype="float32")(branches)
-    return keras.Model(features, logits, name="classifier")
+
+    def __init__(self, feature_channels: int, num_classes: int, rng: np.random.Generator):
+        """Builds C.
+
+        Args:
+          feature_channels: channels of the features.
+          num_classes: K.
+          rng: source of the seeds of the initial weights.
+        """
+        super().__init__(name="classifier")
+        for dilation in DILATIONS:
+            kernel_seed, bias_seed = rng.integers(2**31, size=2).tolist()
+            branch = keras.layers.Conv2D(
+                num_classes,
+                3,
+                padding="same",
+                dilation_rate=dilation,
+                kernel_initializer=keras.initializers.RandomNormal(stddev=0.01, seed=kernel_seed),
+                bias_initializer=torch_uniform(9 * feature_channels, bias_seed),
+                name=f"aspp_{dilation}",
+            )
+            branch.build((None, None, None, feature_channels))
+            setattr(self, branch.name, branch)  # checkpoints follow attributes, and no lists
+        self.built = True
+
+    def call(self, features):
+        """Computes the logits."""
+        if tf.config.list_logical_devices("GPU"):
+            return tf.add_n([tf.cast(branch(features), tf.float32) for branch in self.layers])
+        logits = convolutions.sum_of_convolutions(features, [branch.kernel for branch in self.layers], DILATIONS)
+        return logits + tf.add_n([tf.cast(branch.bias, tf.float32) for branch in self.layers])

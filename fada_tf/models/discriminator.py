@@ -24,7 +24,10 @@ def build_discriminator(segmenter: Segmenter, num_classes: int, seed: int = 0) -
     rng = np.random.default_rng([seed, 1])  # not the segmenter's numbers again
 
     def convolve(x, filters, name):
-        return convolution(x, filters, 3, kernel=torch_uniform, bias=torch_uniform, name=name, rng=rng)
+        return convolution(
+            x, filters, 3, kernel=torch_uniform, bias=torch_uniform, name=name, rng=rng,
+            kernel_gradient_first=False,  # the adversarial loss goes through D without changing it
+        )  # fmt: skip
 
     features = x = keras.Input((None, None, segmenter.feature_channels), name="features")
     for filters, name in ((256, "conv1"), (128, "conv2")):

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from fada_tf.errors import InputError
+from fada_tf.models import convolutions
 
 Initialize = Callable[[int, int], keras.Initializer]  # (fan_in, seed) -> initializer
 
@@ -36,7 +37,13 @@ class Convolution(keras.layers.Conv2D):
     """
 
     def __init__(
-        self, filters: int, kernel_size: int, *, kernel_scale: Callable[[], tf.Tensor] | None = None, **options
+        self,
+        filters: int,
+        kernel_size: int,
+        *,
+        kernel_scale: Callable[[], tf.Tensor] | None = None,
+        kernel_gradient_first: bool = True,
+        **options,
     ):
         """Sets up the layer.
 
@@ -44,50 +51,25 @@ class Convolution(keras.layers.Conv2D):
           filters: number of output channels.
           kernel_size: odd, rows = columns.
           kernel_scale: returns float32 [filters], by which the kernel is multiplied.
+          kernel_gradient_first: see `convolutions.convolve`.
           **options: those of `keras.layers.Conv2D`.
         """
         super().__init__(filters, kernel_size, padding="same", **options)
-        self._kernel_scale = kernel_scale
+        self._kernel_scale, self._kernel_gradient_first = kernel_scale, kernel_gradient_first
 
     def convolution_op(self, inputs, kernel):
         """Convolves, see the class."""
-        if self._kernel_scale:
-            kernel = tf.cast(tf.cast(kernel, tf.float32) * self._kernel_scale(), kernel.dtype)
-        # TensorFlow has no CPU kernel for the gradient of a dilated convolution, and its GPU kernel is the better one.
-        if self.dilation_rate != (1, 1) and not tf.config.list_logical_devices("GPU"):
-            return _dilated_convolution(inputs, kernel, self.dilation_rate[0])
-        pads = [dilation * (size - 1) // 2 for dilation, size in zip(self.dilation_rate, self.kernel_size, strict=True)]
-        padding = [[0, 0], *([pad, pad] for pad in pads), [0, 0]]
-        return tf.nn.conv2d(inputs, kernel, self.strides, padding, dilations=self.dilation_rate)
-
-
-def _dilated_convolution(inputs, kernel, dilation: int):
-    """Convolves at stride 1, with gradients made of a convolution and of one matrix product a kernel tap."""
-
-    @tf.custom_gradient
-    def convolve(inputs, kernel):
-        def gradient(upstream):
-            mirrored = tf.transpose(kernel[::-1, ::-1], [0, 1, 3, 2])
-            by_input = tf.nn.conv2d(upstream, mirrored, 1, "SAME", dilations=dilation)
-            return by_input, _kernel_gradient(inputs, upstream, kernel.shape, dilation)
-
-        return tf.nn.conv2d(inputs, kernel, 1, "SAME", dilations=dilation), gradient
-
-    return convolve(inputs, tf.convert_to_tensor(kernel))
-
-
-def _kernel_gradient(inputs, upstream, kernel_shape, dilation: int):
-    rows, columns, channels, filters = kernel_shape
-    pad_rows, pad_columns = dilation * (rows // 2), dilation * (columns // 2)
-    padded = tf.pad(inputs, [[0, 0], [pad_rows, pad_rows], [pad_columns, pad_columns], [0, 0]])
-    height, width = tf.shape(upstream)[1], tf.shape(upstream)[2]
-    upstream = tf.reshape(upstream, [-1, filters])
-    taps = []
-    for y in range(0, rows * dilation, dilation):
-        for x in range(0, columns * dilation, dilation):
-            seen = tf.reshape(padded[:, y : y + height, x : x + width], [-1, channels])
-            taps.append(tf.matmul(seen, upstream, transpose_a=True))
-    return tf.reshape(tf.stack(taps), kernel_shape)
+        scale = tf.stop_gradient(self._kernel_scale()) if self._kernel_scale else None
+        dilation = self.dilation_rate[0]
+        if self.strides == (1, 1) and not tf.config.list_logical_devices("GPU"):
+            return convolutions.convolve(
+                inputs, kernel, dilation, scale, kernel_gradient_first=self._kernel_gradient_first
+            )
+        if scale is not None:
+            kernel = tf.cast(tf.cast(kernel, tf.float32) * scale, kernel.dtype)
+        pad = dilation * (self.kernel_size[0] - 1) // 2
+        padding = [[0, 0], [pad, pad], [pad, pad], [0, 0]]
+        return tf.nn.conv2d(inputs, kernel, self.strides, padding, dilations=dilation)
 
 
 def convolution(
@@ -101,7 +83,7 @@ def convolution(
     dilation: int = 1,
     kernel: Initialize = he_normal,
     bias: Initialize | None = None,
-    kernel_scale: Callable[[], tf.Tensor] | None = None,
+    **options,
 ) -> keras.KerasTensor:
     """Applies a new `Convolution`.
 
@@ -115,7 +97,7 @@ def convolution(
       dilation: of rows and columns.
       kernel: initializer of the kernel.
       bias: initializer of the bias; None: no bias.
-      kernel_scale: see `Convolution`.
+      **options: `kernel_scale` and `kernel_gradient_first` of `Convolution`.
 
     Returns:
       [batch, ceil(height / stride), ceil(width / stride), filters].
@@ -130,8 +112,8 @@ def convolution(
         use_bias=bias is not None,
         kernel_initializer=kernel(fan_in, kernel_seed),
         bias_initializer=bias(fan_in, bias_seed) if bias else None,
-        kernel_scale=kernel_scale,
         name=name,
+        **options,
     )(inputs)
 
 
@@ -214,7 +196,7 @@ class FrozenBatchNorm(keras.layers.Layer):
         scale = self.scale()
         offset = self.beta - self.moving_mean * scale
         if self.only_offset:
-            return tf.nn.bias_add(inputs, tf.cast(offset, inputs.dtype))
+            return tf.nn.bias_add(inputs, tf.stop_gradient(tf.cast(offset, inputs.dtype)))
         return self._affine(inputs, scale, offset)
 
     def scale(self) -> tf.Tensor:

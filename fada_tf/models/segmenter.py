@@ -7,7 +7,7 @@ import tensorflow as tf
 from fada_tf import registry
 from fada_tf.errors import InputError
 from fada_tf.models.backbones.base import Backbone
-from fada_tf.models.classifier import build_classifier
+from fada_tf.models.classifier import Classifier
 
 _PACKAGE = "fada_tf.models.backbones"
 
@@ -46,7 +46,7 @@ class Segmenter(keras.Model):
         self._normalization = definition.normalization
         self._minimum_size = definition.minimum_size
         self.feature_extractor = definition.build(batch_norm, rng)
-        self.classifier = build_classifier(self.feature_channels, num_classes, rng)
+        self.classifier = Classifier(self.feature_channels, num_classes, rng)
         self.built = True
 
     @property

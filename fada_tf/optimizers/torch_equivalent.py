@@ -1,6 +1,7 @@
 """SGD and Adam with torch's arithmetic, which differs from Keras's in ways that change a training run."""
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 
@@ -35,9 +36,11 @@ class TorchSGD(keras.optimizers.Optimizer):
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable."""
         velocity = self.velocities[self._get_variable_index(variable)]
-        gradient = ops.cast(gradient, variable.dtype) + self.coupled_weight_decay * variable
-        self.assign(velocity, self.momentum * velocity + gradient)
-        self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * velocity)
+        # Whatever needs no gradient would be computed for all variables at the start of a step, and kept to its end.
+        with tf.control_dependencies([gradient]):
+            gradient = ops.cast(gradient, variable.dtype) + self.coupled_weight_decay * variable
+            self.assign(velocity, self.momentum * velocity + gradient)
+            self.assign_sub(variable, ops.cast(learning_rate, variable.dtype) * velocity)
 
     def get_config(self):
         """Returns the constructor's arguments as Keras serialises them."""
@@ -81,13 +84,14 @@ class TorchAdam(keras.optimizers.Optimizer):
         dtype = variable.dtype
         mean = self.means[self._get_variable_index(variable)]
         square = self.squares[self._get_variable_index(variable)]
-        gradient, count = ops.cast(gradient, dtype), ops.cast(self.iterations + 1, dtype)
-        self.assign(mean, self.beta_1 * mean + (1.0 - self.beta_1) * gradient)
-        self.assign(square, self.beta_2 * square + (1.0 - self.beta_2) * ops.square(gradient))
-        corrected_mean = mean / (1.0 - ops.power(ops.cast(self.beta_1, dtype), count))
-        corrected_square = square / (1.0 - ops.power(ops.cast(self.beta_2, dtype), count))
-        step = ops.cast(learning_rate, dtype) * corrected_mean / (ops.sqrt(corrected_square) + self.epsilon)
-        self.assign_sub(variable, step)
+        with tf.control_dependencies([gradient]):  # as above
+            gradient, count = ops.cast(gradient, dtype), ops.cast(self.iterations + 1, dtype)
+            self.assign(mean, self.beta_1 * mean + (1.0 - self.beta_1) * gradient)
+            self.assign(square, self.beta_2 * square + (1.0 - self.beta_2) * ops.square(gradient))
+            corrected_mean = mean / (1.0 - ops.power(ops.cast(self.beta_1, dtype), count))
+            corrected_square = square / (1.0 - ops.power(ops.cast(self.beta_2, dtype), count))
+            step = ops.cast(learning_rate, dtype) * corrected_mean / (ops.sqrt(corrected_square) + self.epsilon)
+            self.assign_sub(variable, step)
 
     def get_config(self):
         """Returns the constructor's arguments as Keras serialises them."""

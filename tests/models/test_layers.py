@@ -46,7 +46,7 @@ def test_convolution_is_padded_symmetrically(size, stride, dilation, height, wid
 
 
 @pytest.mark.parametrize("dilation", [1, 2, 6])
-def test_gradient_of_dilated_convolution(dilation):
+def test_gradient_of_convolution(dilation):
     x, weight = tf.constant(normal(2, 7, 9, 3)), normal(2, 7, 9, 4, seed=1)
     layer = Convolution(4, 3, dilation_rate=dilation, use_bias=False)
     layer.build(x.shape)
