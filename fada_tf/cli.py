@@ -1,5 +1,7 @@
 """How every program in `scripts/` starts: absl flags, one clear line for bad input, a non-zero exit."""
 
+import contextlib
+import ctypes
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -13,6 +15,7 @@ from fada_tf.errors import InputError, Stopped
 INPUT_ERROR_STATUS = 2
 STOPPED_STATUS = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on
 INTERRUPTED_STATUS = 130
+_M_ARENA_MAX = -8  # malloc.h
 
 
 def run(main: Callable[[Sequence[str]], None], *, arguments: bool = False) -> None:
@@ -29,6 +32,7 @@ def run(main: Callable[[Sequence[str]], None], *, arguments: bool = False) -> No
         # TensorFlow's C++ notices would bury the program's own lines, as would, without a GPU, its errors that there is
         # none; what goes wrong later is raised in Python.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if os.path.exists("/dev/nvidiactl") else "3")
+        _share_memory_arena()
         logging.use_absl_handler()
         if len(argv) > 1 and not arguments:
             raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
@@ -45,6 +49,12 @@ def run(main: Callable[[Sequence[str]], None], *, arguments: bool = False) -> No
             sys.exit(INTERRUPTED_STATUS)
 
     app.run(guarded, flags_parser=_parse_flags)
+
+
+def _share_memory_arena() -> None:
+    """Has all threads share what glibc keeps of freed memory: a training step on CPUs needs a fifth less of it."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def checked_config(holder: flags.FlagHolder) -> Config:

@@ -36,8 +36,7 @@ def convolve(inputs, kernel, dilation: int, scale=None, *, kernel_gradient_first
     Returns:
       [batch, height, width, filters].
     """
-    size, _, channels, filters = kernel.shape
-    offsets = tap_offsets(size, dilation)
+    offsets = tap_offsets(kernel.shape[0], dilation)
 
     @tf.custom_gradient
     def convolved(inputs, kernel):
@@ -45,12 +44,10 @@ def convolve(inputs, kernel, dilation: int, scale=None, *, kernel_gradient_first
             if scale is not None:  # of the filters, by which the gradients of both arguments are scaled
                 upstream = tf.cast(tf.cast(upstream, tf.float32) * scale, upstream.dtype)
             seen = _seen_by_taps(upstream, offsets)
-            by_kernel = tf.matmul(_pixels(inputs), seen, transpose_a=True)
-            by_kernel = tf.transpose(tf.reshape(by_kernel, [channels, size, size, filters]), [1, 2, 0, 3])
-            with tf.control_dependencies([by_kernel] if kernel_gradient_first else []):
-                matrix = tf.reshape(tf.transpose(kernel, [0, 1, 3, 2]), [-1, channels])
-                by_inputs = tf.reshape(tf.matmul(seen, matrix), _shape(inputs))
-            return by_inputs, by_kernel
+            by_taps = _by_taps(seen, inputs, len(offsets))
+            with tf.control_dependencies([by_taps] if kernel_gradient_first else []):
+                by_inputs = _by_inputs(seen, inputs, tf.reshape(kernel, by_taps.shape))
+            return by_inputs, tf.reshape(by_taps, kernel.shape)
 
         return _forward(inputs, kernel, scale, dilation), gradient
 
@@ -75,18 +72,35 @@ def sum_of_convolutions(inputs, kernels: Sequence, dilations: Sequence[int]) -> 
     def convolved(inputs, taps):
         def gradient(upstream):
             seen = _seen_by_taps(tf.cast(upstream, inputs.dtype), offsets)
-            by_taps = tf.matmul(seen, _pixels(inputs), transpose_a=True)
-            by_taps = tf.transpose(tf.reshape(by_taps, [-1, filters, channels]), [0, 2, 1])
-            matrix = tf.reshape(tf.transpose(taps, [0, 2, 1]), [-1, channels])
-            return tf.reshape(tf.matmul(seen, matrix), _shape(inputs)), by_taps
+            return _by_inputs(seen, inputs, taps), _by_taps(seen, inputs, len(offsets))
 
         matrix = tf.reshape(tf.transpose(taps, [1, 0, 2]), [channels, -1])
         products = tf.cast(tf.matmul(_pixels(inputs), matrix), tf.float32)
-        products = tf.reshape(products, [*_shape(inputs)[:3], matrix.shape[1]])
-        products = tf.split(products, len(offsets), axis=-1)
-        return tf.add_n([_shift(one, *offset) for one, offset in zip(products, offsets, strict=True)]), gradient
+        batch, height, width, _ = _shape(inputs)
+        places = _places(height, width, offsets)
+        places = places * len(offsets) + tf.where(places < height * width, tf.range(len(offsets)), 0)
+        products = tf.gather(_with_zero(tf.reshape(products, [batch, -1, filters])), places, axis=1)
+        return tf.reduce_sum(products, axis=-2), gradient
 
     return convolved(inputs, tf.concat([tf.reshape(kernel, [-1, channels, filters]) for kernel in kernels], 0))
+
+
+def _by_taps(seen, inputs, taps: int) -> tf.Tensor:
+    """Returns the gradient by the taps' matrices, [taps, channels, filters]."""
+    filters, channels = seen.shape[-1] // taps, inputs.shape[-1]
+    if taps * filters < channels:  # few rows and many columns are the faster way round
+        by_taps = tf.matmul(seen, _pixels(inputs), transpose_a=True)
+        return tf.transpose(tf.reshape(by_taps, [taps, filters, channels]), [0, 2, 1])
+    by_taps = tf.matmul(_pixels(inputs), seen, transpose_a=True)
+    return tf.transpose(tf.reshape(by_taps, [channels, taps, filters]), [1, 0, 2])
+
+
+def _by_inputs(seen, inputs, taps) -> tf.Tensor:
+    """Returns the gradient by the inputs."""
+    if taps.shape[0] == 1:
+        return tf.reshape(tf.matmul(seen, taps[0], transpose_b=True), _shape(inputs))
+    matrix = tf.reshape(tf.transpose(taps, [0, 2, 1]), [-1, taps.shape[1]])
+    return tf.reshape(tf.matmul(seen, matrix), _shape(inputs))
 
 
 def _forward(inputs, kernel, scale, dilation: int) -> tf.Tensor:
@@ -115,22 +129,20 @@ def _seen_by_taps(upstream, offsets: Offsets) -> tf.Tensor:
     if len(offsets) == 1:
         return _pixels(upstream)
     batch, height, width, filters = _shape(upstream)
-    top, left = (max(abs(offset[axis]) for offset in offsets) for axis in (0, 1))
-    padded = tf.pad(upstream, [[0, 0], [top, top], [left, left], [0, 0]])
+    places = _places(height, width, [(-row, -column) for row, column in offsets])
     # One gather is three times as fast as putting shifted copies side by side.
-    rows = tf.range(height)[:, None, None] + [top - row for row, _ in offsets]
-    columns = tf.range(width)[None, :, None] + [left - column for _, column in offsets]
-    places = rows * (width + 2 * left) + columns
-    seen = tf.gather(tf.reshape(padded, [batch, -1, filters]), places, axis=1)
+    seen = tf.gather(_with_zero(tf.reshape(upstream, [batch, -1, filters])), places, axis=1)
     return tf.reshape(seen, [-1, len(offsets) * filters])
 
 
-def _shift(values, rows: int, columns: int) -> tf.Tensor:
-    """Returns values[:, y + rows, x + columns] at every (y, x), zeros where that is outside."""
-    if not (rows or columns):
-        return values
-    _, height, width, _ = _shape(values)
-    padding = [[0, 0], [max(-rows, 0), max(rows, 0)], [max(-columns, 0), max(columns, 0)], [0, 0]]
-    top, left = max(rows, 0), max(columns, 0)
-    shifted = tf.pad(values, padding)[:, top : top + height, left : left + width]
-    return tf.ensure_shape(shifted, values.shape)
+def _places(height, width, offsets: Offsets) -> tf.Tensor:
+    """Returns int32 [height, width, taps]: the number of the pixel at each offset, height * width where there is none."""
+    rows = tf.range(height)[:, None, None] + [row for row, _ in offsets]
+    columns = tf.range(width)[None, :, None] + [column for _, column in offsets]
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    return tf.where(inside, rows * width + columns, height * width)
+
+
+def _with_zero(values) -> tf.Tensor:
+    """Appends zeros to the rows of [batch, rows, channels]."""
+    return tf.pad(values, [[0, 0], [0, 1], [0, 0]])
