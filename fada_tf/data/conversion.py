@@ -176,12 +176,10 @@ def _digest(contents: list[tuple[str, str]], settings: Settings, num_shards: int
 def _resized(
     image: images.StoredImage, label: np.ndarray | None, size: tuple[int, int]
 ) -> tuple[images.StoredImage, np.ndarray | None]:
-    import tensorflow as tf  # only resizing needs it
-
-    from fada_tf.data import tfrecord, transforms
+    from fada_tf.data import tfrecord, transforms  # TensorFlow, which only resizing needs
 
     pixels = transforms.resize_image(tfrecord.decode_image(image.data), size)
-    data = images.encode_png(tf.cast(pixels, tf.uint8).numpy())  # lossless: the pixels that training would have made
+    data = images.encode_png(pixels.numpy())  # lossless: the pixels that training would have made
     return images.StoredImage(data, "png", *size), None if label is None else transforms.resize_label(
         label, size
     ).numpy()

@@ -42,7 +42,7 @@ def train_dataset(
             error.
 
     Returns:
-        A dataset of 'image' [batch, height, width, 3] float32 0-255, 'name' [batch] string, 'draw' [batch] int64 and,
+        A dataset of 'image' [batch, height, width, 3] uint8, 'name' [batch] string, 'draw' [batch] int64 and,
         with a label space, 'label' [batch, height, width] uint8, train ids and 255.
 
     Raises:
@@ -96,7 +96,7 @@ def evaluation_dataset(
         partial_labels: allow labels that know only some of the classes.
 
     Returns:
-        A dataset of 'image' [batch, height, width, 3] float32 0-255, 'name' [batch] string, 'record' [batch] int64
+        A dataset of 'image' [batch, height, width, 3] uint8, 'name' [batch] string, 'record' [batch] int64
         and, with a label space, 'label' [batch, largest height, largest width] uint8, filled up with 255, and
         'label_size' [batch, 2] int32, each label's own height and width.
 

@@ -1,7 +1,6 @@
 """Transforms of an image and its label: pure functions, random ones of an explicit seed.
 
-An image is [height, width, 3] uint8 until it is resized and float32 with values 0-255 after that; a label is [height,
-width] uint8, or None. A seed is [2] int32. The numbers are those of the FADA reference implementation.
+An image is [height, width, 3] uint8, a label [height, width] uint8, or None. A seed is [2] int32. The numbers are those of the FADA reference implementation.
 """
 
 from dataclasses import dataclass
@@ -47,7 +46,7 @@ def augment(image: tf.Tensor, label: tf.Tensor | None, seed: tf.Tensor, options:
         options: which transforms and how much.
 
     Returns:
-        The image [options.height, options.width, 3] float32 and the label of that size, or None.
+        The image [options.height, options.width, 3] uint8 and the label of that size, or None.
     """
     jitter_seed, scale_seed, crop_seed, flip_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 4))
     if options.color_jitter:
@@ -78,14 +77,22 @@ def resize_image(image: tf.Tensor, size) -> tf.Tensor:
         size: (height, width), integers or scalar int32 tensors.
 
     Returns:
-        [*size, 3] float32, integers 0-255.
+        [*size, 3] uint8.
     """
 
     def resized() -> tf.Tensor:
-        pixels = tf.image.resize(image, size, method="bicubic", antialias=True)
-        return tf.clip_by_value(tf.round(pixels), 0.0, 255.0)
+        return round_to_grey_levels(tf.image.resize(image, size, method="bicubic", antialias=True))
 
-    return tf.cond(_has_size(image, size), lambda: tf.cast(image, tf.float32), resized)
+    same = (lambda: image) if image.dtype == tf.uint8 else (lambda: round_to_grey_levels(image))
+    return tf.cond(_has_size(image, size), same, resized)
+
+
+def round_to_grey_levels(pixels: tf.Tensor) -> tf.Tensor:
+    """Returns float32 values as uint8: the nearest of 0 to 255, the even one of two, in one pass over them."""
+    quantized = tf.raw_ops.QuantizeV2(
+        input=pixels, min_range=0.0, max_range=255.0, T=tf.quint8, mode="SCALED", round_mode="HALF_TO_EVEN"
+    )
+    return tf.bitcast(quantized.output, tf.uint8)
 
 
 def resize_label(label: tf.Tensor, size) -> tf.Tensor:
@@ -101,11 +108,12 @@ def resize_label(label: tf.Tensor, size) -> tf.Tensor:
 
     def resized() -> tf.Tensor:
         pixels = label
-        for axis, new_length in enumerate(tf.unstack(tf.cast(size, tf.int32))):
-            length = tf.shape(label)[axis]
+        for new_length in tf.unstack(tf.cast(size, tf.int32)):
+            length = tf.shape(pixels)[0]
             step = tf.cast(length, tf.float64) / tf.cast(new_length, tf.float64)
             places = tf.cumsum(tf.concat([[step * 0.5], tf.fill([new_length - 1], step)], axis=0))
-            pixels = tf.gather(pixels, tf.minimum(tf.cast(places, tf.int32), length - 1), axis=axis)
+            # Rows are copied whole, so columns become rows for a while: three times as fast.
+            pixels = tf.transpose(tf.gather(pixels, tf.minimum(tf.cast(places, tf.int32), length - 1)))
         return pixels
 
     return tf.cond(_has_size(label, size), lambda: label, resized)

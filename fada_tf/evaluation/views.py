@@ -46,7 +46,7 @@ class Views:
 
         Args:
           segmenter: the model.
-          images: RGB float32 [batch, height, width, 3] in 0..255, of static size.
+          images: RGB [batch, height, width, 3] in 0..255, of static size.
 
         Returns:
           float32 [batch, its height, its width, classes] for each view, those of mirrored views turned back.

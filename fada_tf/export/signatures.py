@@ -108,7 +108,7 @@ class ServedSegmenter:
             image = self._decode(data)
             return tf.ensure_shape(resize_image(image, size), [*size, 3]), tf.shape(image)[:2]
 
-        specs = (tf.TensorSpec([*size, 3], tf.float32), tf.TensorSpec([2], tf.int32))
+        specs = (tf.TensorSpec([*size, 3], tf.uint8), tf.TensorSpec([2], tf.int32))
         images, sizes = tf.map_fn(read, image_bytes, fn_output_signature=specs, parallel_iterations=_PARALLEL_PICTURES)
         palette = self.label_space.palette()[: self.label_space.num_classes]
         masks = self._map_pictures(

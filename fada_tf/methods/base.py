@@ -56,7 +56,7 @@ class Method(abc.ABC):
         """Makes one update of every group; runs in a replica.
 
         Args:
-          *batches: this replica's images of each domain: "image" float32 [batch, height, width, 3] in 0..255, "label"
+          *batches: this replica's images of each domain: "image" [batch, height, width, 3] in 0..255, "label"
             integers [batch, height, width] where the domain has labels.
 
         Returns:

@@ -120,7 +120,7 @@ class WritePictures:
           segmenter: the model that is trained.
           step: the iterations done.
           interval: iterations between pictures, a multiple of the loop's length or the next one after it.
-          batches: by domain: "image" float32 [n, height, width, 3] in 0..255 and perhaps "label" [n, height, width].
+          batches: by domain: "image" uint8 [n, height, width, 3] and perhaps "label" [n, height, width].
           label_space: the classes.
           directory: of the TensorBoard events.
         """
@@ -147,7 +147,7 @@ class WritePictures:
         """Returns uint8 [n, height, wide, 3]: image, label where there is one, prediction, side by side."""
         rows = []
         for index, class_map in enumerate(self._predict(batch["image"]).numpy()):
-            pictures = [np.clip(np.rint(batch["image"][index]), 0, 255).astype(np.uint8)]
+            pictures = [np.asarray(batch["image"][index])]
             if "label" in batch:
                 pictures.append(colorize(batch["label"][index], self.label_space))
             rows.append(side_by_side([*pictures, colorize(class_map, self.label_space)]))

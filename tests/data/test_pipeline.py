@@ -43,7 +43,7 @@ def assert_equal(batch, other):
 def test_training_batches_have_the_promised_shapes_and_values(labelled):
     dataset = train(labelled)
     assert dataset.element_spec == {
-        "image": tf.TensorSpec((2, 10, 14, 3), tf.float32),
+        "image": tf.TensorSpec((2, 10, 14, 3), tf.uint8),
         "label": tf.TensorSpec((2, 10, 14), tf.uint8),
         "name": tf.TensorSpec((2,), tf.string),
         "draw": tf.TensorSpec((2,), tf.int64),

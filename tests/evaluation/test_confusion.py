@@ -59,17 +59,17 @@ def evaluation_set(sizes: list[tuple[int, int]], batch_size: int) -> tf.data.Dat
     def elements():
         for height, width in sizes:
             yield {
-                "image": rng.uniform(0, 255, (24, 32, 3)).astype("f"),
+                "image": rng.integers(0, 256, (24, 32, 3)).astype("u1"),
                 "label": rng.integers(0, 3, (height, width)).astype("u1"),
                 "label_size": np.array([height, width], np.int32),
             }
 
     signature = {
-        "image": tf.TensorSpec([24, 32, 3], tf.float32),
+        "image": tf.TensorSpec([24, 32, 3], tf.uint8),
         "label": tf.TensorSpec([None, None], tf.uint8),
         "label_size": tf.TensorSpec([2], tf.int32),
     }
-    padding = {"image": 0.0, "label": tf.constant(255, tf.uint8), "label_size": 0}
+    padding = {"image": tf.constant(0, tf.uint8), "label": tf.constant(255, tf.uint8), "label_size": 0}
     dataset = tf.data.Dataset.from_generator(elements, output_signature=signature).cache()
     return dataset.padded_batch(batch_size, padding_values=padding)
 
