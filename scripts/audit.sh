@@ -8,4 +8,6 @@ if [ ! -x .venv-audit/bin/pip-audit ]; then
   python -m venv .venv-audit
   .venv-audit/bin/python -m pip install --quiet 'pip-audit>=2.7,<3'
 fi
-.venv-audit/bin/pip-audit --skip-editable --path "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+# Strict, or a package that the database does not answer for would pass.
+python -m pip list --exclude-editable --format=freeze > .venv-audit/installed.txt
+.venv-audit/bin/pip-audit --strict --disable-pip --no-deps --requirement .venv-audit/installed.txt
