@@ -1,6 +1,7 @@
 """Transforms of an image and its label: pure functions, random ones of an explicit seed.
 
-An image is [height, width, 3] uint8, a label [height, width] uint8, or None. A seed is [2] int32. The numbers are those of the FADA reference implementation.
+An image is [height, width, 3] uint8, a label [height, width] uint8, or None. A seed is [2] int32. The numbers are those
+of the FADA reference implementation.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Convolutions for CPUs: gradients that TensorFlow lacks there, or computes slowly, as products of matrices.
 
-A convolution at stride 1 is a sum over taps: each multiplies the pixels, shifted by the tap's offset, by a matrix. Side by
-side, the upstream gradients that all taps see turn both gradients into one product each.
+A convolution at stride 1 is a sum over taps: each multiplies the pixels, shifted by the tap's offset, by a matrix. The
+upstream gradients that all taps see, side by side, turn both gradients into one product each.
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ def convolve(inputs, kernel, dilation: int, scale=None, *, kernel_gradient_first
       kernel: [size, size, channels, filters], with an odd size.
       dilation: of the kernel.
       scale: float32 [filters], a constant by which the kernel is multiplied.
-      kernel_gradient_first: whether the gradient by the inputs waits for the one by the kernel, which then frees the inputs
-        early. Where only the former is wanted, the order would have the latter computed for nothing.
+      kernel_gradient_first: whether the gradient by the inputs waits for the one by the kernel, which then frees the
+        inputs early. Where only the former is wanted, the order would have the latter computed for nothing.
 
     Returns:
       [batch, height, width, filters].
@@ -105,7 +105,9 @@ def _by_inputs(seen, inputs, taps) -> tf.Tensor:
 
 def _forward(inputs, kernel, scale, dilation: int) -> tf.Tensor:
     if scale is not None:
-        with tf.control_dependencies([inputs]):  # or a step would start with scaling, and keeping, the kernels of all layers
+        with tf.control_dependencies(
+            [inputs]
+        ):  # or a step would start with scaling, and keeping, the kernels of all layers
             kernel = tf.cast(tf.cast(kernel, tf.float32) * scale, kernel.dtype)
     if kernel.shape[:2] == (1, 1):
         products = tf.matmul(_pixels(inputs), kernel[0, 0])
@@ -125,7 +127,7 @@ def _pixels(values) -> tf.Tensor:
 
 
 def _seen_by_taps(upstream, offsets: Offsets) -> tf.Tensor:
-    """Returns, by pixel of the inputs and tap, the upstream gradient where the tap added to: [pixels, taps * filters]."""
+    """Returns the upstream gradient where each tap of each input pixel added to: [pixels, taps * filters]."""
     if len(offsets) == 1:
         return _pixels(upstream)
     batch, height, width, filters = _shape(upstream)
@@ -136,7 +138,7 @@ def _seen_by_taps(upstream, offsets: Offsets) -> tf.Tensor:
 
 
 def _places(height, width, offsets: Offsets) -> tf.Tensor:
-    """Returns int32 [height, width, taps]: the number of the pixel at each offset, height * width where there is none."""
+    """Returns int32 [height, width, taps]: the pixel at each offset, height * width where there is none."""
     rows = tf.range(height)[:, None, None] + [row for row, _ in offsets]
     columns = tf.range(width)[None, :, None] + [column for _, column in offsets]
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
