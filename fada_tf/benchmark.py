@@ -1,11 +1,15 @@
 """What the benchmark programs measure: time, memory and operations, against the ceilings of the same machine."""
 
+import collections
+import pathlib
 import resource
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 
 import tensorflow as tf
+from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 _CONVOLUTIONS = ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
 _PRODUCTS = ("MatMul", "BatchMatMulV2", "BatchMatMulV3")
@@ -61,6 +65,29 @@ def summary(seconds: dict[str, float], operations: dict[str, float], precision: 
         "floor_seconds": total / ceiling,
         "share_of_ceiling": total / ceiling / seconds["median"],
     }
+
+
+def seconds_by_type(run: Callable[[], object]) -> dict[str, float]:
+    """Runs once under TensorFlow's profiler.
+
+    Args:
+        run: see `measure`; already traced.
+
+    Returns:
+        Operation type -> seconds in all of its operations, the longest first; those that run side by side count twice.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        with tf.profiler.experimental.Profile(folder):
+            tf.nest.map_structure(lambda tensor: tensor.numpy(), run())
+        (path,) = pathlib.Path(folder).glob("**/*.xplane.pb")
+        space = xplane_pb2.XSpace.FromString(path.read_bytes())
+    seconds = collections.Counter()
+    for plane in space.planes:
+        for event in (event for line in plane.lines for event in line.events):
+            name, *kind = plane.event_metadata[event.metadata_id].name.split(":")  # operations are "name:type"
+            if name and len(kind) == 1 and not kind[0].startswith("__"):  # the function as a whole
+                seconds[kind[0]] += event.duration_ps / 1e12
+    return dict(seconds.most_common())
 
 
 def peak_memory() -> int:
