@@ -85,7 +85,7 @@ def seconds_by_type(run: Callable[[], object]) -> dict[str, float]:
     for plane in space.planes:
         for event in (event for line in plane.lines for event in line.events):
             name, *kind = plane.event_metadata[event.metadata_id].name.split(":")  # operations are "name:type"
-            if name and len(kind) == 1 and not kind[0].startswith("__"):  # the function as a whole
+            if name and len(kind) == 1 and not kind[0].lstrip().startswith("__"):  # the function as a whole
                 seconds[kind[0]] += event.duration_ps / 1e12
     return dict(seconds.most_common())
 
