@@ -13,7 +13,7 @@ from fada_tf.config import Config
 
 RECORDS = "data/records"
 RUNS = "runs/synthstreet_camvid"
-ITERATIONS = {"source": 600, "adversarial": 400, "self_distillation": 200}
+ITERATIONS = {"source": 600, "adversarial": 300, "self_distillation": 300}
 
 
 def get_config(stage: str = "source") -> Config:
@@ -44,8 +44,8 @@ def _source(config: Config) -> None:
 def _adversarial(config: Config) -> None:
     config.method.name = "fada"
     config.method.segmentation_temperature = 1.8
-    # Thirty times the paper's weight and five times its rate of D: a hundredth of its iterations.
-    config.method.adversarial_weight = 0.03
+    # Ten times the paper's weight and five times its rate of D: a hundredth of its iterations.
+    config.method.adversarial_weight = 0.01
     config.model.initial_weights = f"{RUNS}/source"
     # Goes on where the source stage's schedule stopped.
     config.optimizer.learning_rate = 8e-4
@@ -63,6 +63,7 @@ def _self_distillation(config: Config) -> None:
     target = config.data.target
     target.records = f"{RECORDS}/camvid_train_pseudo"
     target.height, target.width, target.flip, target.color_jitter = 120, 160, True, True
+    target.crop, target.scale_min, target.scale_max = True, 0.75, 1.5
 
 
 def _source_images(config: Config) -> None:

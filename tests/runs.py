@@ -20,7 +20,7 @@ def small_config(records: pathlib.Path, method: str) -> Config:
     config.training.checkpoint_interval, config.training.picture_interval = 2, 0
     for name in ("source", "target"):
         domain = getattr(config.data, name)
-        domain.records, domain.height, domain.width = str(records / name), 24, 32
+        domain.records, domain.height, domain.width = str(records / name), 24, 32 if name == "source" else 40
         domain.color_jitter = domain.flip = True
     return config
 

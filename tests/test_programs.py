@@ -269,7 +269,14 @@ BAD_INPUT = {
 }
 
 
-@pytest.mark.parametrize("case", BAD_INPUT)
+# What the config and the library say of these is tested without a process, too.
+OFTEN_ELSEWHERE = ("no such stage", "scales", "other classes", "unknown backbone", "not a picture", "no pictures")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=[pytest.mark.slow] if case in OFTEN_ELSEWHERE else []) for case in BAD_INPUT],
+)
 def test_bad_input_gets_one_line_and_leaves_nothing(folder, case):
     program, options, words = BAD_INPUT[case]
     before = {path for path in folder.rglob("*") if "__pycache__" not in path.parts}
@@ -277,9 +284,9 @@ def test_bad_input_gets_one_line_and_leaves_nothing(folder, case):
     assert {path for path in folder.rglob("*") if "__pycache__" not in path.parts} == before
 
 
-def test_a_run_stopped_once_and_killed_three_times_ends_as_the_one_that_was_not(folder):
+def test_a_run_stopped_once_and_killed_twice_ends_as_the_one_that_was_not(folder):
     run_dir, options = folder / "runs/killed", ["--config=scenes.py:source", "--run_dir=runs/killed"]
-    metrics, checkpoints = run_dir / "metrics.jsonl", run_dir / "checkpoints"
+    checkpoints = run_dir / "checkpoints"
     code, errors = interrupt(
         folder, "train", *options, when=(run_dir / "config.json").exists, number=signal.SIGTERM
     )  # while TensorFlow compiles the step
@@ -291,7 +298,6 @@ def test_a_run_stopped_once_and_killed_three_times_ends_as_the_one_that_was_not(
         re.MULTILINE,
     )
     moments = {
-        "iterations": lambda: '"step": 2' in metrics.read_text(),
         "a checkpoint's writing": lambda: any(checkpoints.glob("ckpt-4_temp")),
         "evaluation": (checkpoints / "ckpt-4.index").exists,
     }
