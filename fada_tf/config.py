@@ -80,6 +80,9 @@ class ModelConfig:
         "frozen", "stored statistics without epsilon (code), or batch statistics over all replicas",
         choices=("frozen", "synchronized"),
     )  # fmt: skip
+    recompute: bool = option(
+        False, "keep only the outputs of blocks in training, and compute the rest twice: less memory, more time"
+    )
     initial_weights: str = option(
         "", "empty: random; 'imagenet'; an .npz file of convolutions; or a run directory or checkpoint of this library"
     )
@@ -134,8 +137,20 @@ class TrainingConfig:
     accumulation_steps: int = option(
         1, "forward and backward passes an iteration; the batch is split evenly", minimum=1
     )
-    precision: str = option("float32", "compute type; losses stay in float32", choices=("float32", "mixed_bfloat16"))
+    precision: str = option(
+        "float32", "compute type; losses stay in float32, and float16 has loss scaling",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+    )  # fmt: skip
     xla: bool = option(False, "compile forward and backward passes with XLA: for GPUs; slow to start, slower on CPUs")
+    channels_order: str = option(
+        "automatic", "on GPUs: what TensorFlow finds faster for the compute type, or NHWC throughout",
+        choices=("automatic", "last"),
+    )  # fmt: skip
+    memory_growth: bool = option(True, "take a GPU's memory as it is needed, and not all of it at the start")
+    prefetch_to_device: bool = option(True, "copy the next batch to a GPU during a step")
+    all_reduce_packs: int = option(
+        0, "messages that one machine's GPUs send each other's gradients in; 0: TensorFlow's choice", minimum=0
+    )
     deterministic: bool = option(False, "the same bits on GPUs too, slower; on a CPU they are the same without")
     steps_per_loop: int = option(
         20, "iterations inside one call of the compiled loop, and between log lines", minimum=1
@@ -164,7 +179,7 @@ FREE_FIELDS = tuple(
     f"training.{name}"
     for name in (
         "iterations", "steps_per_loop", "checkpoint_interval", "evaluation_interval", "picture_interval",
-        "keep_checkpoints",
+        "keep_checkpoints", "memory_growth", "prefetch_to_device",
     )
 )  # fmt: skip
 
@@ -195,6 +210,11 @@ def validate(config: Config) -> None:
         raise InputError(
             f"config.training.iterations {training.iterations} is beyond config.optimizer.horizon "
             f"{optimizer.horizon}, where the learning rate reaches 0: raise the horizon"
+        )
+    if config.model.recompute and config.model.batch_norm != "frozen":
+        raise InputError(
+            f"config.model.recompute is True, and would update the statistics of config.model.batch_norm "
+            f"{config.model.batch_norm!r} twice: set it to False, or batch_norm to 'frozen'"
         )
     if not trained_domains(config):
         raise InputError("config.data.source.records is empty: name the folder that scripts/make_tfrecords.py wrote")

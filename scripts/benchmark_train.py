@@ -62,7 +62,7 @@ def _measured(config) -> dict:
     from fada_tf.data import labels
     from fada_tf.models.layers import FrozenBatchNorm
     from fada_tf.models.segmenter import build_segmenter
-    from fada_tf.models.strategy import make_strategy, set_precision
+    from fada_tf.models.strategy import make_strategy, set_channels_order, set_precision
 
     logging.set_verbosity(logging.WARNING)  # MirroredStrategy names every gradient that it adds up
     if _REPLICAS.value > 1:
@@ -70,11 +70,15 @@ def _measured(config) -> dict:
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * _REPLICAS.value)
     set_precision(config.training.precision)
     keras.utils.set_random_seed(config.seed)
-    strategy = make_strategy()
+    set_channels_order(config.training.channels_order)
+    strategy = make_strategy(all_reduce_packs=config.training.all_reduce_packs)
     classes = _CLASSES.value or labels.label_space(config.data.label_space).num_classes
     with strategy.scope():
-        segmenter = build_segmenter(config.model.backbone, classes, batch_norm=config.model.batch_norm)
+        model = config.model
+        segmenter = build_segmenter(model.backbone, classes, model.batch_norm, recompute=model.recompute)
         method = registry.load("fada_tf.methods", config.method.name).build(config, segmenter)
+    if config.training.xla:
+        method.use_xla()
     for layer in segmenter.feature_extractor.layers:
         if isinstance(layer, FrozenBatchNorm):
             layer.gamma.assign(0.2 * layer.gamma)  # or values would double from block to block, and overflow
@@ -98,6 +102,8 @@ def _measured(config) -> dict:
         "replicas": strategy.num_replicas_in_sync,
         "classes": classes,
         "precision": config.training.precision,
+        "recompute": model.recompute,
+        "xla": config.training.xla,
     } | benchmark.summary(seconds, operations, config.training.precision)
     return results | ({"seconds_by_type": benchmark.seconds_by_type(step)} if _PROFILE.value else {})
 

@@ -1,10 +1,12 @@
 """What every method has in common: parameter groups, gradient accumulation and the update."""
 
 import abc
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from fada_tf.optimizers.loss_scale import LossScale
 from fada_tf.optimizers.parameter_groups import ParameterGroup
 
 Batch = dict[str, tf.Tensor]
@@ -21,6 +23,7 @@ class Method(abc.ABC):
       segmenter: the model that is trained for use.
       helpers: other models that are trained along, by name; they are saved in checkpoints.
       groups: the optimizer of every trained weight.
+      loss_scale: where the segmenter computes in float16; else None.
     """
 
     domains: tuple[str, ...]
@@ -38,11 +41,13 @@ class Method(abc.ABC):
         self.groups = groups
         self.helpers = helpers or {}
         self.accumulation_steps = accumulation_steps
+        self.loss_scale = LossScale() if segmenter.compute_dtype == "float16" else None
 
     @property
     def measure_names(self) -> tuple[str, ...]:
         """The keys of what `step` returns."""
-        return (*self.loss_names, *(f"gradient_norm/{name}" for name in self.groups))
+        norms = (f"gradient_norm/{name}" for name in self.groups)
+        return (*self.loss_names, *norms, *(("loss_scale",) if self.loss_scale else ()))
 
     @abc.abstractmethod
     def losses_and_gradients(self, *batches: Batch) -> tuple[dict[str, tf.Tensor], Gradients]:
@@ -60,16 +65,32 @@ class Method(abc.ABC):
             integers [batch, height, width] where the domain has labels.
 
         Returns:
-          float32 scalars of this replica: the losses, means over its images, and "gradient_norm/GROUP", L2 norms.
+          float32 scalars of this replica: the losses, means over its images, and "gradient_norm/GROUP", L2 norms. With
+          loss scaling also "loss_scale", and norms of 0 in an update that is skipped.
         """
         losses, gradients = self._accumulate(batches)
+        norms = {f"gradient_norm/{name}": tf.linalg.global_norm(gradients[name]) for name in self.groups}
+        if self.loss_scale is None:
+            self._update(gradients)
+            return losses | norms
+        scale = tf.identity(self.loss_scale.scale)
+        self.loss_scale.update(self._update, gradients)
+        # At the lowest scale an overflow is a divergence, which the norm shows.
+        norms = {name: tf.where(tf.math.is_finite(norm) | (scale <= 1), norm, 0) for name, norm in norms.items()}
+        return losses | norms | {"loss_scale": scale}
+
+    def gradient(self, tape: tf.GradientTape, loss: tf.Tensor, variables: Any) -> Any:
+        """Returns the gradients of a loss by a structure of variables; None where it does not reach."""
+        if self.loss_scale is None:
+            return tape.gradient(loss, variables)
+        return self.loss_scale.gradient(tape, loss, variables)
+
+    def _update(self, gradients: Gradients) -> None:
         # The optimizers sum over the replicas, and each replica's losses are means over its own images.
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
-        norms = {f"gradient_norm/{name}": tf.linalg.global_norm(gradients[name]) for name in self.groups}
         for name, group in self.groups.items():
             mean = [gradient / replicas if replicas > 1 else gradient for gradient in gradients[name]]
             group.optimizer.apply(mean, group.variables)
-        return losses | norms
 
     def _accumulate(self, batches: tuple[Batch, ...]) -> tuple[dict[str, tf.Tensor], Gradients]:
         parts = self.accumulation_steps

@@ -103,8 +103,8 @@ class Fada(Method):
             segmenter_loss, discriminator_loss = weight * losses[0], 0.5 * losses[1]
         variables = {name: group.variables for name, group in self.groups.items()}
         discriminator = {"discriminator": variables.pop("discriminator")}
-        gradients = tape.gradient(segmenter_loss, variables) | tape.gradient(discriminator_loss, discriminator)
-        return losses, gradients
+        gradients = self.gradient(tape, segmenter_loss, variables)
+        return losses, gradients | self.gradient(tape, discriminator_loss, discriminator)
 
 
 def _sum(one: tf.Tensor, other: tf.Tensor | None) -> tf.Tensor:

@@ -27,7 +27,7 @@ class SourceOnly(Method):
             (loss,) = sum_over_row_blocks(
                 lambda logits, labels: [cross_entropy(logits, labels, count)], [logits], labels.shape[1:3], [labels]
             )
-        gradients = tape.gradient(loss, [group.variables for group in groups])
+        gradients = self.gradient(tape, loss, [group.variables for group in groups])
         return {"segmentation": loss}, dict(zip(names, gradients, strict=True))
 
 

@@ -8,6 +8,7 @@ from fada_tf import registry
 from fada_tf.errors import InputError
 from fada_tf.models.backbones.base import Backbone
 from fada_tf.models.classifier import Classifier
+from fada_tf.models.recomputation import recomputed
 
 _PACKAGE = "fada_tf.models.backbones"
 
@@ -37,7 +38,9 @@ class Segmenter(keras.Model):
       classifier: C, from features to logits.
     """
 
-    def __init__(self, backbone: str, num_classes: int, batch_norm: str = "frozen", seed: int = 0):
+    def __init__(
+        self, backbone: str, num_classes: int, batch_norm: str = "frozen", seed: int = 0, *, recompute: bool = False
+    ):
         super().__init__(name="segmenter")
         definition, rng = find_backbone(backbone), np.random.default_rng(seed)
         self.backbone = backbone
@@ -46,6 +49,7 @@ class Segmenter(keras.Model):
         self._normalization = definition.normalization
         self._minimum_size = definition.minimum_size
         self.feature_extractor = definition.build(batch_norm, rng)
+        self._trained = recomputed(self.feature_extractor, definition.block_ends) if recompute else None
         self.classifier = Classifier(self.feature_channels, num_classes, rng)
         self.built = True
 
@@ -81,6 +85,8 @@ class Segmenter(keras.Model):
         tf.debugging.assert_greater_equal(
             tf.shape(images)[1:3], self._minimum_size, f"{self.backbone} needs {self._minimum_size} pixels a side"
         )
+        if training and self._trained:
+            return self._trained(self.normalize(images))
         return self.feature_extractor(self.normalize(images), training=training)
 
     def classify(self, features: tf.Tensor) -> tf.Tensor:
@@ -99,7 +105,9 @@ class Segmenter(keras.Model):
         return self.classify(self.features(images, training=training))
 
 
-def build_segmenter(backbone: str, num_classes: int, batch_norm: str = "frozen", seed: int = 0) -> Segmenter:
+def build_segmenter(
+    backbone: str, num_classes: int, batch_norm: str = "frozen", seed: int = 0, *, recompute: bool = False
+) -> Segmenter:
     """Builds a segmenter with its variables; equal seeds give equal weights.
 
     Args:
@@ -107,8 +115,9 @@ def build_segmenter(backbone: str, num_classes: int, batch_norm: str = "frozen",
       num_classes: K, at least 1.
       batch_norm: "frozen" (stored statistics and affine, constants) or "synchronized" (over all replicas).
       seed: of the initial weights, at least 0.
+      recompute: see `ModelConfig`.
 
     Raises:
       InputError: unknown backbone or batch norm.
     """
-    return Segmenter(backbone, num_classes, batch_norm, seed)
+    return Segmenter(backbone, num_classes, batch_norm, seed, recompute=recompute)

@@ -1,4 +1,4 @@
-"""Which devices train, and in which precision."""
+"""Which devices train, how, and in which precision."""
 
 import os
 
@@ -6,20 +6,29 @@ import keras
 import tensorflow as tf
 
 
-def make_strategy() -> tf.distribute.Strategy:
+def make_strategy(*, memory_growth: bool = True, all_reduce_packs: int = 0) -> tf.distribute.Strategy:
     """Returns the strategy over all devices; call it before anything else of TensorFlow.
 
     With the environment variable TF_CONFIG, which names the workers, a MultiWorkerMirroredStrategy; else a
     MirroredStrategy over all GPUs, or over all logical CPUs; plain execution where there is one CPU.
+
+    Args:
+      memory_growth: see `TrainingConfig`.
+      all_reduce_packs: see `TrainingConfig`.
     """
     for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
+        tf.config.experimental.set_memory_growth(gpu, memory_growth)
     if "TF_CONFIG" in os.environ:
         return tf.distribute.MultiWorkerMirroredStrategy()
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     if len(devices) == 1 and devices[0].device_type == "CPU":
         return tf.distribute.get_strategy()
-    return tf.distribute.MirroredStrategy([device.name for device in devices])
+    all_reduce = None
+    if all_reduce_packs:
+        on_gpus = devices[0].device_type == "GPU"
+        kind = tf.distribute.NcclAllReduce if on_gpus else tf.distribute.HierarchicalCopyAllReduce
+        all_reduce = kind(all_reduce_packs)
+    return tf.distribute.MirroredStrategy([device.name for device in devices], all_reduce)
 
 
 def workers(strategy: tf.distribute.Strategy) -> tuple[int, int]:
@@ -40,5 +49,10 @@ def wait_for_all(strategy: tf.distribute.Strategy) -> None:
 
 
 def set_precision(precision: str) -> None:
-    """Sets the compute type of all models built from here on: "float32" or "mixed_bfloat16"."""
+    """Sets the compute type of all models built from here on: "float32", "mixed_bfloat16" or "mixed_float16"."""
     keras.config.set_dtype_policy(precision)
+
+
+def set_channels_order(order: str) -> None:
+    """Sets the order that functions traced from here on have on GPUs; see `TrainingConfig`."""
+    tf.config.optimizer.set_experimental_options({"layout_optimizer": order == "automatic"})

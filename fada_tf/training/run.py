@@ -25,7 +25,7 @@ from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.methods.base import Method
 from fada_tf.models.checkpoint import BEST, CHECKPOINTS, restore_segmenter
 from fada_tf.models.segmenter import Segmenter, build_segmenter
-from fada_tf.models.strategy import make_strategy, set_precision, wait_for_all, workers
+from fada_tf.models.strategy import make_strategy, set_channels_order, set_precision, wait_for_all, workers
 from fada_tf.models.weights import load_initial_weights
 from fada_tf.training import actions, failures, provenance
 from fada_tf.training.checkpoints import restore_newest
@@ -56,19 +56,23 @@ def train(config: Config, directory: str, *, detect_anomaly: bool = False) -> No
     method_module = registry.load("fada_tf.methods", config.method.name)
     label_space = labels.label_space(config.data.label_space)
     set_precision(config.training.precision)
+    set_channels_order(config.training.channels_order)
     if config.training.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(config.seed)
-    strategy = make_strategy()
+    strategy = make_strategy(
+        memory_growth=config.training.memory_growth, all_reduce_packs=config.training.all_reduce_packs
+    )
     _check_batch(config, strategy)
     _check_xla(config, strategy)
     check_run_directory(directory, config)
 
     with strategy.scope():
+        model = config.model
         segmenter = build_segmenter(
-            config.model.backbone, label_space.num_classes, batch_norm=config.model.batch_norm, seed=config.seed
+            model.backbone, label_space.num_classes, model.batch_norm, config.seed, recompute=model.recompute
         )
-        _initialize(segmenter, config.model.initial_weights)
+        _initialize(segmenter, model.initial_weights)
         method: Method = method_module.build(config, segmenter)
     if config.training.xla:
         method.use_xla()
@@ -103,7 +107,8 @@ def _train(config: Config, directory: str, trainer: Trainer, label_space: LabelS
                 wait_for_all(trainer.strategy)
             step, replicas = int(trainer.step.numpy()), trainer.strategy.num_replicas_in_sync
             trainer.train_dataset = trainer.strategy.distribute_datasets_from_function(
-                lambda context: train_dataset(config, trainer.method, label_space, step, replicas, (index, count))
+                lambda context: train_dataset(config, trainer.method, label_space, step, replicas, (index, count)),
+                tf.distribute.InputOptions(experimental_fetch_to_device=config.training.prefetch_to_device),
             )
             _loop(config, trainer, controller, metrics, alone=count == 1)
         except Stopped as stopped:

@@ -81,5 +81,7 @@ def make_checkpoint(method: Method, step: tf.Variable, progress: tf.Variable) ->
 
     Data position, order and augmentation follow from the iteration, the best checkpoint so far from metrics.jsonl.
     """
-    optimizers = {f"{name}_optimizer": group.optimizer for name, group in method.groups.items()}
-    return tf.train.Checkpoint(segmenter=method.segmenter, step=step, progress=progress, **method.helpers, **optimizers)
+    others = {f"{name}_optimizer": group.optimizer for name, group in method.groups.items()}
+    if method.loss_scale is not None:
+        others["loss_scale"] = method.loss_scale
+    return tf.train.Checkpoint(segmenter=method.segmenter, step=step, progress=progress, **method.helpers, **others)

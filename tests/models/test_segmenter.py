@@ -6,6 +6,7 @@ import tensorflow as tf
 from fada_tf.errors import InputError
 from fada_tf.models.backbones import resnet
 from fada_tf.models.discriminator import build_discriminator
+from fada_tf.models.layers import FrozenBatchNorm
 from fada_tf.models.segmenter import build_segmenter
 
 BACKBONES = ("resnet50", "tiny", "vgg16")  # resnet101 differs in depth alone: see test_parity.py
@@ -246,3 +247,32 @@ def test_checkpoint_restores_every_weight(tmp_path):
     )
     for variable, saved in pairs:
         np.testing.assert_array_equal(variable, saved)
+
+
+@pytest.mark.parametrize("backbone", ["resnet50", "tiny", "vgg16"])
+def test_recomputation_changes_no_gradient(backbone):
+    batch = images(1, 24, 32)
+
+    def results(recompute):
+        segmenter = build_segmenter(backbone, CLASSES, seed=1, recompute=recompute)
+        for layer in segmenter.feature_extractor.layers:
+            if isinstance(layer, FrozenBatchNorm):
+                layer.gamma.assign(0.2 * layer.gamma)  # or values would double from block to block
+        count = len(segmenter.trainable_variables)
+
+        @tf.function
+        def gradients():
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(segmenter(batch, training=True) ** 2)
+            return tape.gradient(loss, segmenter.trainable_variables)
+
+        values = gradients()
+        assert len(values) == count
+        convolutions = [n for n in gradients.get_concrete_function().graph.get_operations() if n.type == "Conv2D"]
+        return values, len(convolutions)
+
+    (plain, once), (again, more) = results(recompute=False), results(recompute=True)
+    assert more > 1.5 * once
+    for one, other in zip(plain, again, strict=True):
+        assert np.abs(one).max() > 0
+        np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-5 * np.abs(one).max())

@@ -27,4 +27,4 @@ def records(tmp_path_factory) -> pathlib.Path:
 @pytest.fixture(autouse=True)
 def one_device(monkeypatch) -> None:
     """Trains on one device: a second MirroredStrategy in a process would mix its collectives up with the first's."""
-    monkeypatch.setattr(run_lib, "make_strategy", tf.distribute.get_strategy)
+    monkeypatch.setattr(run_lib, "make_strategy", lambda **options: tf.distribute.get_strategy())

@@ -41,7 +41,7 @@ def whole(records, tmp_path_factory) -> pathlib.Path:
     """The run directory of a run that was never interrupted; not to be changed."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_lib, "make_strategy", tf.distribute.get_strategy)
+        patch.setattr(run_lib, "make_strategy", lambda **options: tf.distribute.get_strategy())
         run_lib.train(config_of(records), str(folder))
     assert (folder / "best" / f"ckpt-{ITERATIONS}.index").exists()  # or no kill would come when the best one is saved
     return folder

@@ -23,7 +23,7 @@ def run(records, tmp_path_factory):
     config = small_config(folder / "data", "source_only")
     config.training.iterations = 2
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_lib, "make_strategy", tf.distribute.get_strategy)
+        patch.setattr(run_lib, "make_strategy", lambda **options: tf.distribute.get_strategy())
         run_lib.train(config, str(folder / "run"))
     return folder
 

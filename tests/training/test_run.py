@@ -1,16 +1,20 @@
 """The loop: resume is exact, two replicas are one, accumulation is the mean of its parts, what is saved is loaded."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from fada_tf import registry
-from fada_tf.config import Config
+from fada_tf.config import Config, validate
 from fada_tf.data.labels import label_space
 from fada_tf.errors import InputError
 from fada_tf.methods.base import Method
+from fada_tf.models import strategy as strategies
 from fada_tf.models.checkpoint import load_segmenter
 from fada_tf.models.segmenter import build_segmenter
+from fada_tf.optimizers import loss_scale
 from fada_tf.training import run as run_lib
 from fada_tf.training.run_directory import make_checkpoint
 from tests import scenes
@@ -23,7 +27,10 @@ FADA_AND_SLOW_OTHERS = [pytest.param(name, marks=[] if name == "fada" else pytes
 
 def build(config: Config) -> Method:
     space = label_space(config.data.label_space)
-    segmenter = build_segmenter(config.model.backbone, space.num_classes, config.model.batch_norm, config.seed)
+    model = config.model
+    segmenter = build_segmenter(
+        model.backbone, space.num_classes, model.batch_norm, config.seed, recompute=model.recompute
+    )
     return registry.load("fada_tf.methods", config.method.name).build(config, segmenter)
 
 
@@ -74,7 +81,7 @@ def one_step(config: Config, strategy: tf.distribute.Strategy) -> tuple[dict[str
 
 def losses_of(measures: dict[str, float]) -> dict[str, float]:
     """Returns the losses alone: norms of a replica's gradients are of that replica."""
-    return {name: value for name, value in measures.items() if not name.startswith("gradient_norm/")}
+    return {name: value for name, value in measures.items() if not name.startswith(("gradient_norm/", "loss_scale"))}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -118,10 +125,74 @@ def test_xla_changes_nothing_but_rounding(records, method):
         assert np.linalg.norm(one - other) <= 1e-4 * np.linalg.norm(one)
 
 
+PATHS = {  # by field and value: how near losses and gradient norms, and the segmenter's steps, are to the plain path's
+    ("model.recompute", True): (1e-5, 1e-4),
+    ("training.all_reduce_packs", 2): (1e-5, 1e-4),
+    ("training.precision", "mixed_float16"): (5e-3, 0.1),
+    ("training.precision", "mixed_bfloat16"): (2e-2, 0.3),
+}
+
+
+@pytest.fixture
+def plain_step(records):
+    """The config of one step of FADA with frozen batch norm, its measures, and its weights before and after."""
+    config = small_config(records, "fada")
+    config.model.batch_norm, config.optimizer.learning_rate = "frozen", 1e-4
+    before = [np.asarray(variable) for variable in build(config).segmenter.trainable_variables]
+    return config, before, one_step(config, tf.distribute.get_strategy())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PATHS, ids=str)
+def test_every_path_makes_the_step_of_the_plain_one(plain_step, path):
+    config, before, plain = plain_step
+    section, name = path[0].split(".")
+    setattr(getattr(config, section), name, path[1])
+    validate(config)
+    strategy = tf.distribute.get_strategy()
+    if name == "all_reduce_packs":
+        strategy = strategies.make_strategy(all_reduce_packs=path[1])
+        assert strategy.num_replicas_in_sync == 2
+        config.training.accumulation_steps = 2
+        plain = one_step(config, tf.distribute.get_strategy())
+        config.training.accumulation_steps = 1
+    strategies.set_precision(config.training.precision)
+    try:
+        other = one_step(config, strategy)
+    finally:
+        strategies.set_precision("float32")
+    assert ("loss_scale" in other[0]) == (path[1] == "mixed_float16")
+    measures, steps = PATHS[path]
+    assert losses_of(other[0]) == pytest.approx(losses_of(plain[0]), rel=measures)
+    if strategy.num_replicas_in_sync == 1:
+        assert {name: other[0][name] for name in plain[0]} == pytest.approx(plain[0], rel=10 * measures)
+    # Adam's first step, which D makes, has the size of its learning rate however small a gradient is.
+    for old, one, two in zip(before, plain[1], other[1], strict=False):
+        assert np.linalg.norm(two - one) <= steps * np.linalg.norm(one - old)
+
+
+def test_a_run_in_float16_keeps_its_loss_scale(records, tmp_path, monkeypatch):
+    config = small_config(records, "source_only")
+    config.training.precision, config.training.iterations = "mixed_float16", 3
+    config.training.channels_order, config.training.prefetch_to_device = "last", False
+    monkeypatch.setattr(loss_scale, "_INITIAL", 2.0**40)  # overflows
+    try:
+        run_lib.train(config, str(tmp_path))
+        config.training.iterations = 4
+        run_lib.train(config, str(tmp_path))
+    finally:
+        strategies.set_precision("float32")
+        strategies.set_channels_order("automatic")
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["loss_scale"] for line in lines] == [2.0**40, 2.0**39, 2.0**38, 2.0**37]
+    assert [line["gradient_norm/classifier"] for line in lines] == [0, 0, 0, 0]
+    assert all(np.isfinite(line["loss/segmentation"]) for line in lines)
+
+
 def test_xla_refuses_batch_norm_over_replicas(records, two_replicas, tmp_path, monkeypatch):
     config = small_config(records, "source_only")
     config.training.xla = True
-    monkeypatch.setattr(run_lib, "make_strategy", lambda: two_replicas)
+    monkeypatch.setattr(run_lib, "make_strategy", lambda **options: two_replicas)
     with pytest.raises(InputError, match=r"config\.training\.xla is True.*set it to False"):
         run_lib.train(config, str(tmp_path / "run"))
 

@@ -46,6 +46,7 @@ class Backbone:
       fresh_layers: names of the layers that weights pretrained on ImageNet lack.
       imagenet_weights: returns those weights by "layer/variable", downloading them; None: they cannot be downloaded.
       minimum_size: smallest height and width it can see.
+      block_ends: pattern of the names of the layers whose outputs are all that the layers after them need.
     """
 
     build: Callable[[str, np.random.Generator], keras.Model]
@@ -53,3 +54,4 @@ class Backbone:
     fresh_layers: tuple[str, ...] = ()
     imagenet_weights: Callable[[], dict[str, np.ndarray]] | None = None
     minimum_size: int = 1
+    block_ends: str = ""

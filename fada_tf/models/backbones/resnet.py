@@ -56,4 +56,7 @@ def _bottleneck(x, filters, stride, dilation, *, project: bool, batch_norm: str,
     return keras.layers.ReLU(name=f"{name}_relu3")(x)
 
 
-VARIANTS = {name: Backbone(functools.partial(_build, name), IMAGENET_RGB) for name in _BLOCKS}
+VARIANTS = {
+    name: Backbone(functools.partial(_build, name), IMAGENET_RGB, block_ends=r"maxpool|layer\d_\d+_relu3")
+    for name in _BLOCKS
+}

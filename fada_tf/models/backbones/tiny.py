@@ -31,4 +31,4 @@ def _build(batch_norm: str, rng: np.random.Generator) -> keras.Model:
     return keras.Model(images, x, name="tiny")
 
 
-VARIANTS = {"tiny": Backbone(_build, IMAGENET_RGB)}
+VARIANTS = {"tiny": Backbone(_build, IMAGENET_RGB, block_ends=r"stage\d(_\d)?_relu")}

@@ -42,5 +42,6 @@ VARIANTS = {
         fresh_layers=("fc6", "fc7"),
         imagenet_weights=_imagenet_weights,
         minimum_size=8,  # three poolings
+        block_ends=r"block\d_pool|block\d_conv3_relu|fc6_relu",
     )
 }
