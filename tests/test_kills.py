@@ -88,7 +88,7 @@ def moment(draw: random.Random, kind: str, run_dir: pathlib.Path):
     return (checkpoints / f"ckpt-{later}.index").exists, draw.uniform(0, 0.05)
 
 
-@pytest.mark.parametrize("chain", range(8))
+@pytest.mark.parametrize("chain", range(10))
 def test_training(folder, chain):
     draw, name = random.Random(chain), f"chain{chain}"
     kills = 0

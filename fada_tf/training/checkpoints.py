@@ -37,8 +37,8 @@ def restore_newest(checkpoint: tf.train.Checkpoint, folder: str) -> str | None:
     for path, problem in problems.items():
         if not paths:
             raise InputError(
-                f"{path} cannot be restored ({problem}), nor any before it: copy a whole one back, "
-                "or choose another --run_dir to start anew"
+                f"{path} cannot be restored ({problem}), nor any before it: copy a whole one back, use the version of "
+                "fada_tf that wrote it (provenance.json says which), or choose another --run_dir to start anew"
             )
         files.rename(f"{path}.index", f"{path}.index.damaged")
         sys.stderr.write(f"warning: {path} is damaged ({problem}): continuing from {paths[-1]}\n")
