@@ -81,7 +81,7 @@ class ModelConfig:
         choices=("frozen", "synchronized"),
     )  # fmt: skip
     recompute: bool = option(
-        False, "keep only the outputs of blocks in training, and compute the rest twice: less memory, more time"
+        False, "keep only the outputs of some blocks in training, and compute the rest twice: less memory, more time"
     )
     initial_weights: str = option(
         "", "empty: random; 'imagenet'; an .npz file of convolutions; or a run directory or checkpoint of this library"

@@ -1,6 +1,7 @@
-"""Gradient checkpointing: training that keeps the outputs of blocks, and computes the rest a second time."""
+"""Gradient checkpointing: training that keeps the outputs of some blocks, and computes the rest a second time."""
 
 import itertools
+import math
 import re
 from collections.abc import Callable
 
@@ -18,10 +19,11 @@ def recomputed(model: keras.Model, block_ends: str) -> Callable[[tf.Tensor], tf.
       block_ends: see `Backbone`.
     """
     outputs = [layer.output for layer in model.layers if re.fullmatch(block_ends, layer.name)]
-    ends = [model.input, *(output for output in outputs if output is not model.output), model.output]
-    blocks = [keras.Model(*ends_of_block) for ends_of_block in itertools.pairwise(ends)]
-    # The gradient begins with the last block, whose values are still there.
-    steps = [*(tf.recompute_grad(block) for block in blocks[:-1]), blocks[-1]]
+    every = math.isqrt(len(outputs))  # as many outputs are kept as there are blocks whose values exist at a time
+    ends = [model.input, *(output for output in outputs[every - 1 :: every] if output is not model.output)]
+    parts = [keras.Model(*part) for part in itertools.pairwise([*ends, model.output])]
+    # The gradient begins with the last part, whose values are still there.
+    steps = [*(tf.recompute_grad(part) for part in parts[:-1]), parts[-1]]
 
     def compute(inputs: tf.Tensor) -> tf.Tensor:
         for step in steps:

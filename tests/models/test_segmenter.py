@@ -249,7 +249,7 @@ def test_checkpoint_restores_every_weight(tmp_path):
         np.testing.assert_array_equal(variable, saved)
 
 
-@pytest.mark.parametrize("backbone", ["resnet50", "tiny", "vgg16"])
+@pytest.mark.parametrize("backbone", ["tiny", "vgg16", pytest.param("resnet50", marks=pytest.mark.slow)])
 def test_recomputation_changes_no_gradient(backbone):
     batch = images(1, 24, 32)
 
