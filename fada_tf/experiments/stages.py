@@ -114,9 +114,10 @@ class Experiment:
 
     def total_iterations(self, name: str) -> int:
         """Returns the iterations of a training and of those before it."""
-        training = self.trainings[name]
-        before = training.start and not training.continues
-        return self.iterations(name) + (self.total_iterations(training.start) if before else 0)
+        first = self.trainings[name]
+        while first.continues:  # its iterations are among this training's
+            first = self.trainings[first.start]
+        return self.iterations(name) + (self.total_iterations(first.start) if first.start else 0)
 
     def overrides(self, name: str, runs: str, pseudo_labels: str, seed: int) -> dict[str, Any]:
         """Returns the fields of a training's config that differ from the experiment file.

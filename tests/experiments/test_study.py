@@ -6,10 +6,11 @@ import re
 
 import pytest
 
+from fada_tf import paper
 from fada_tf.errors import InputError
 from fada_tf.experiments import jobs, stages
 from fada_tf.experiments.stages import Experiment, Training
-from fada_tf.experiments.study import PAPER_TRAININGS, Row, Study, StudyJobs
+from fada_tf.experiments.study import Row, Study, StudyJobs
 
 ROOT = pathlib.Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "configs/studies").glob("*.py"))
@@ -37,7 +38,7 @@ def test_studies_that_ship_are_whole(path):
     assert len(set(names)) == len(names)
     assert all(set(job.after) <= set(names[:index]) for index, job in enumerate(found))
     trained = [job for job in found if job.program == "train"]
-    assert len(trained) == len(PAPER_TRAININGS) * len(study.seeds)
+    assert len(trained) == len(study.trainings) * len(study.seeds)
     assert sum(job.program == "evaluate" for job in found) == len(study.rows) * len(study.seeds)
 
 
@@ -94,6 +95,24 @@ def test_controls_continue_source_only_to_the_adapted_rows_iterations():
     assert control.copies == "out/seed0/source"
     assert option(control, "config.training.iterations") == str(settings["source"] + settings["adversarial"])
     assert found["seed0/control_long/train"].copies == "out/seed0/control"
+
+
+def test_a_training_that_goes_on_counts_the_iterations_before_once():
+    study = stages.load_file("configs/studies/synthstreet_camvid_paper.py").get_study()
+    experiment = StudyJobs(study, "out").experiment
+    totals = {name: experiment.total_iterations(name) for name in experiment.trainings}
+    assert totals == {
+        "source": 400, "adversarial": 800, "adversarial_long": 1200, "control": 1200, "self_distillation": 1200,
+    }  # fmt: skip
+    assert by_name(study)["seed0/adversarial_long/train"].copies == "out/seed0/adversarial"
+
+
+@pytest.mark.parametrize("stage", paper.STAGES)
+def test_the_small_task_with_the_papers_constants_has_them(stage):
+    small = stages.load_file("configs/synthstreet_camvid_paper.py").get_config(stage)
+    own = stages.load_file("configs/gta5_vgg16.py").get_config(stage)
+    assert small.optimizer == own.optimizer
+    assert small.method == own.method
 
 
 def test_a_control_beyond_the_schedule_is_trained_anew_on_a_longer_one():

@@ -1,0 +1,39 @@
+"""FADA and its control on synthstreet to CamVid with VGG-16 at the paper's constants, one seed.
+
+python scripts/run_study.py --config=configs/studies/synthstreet_camvid_paper.py
+"""
+
+from fada_tf.experiments.stages import Training
+from fada_tf.experiments.study import Row, Study
+
+CONTROL = "source only, as long as FADA"
+
+
+def get_study() -> Study:
+    return Study(
+        name="synthstreet_camvid_paper",
+        experiment="configs/synthstreet_camvid_paper.py",
+        test_records="data/records/camvid_test",
+        seeds=(0,),
+        trainings=(
+            Training("source", "source"),
+            Training("control", "source", start="source", continues=True, as_long_as="adversarial_long"),
+            Training("adversarial", "adversarial", start="source"),
+            Training(
+                "adversarial_long",
+                "adversarial",
+                "adversarial",
+                continues=True,
+                overrides={"training.iterations": 800},
+            ),
+            Training("self_distillation", "self_distillation", start="adversarial"),
+        ),
+        rows=(
+            Row("source only", "source"),
+            Row(CONTROL, "control"),
+            Row("FADA", "adversarial"),
+            Row("FADA, twice as long", "adversarial_long", control=CONTROL),
+            Row("FADA + self-distillation", "self_distillation", control=CONTROL),
+        ),
+        overrides={"training.keep_checkpoints": 1},
+    )
