@@ -20,7 +20,7 @@ def sum_over_row_blocks(
     Args:
       losses_of: called with a block of rows of every map, [batch, rows, width, channels], and of every one of `pixels`;
         returns scalars, each a sum over pixels.
-      maps: float32 [batch, low height, low width, channels]; gradients reach them.
+      maps: float32 [batch, low height, low width, channels], of a low height known as well; gradients reach them.
       size: (height, width) of the upsampled maps, known when the graph is traced.
       pixels: [batch, height, width]; other inputs of full size, for example labels.
 
@@ -48,13 +48,17 @@ def _row_blocks(losses_of, height, rows, pixels):
     def summed(*wide):
         # An outer tape would record the loop, keep what its own gradient needs and so undo what this is for.
         wide = [tf.stop_gradient(values) for values in wide]
-        weights = interpolation_matrix(tf.shape(wide[0])[1], height)
+        low_height = wide[0].shape[1]
+        weights = interpolation_matrix(low_height, height)
+        step, steps = low_height - 1, max(height - 1, 1)  # row r of the image is row r * step / steps of the maps
+        seen = min(-(-(rows - 1) * step // steps) + 2, low_height)  # rows of the maps that a block is made of
 
         def block(start):
             """Returns losses, and by loss and map gradients (None where there is none), of the rows from `start`."""
-            own_weights = weights[start : start + rows]
+            first = tf.minimum(start * step // steps, low_height - seen)
+            own_weights = weights[start : start + rows, first : first + seen]
             own_pixels = [values[:, start : start + rows] for values in pixels]
-            upsampled = [tf.einsum("nh,bhwc->bnwc", own_weights, values) for values in wide]
+            upsampled = [tf.einsum("nh,bhwc->bnwc", own_weights, values[:, first : first + seen]) for values in wide]
             with tf.GradientTape(persistent=True) as tape:
                 tape.watch(upsampled)
                 losses = list(losses_of(*upsampled, *own_pixels))
@@ -63,20 +67,34 @@ def _row_blocks(losses_of, height, rows, pixels):
                 [None if value is None else tf.einsum("nh,bnwc->bhwc", own_weights, value) for value in by_map]
                 for by_map in gradients
             ]
-            return losses, down
+            return losses, down, first
 
-        losses, gradients = total = block(0)
-        is_there = [value is not None for value in tf.nest.flatten(total)]
+        def add(start, losses, gradients):
+            """Adds a block to the sums of losses and, in the rows of the maps that it is made of, of gradients."""
+            own_losses, own_gradients, first = block(start)
+            batch = tf.shape(wide[0])[0]
+            places = tf.stack(tf.meshgrid(tf.range(batch), first + tf.range(seen), indexing="ij"), axis=-1)
+            values = [value for value in tf.nest.flatten(own_gradients) if value is not None]
+            gradients = [
+                tf.tensor_scatter_nd_add(total, places, value) for total, value in zip(gradients, values, strict=True)
+            ]
+            return start + rows, [one + other for one, other in zip(losses, own_losses, strict=True)], gradients
 
-        def add(start, sums):
-            values = [value for value in tf.nest.flatten(block(start)) if value is not None]
-            return start + rows, [one + other for one, other in zip(sums, values, strict=True)]
-
-        sums = [value for value in tf.nest.flatten(total) if value is not None]
-        _, sums = tf.while_loop(lambda start, _: start < height, add, (rows, sums), parallel_iterations=1)
+        example = block(0)
+        zeros = [
+            tf.zeros_like(values)
+            for by_map in example[1]
+            for values, value in zip(wide, by_map, strict=True)
+            if value is not None
+        ]
+        _, losses, sums = tf.while_loop(
+            lambda start, *_: start < height,
+            add,
+            (0, [tf.zeros([]) for _ in example[0]], zeros),
+            parallel_iterations=1,
+        )
         remaining = iter(sums)
-        flat = [next(remaining) if there else None for there in is_there]
-        losses, gradients = tf.nest.pack_sequence_as(total, flat)
+        gradients = [[None if value is None else next(remaining) for value in by_map] for by_map in example[1]]
 
         def gradient(*upstream):
             by_map = zip(*gradients, strict=True)

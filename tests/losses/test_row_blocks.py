@@ -56,7 +56,7 @@ def values_and_gradients(function, weights):
     return tf.nest.map_structure(lambda tensor: tensor.numpy(), compute())
 
 
-@pytest.mark.parametrize("block_values", [1, 6 * 40 * 2 * CLASSES * BATCH, 1 << 20])
+@pytest.mark.parametrize("block_values", [1, 3 * 40 * 2 * CLASSES * BATCH, 6 * 40 * 2 * CLASSES * BATCH, 1 << 20])
 @pytest.mark.parametrize("weights", [(1.0, 0.0, 0.0), (1.0, 0.5, 2.0), (0.0, 0.001, 0.0)])
 def test_losses_and_gradients_are_those_of_the_plain_form(monkeypatch, block_values, weights):
     monkeypatch.setattr(row_blocks, "_BLOCK_VALUES", block_values)
