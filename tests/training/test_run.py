@@ -171,6 +171,7 @@ def test_every_path_makes_the_step_of_the_plain_one(plain_step, path):
         assert np.linalg.norm(two - one) <= steps * np.linalg.norm(one - old)
 
 
+@pytest.mark.slow
 def test_a_run_in_float16_keeps_its_loss_scale(records, tmp_path, monkeypatch):
     config = small_config(records, "source_only")
     config.training.precision, config.training.iterations = "mixed_float16", 3
