@@ -135,7 +135,10 @@ class TrainingConfig:
     iterations: int = option(40_000, "optimizer steps", minimum=1)
     batch_size: int = option(4, "images a domain and iteration, over all replicas and accumulation steps", minimum=1)
     accumulation_steps: int = option(
-        1, "forward and backward passes an iteration; the batch is split evenly", minimum=1
+        1,
+        "passes an iteration, each with an equal part of the batch: losses are means of the parts' means, and "
+        "synchronized batch norm sees one part at a time",
+        minimum=1,
     )
     precision: str = option(
         "float32", "compute type; losses stay in float32, and float16 has loss scaling",
@@ -149,7 +152,7 @@ class TrainingConfig:
     memory_growth: bool = option(True, "take a GPU's memory as it is needed, and not all of it at the start")
     prefetch_to_device: bool = option(True, "copy the next batch to a GPU during a step")
     all_reduce_packs: int = option(
-        0, "messages that one machine's GPUs send each other's gradients in; 0: TensorFlow's choice", minimum=0
+        0, "one machine's: messages that its GPUs send each other's gradients in; 0: TensorFlow's choice", minimum=0
     )
     deterministic: bool = option(False, "the same bits on GPUs too, slower; on a CPU they are the same without")
     steps_per_loop: int = option(

@@ -77,8 +77,6 @@ def _measured(config) -> dict:
         model = config.model
         segmenter = build_segmenter(model.backbone, classes, model.batch_norm, recompute=model.recompute)
         method = registry.load("fada_tf.methods", config.method.name).build(config, segmenter)
-    if config.training.xla:
-        method.use_xla()
     for layer in segmenter.feature_extractor.layers:
         if isinstance(layer, FrozenBatchNorm):
             layer.gamma.assign(0.2 * layer.gamma)  # or values would double from block to block, and overflow
@@ -92,9 +90,19 @@ def _measured(config) -> dict:
 
     domains = trained_domains(config)
     batches = [batch(domains[name]) for name in method.domains]
-    step = tf.function(lambda: strategy.experimental_local_results(strategy.run(method.step, args=batches)))
+
+    def new_step():
+        return tf.function(lambda: strategy.experimental_local_results(strategy.run(method.step, args=batches)))
+
+    step = new_step()
+    if config.training.xla:
+        # What is compiled cannot be counted any more.
+        operations = benchmark.count_operations(step.get_concrete_function())
+        method.use_xla()
+        step = new_step()
     seconds = benchmark.measure(step, warmup=_WARMUP.value, repeats=_STEPS.value)
-    operations = benchmark.count_operations(step.get_concrete_function())
+    if not config.training.xla:
+        operations = benchmark.count_operations(step.get_concrete_function())
     results = {
         "config": config.name,
         "sizes": {name: [domains[name].height, domains[name].width] for name in method.domains},

@@ -77,14 +77,14 @@ class Experiment:
           overrides: other values for fields of all configs.
 
         Raises:
-          InputError: there is no such file, or a training starts from one that is not before it.
+          InputError: there is no such file, or a training starts from, or continues, one that is not before it.
         """
         self.path = path
         self.trainings: dict[str, Training] = {}
         self._overrides = dict(overrides or {})
         self._get_config: Callable[[str], Config] = load_file(path).get_config
         for training in trainings:
-            if training.start and training.start not in self.trainings:
+            if (training.start or training.continues) and training.start not in self.trainings:
                 raise InputError(f"{training.name} starts from {training.start!r}: give that training before it")
             self.trainings[training.name] = training
 

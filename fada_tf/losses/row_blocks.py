@@ -55,10 +55,14 @@ def _row_blocks(losses_of, height, rows, pixels):
 
         def block(start):
             """Returns losses, and by loss and map gradients (None where there is none), of the rows from `start`."""
-            first = tf.minimum(start * step // steps, low_height - seen)
-            own_weights = weights[start : start + rows, first : first + seen]
-            own_pixels = [values[:, start : start + rows] for values in pixels]
-            upsampled = [tf.einsum("nh,bhwc->bnwc", own_weights, values[:, first : first + seen]) for values in wide]
+            # XLA knows how many rows are gathered, and not how many lie between two numbers of a loop.
+            image_rows = start + tf.range(rows)
+            map_rows = tf.minimum(start * step // steps, low_height - seen) + tf.range(seen)
+            own_weights = tf.gather(tf.gather(weights, image_rows), map_rows, axis=1)
+            own_pixels = [tf.gather(values, image_rows, axis=1) for values in pixels]
+            upsampled = [
+                tf.einsum("nh,bhwc->bnwc", own_weights, tf.gather(values, map_rows, axis=1)) for values in wide
+            ]
             with tf.GradientTape(persistent=True) as tape:
                 tape.watch(upsampled)
                 losses = list(losses_of(*upsampled, *own_pixels))
@@ -67,13 +71,13 @@ def _row_blocks(losses_of, height, rows, pixels):
                 [None if value is None else tf.einsum("nh,bnwc->bhwc", own_weights, value) for value in by_map]
                 for by_map in gradients
             ]
-            return losses, down, first
+            return losses, down, map_rows
 
         def add(start, losses, gradients):
             """Adds a block to the sums of losses and, in the rows of the maps that it is made of, of gradients."""
-            own_losses, own_gradients, first = block(start)
+            own_losses, own_gradients, map_rows = block(start)
             batch = tf.shape(wide[0])[0]
-            places = tf.stack(tf.meshgrid(tf.range(batch), first + tf.range(seen), indexing="ij"), axis=-1)
+            places = tf.stack(tf.meshgrid(tf.range(batch), map_rows, indexing="ij"), axis=-1)
             values = [value for value in tf.nest.flatten(own_gradients) if value is not None]
             gradients = [
                 tf.tensor_scatter_nd_add(total, places, value) for total, value in zip(gradients, values, strict=True)

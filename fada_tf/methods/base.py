@@ -66,7 +66,7 @@ class Method(abc.ABC):
 
         Returns:
           float32 scalars of this replica: the losses, means over its images, and "gradient_norm/GROUP", L2 norms. With
-          loss scaling also "loss_scale", and norms of 0 in an update that is skipped.
+          loss scaling also "loss_scale", and 0 for a norm that is not finite, whose update is skipped.
         """
         losses, gradients = self._accumulate(batches)
         norms = {f"gradient_norm/{name}": tf.linalg.global_norm(gradients[name]) for name in self.groups}

@@ -3,7 +3,8 @@
 import keras
 
 from fada_tf.config import Config
-from fada_tf.methods.source_only import SourceOnly, sgd_groups
+from fada_tf.methods import source_only
+from fada_tf.methods.source_only import SourceOnly
 
 
 class SelfDistillation(SourceOnly):
@@ -13,8 +14,6 @@ class SelfDistillation(SourceOnly):
     labelled_domains = ("target",)
 
 
-def build(config: Config, segmenter: keras.Model) -> SelfDistillation:
-    """Makes the method and its optimizers from `config.optimizer`."""
-    return SelfDistillation(
-        segmenter, sgd_groups(config, segmenter), accumulation_steps=config.training.accumulation_steps
-    )
+def build(config: Config, segmenter: keras.Model) -> SourceOnly:
+    """Makes the method and its optimizers from the config."""
+    return source_only.build(config, segmenter, SelfDistillation)

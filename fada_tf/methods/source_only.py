@@ -7,7 +7,7 @@ from fada_tf.config import Config
 from fada_tf.losses.row_blocks import sum_over_row_blocks
 from fada_tf.losses.segmentation import count_labelled, cross_entropy
 from fada_tf.methods.base import Batch, Gradients, Method
-from fada_tf.optimizers.parameter_groups import segmenter_groups
+from fada_tf.optimizers.parameter_groups import ParameterGroup, segmenter_groups
 
 
 class SourceOnly(Method):
@@ -17,13 +17,25 @@ class SourceOnly(Method):
     labelled_domains = ("source",)
     loss_names = ("segmentation",)
 
+    def __init__(
+        self,
+        segmenter: keras.Model,
+        groups: dict[str, ParameterGroup],
+        *,
+        segmentation_temperature: float = 1.0,
+        accumulation_steps: int = 1,
+    ):
+        """Sets up the method; for the arguments see `Method` and `MethodConfig`."""
+        super().__init__(segmenter, groups, accumulation_steps=accumulation_steps)
+        self.segmentation_temperature = segmentation_temperature
+
     def losses_and_gradients(self, labelled: Batch) -> tuple[dict[str, tf.Tensor], Gradients]:
         """Returns L_seg and its gradients for one batch of images and labels."""
         names, groups = zip(*self.groups.items(), strict=True)
         images, labels = labelled["image"], labelled["label"]
         count = count_labelled(labels)
         with tf.GradientTape() as tape:
-            logits = self.segmenter(images, training=True)
+            logits = self.segmenter(images, training=True) / self.segmentation_temperature
             (loss,) = sum_over_row_blocks(
                 lambda logits, labels: [cross_entropy(logits, labels, count)], [logits], labels.shape[1:3], [labels]
             )
@@ -31,12 +43,17 @@ class SourceOnly(Method):
         return {"segmentation": loss}, dict(zip(names, gradients, strict=True))
 
 
-def build(config: Config, segmenter: keras.Model) -> SourceOnly:
-    """Makes the method and its optimizers from `config.optimizer`."""
-    return SourceOnly(segmenter, sgd_groups(config, segmenter), accumulation_steps=config.training.accumulation_steps)
+def build(config: Config, segmenter: keras.Model, method: type[SourceOnly] = SourceOnly) -> SourceOnly:
+    """Makes the method, of a class that has this one's arguments, and its optimizers from the config."""
+    return method(
+        segmenter,
+        sgd_groups(config, segmenter),
+        segmentation_temperature=config.method.segmentation_temperature,
+        accumulation_steps=config.training.accumulation_steps,
+    )
 
 
-def sgd_groups(config: Config, segmenter: keras.Model):
+def sgd_groups(config: Config, segmenter: keras.Model) -> dict[str, ParameterGroup]:
     """Returns the segmenter's two parameter groups with the config's values."""
     optimizer = config.optimizer
     return segmenter_groups(

@@ -5,6 +5,8 @@ import os
 import keras
 import tensorflow as tf
 
+from fada_tf.errors import InputError
+
 
 def make_strategy(*, memory_growth: bool = True, all_reduce_packs: int = 0) -> tf.distribute.Strategy:
     """Returns the strategy over all devices; call it before anything else of TensorFlow.
@@ -15,7 +17,15 @@ def make_strategy(*, memory_growth: bool = True, all_reduce_packs: int = 0) -> t
     Args:
       memory_growth: see `TrainingConfig`.
       all_reduce_packs: see `TrainingConfig`.
+
+    Raises:
+      InputError: all_reduce_packs is set, and there are workers.
     """
+    if all_reduce_packs and "TF_CONFIG" in os.environ:
+        raise InputError(
+            f"config.training.all_reduce_packs is {all_reduce_packs}, and TF_CONFIG names several workers, which pack "
+            "by themselves: set it to 0"
+        )
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, memory_growth)
     if "TF_CONFIG" in os.environ:

@@ -46,12 +46,13 @@ def train(config: Config, directory: str, *, detect_anomaly: bool = False) -> No
       detect_anomaly: check every tensor, several times slower, and name the first that is infinite or NaN.
 
     Raises:
-      InputError: the config does not fit the data, the initial weights or the run directory; or files cannot be read or
-        written any more.
+      InputError: the config does not fit the data, the initial weights, the run directory or `detect_anomaly`; or files
+        cannot be read or written any more.
       DivergenceError: a loss or gradient became infinite or NaN; divergence.json says with what.
       Stopped: SIGTERM or SIGINT came; a checkpoint is written.
     """
     if detect_anomaly:
+        _check_anomaly_detection(config)
         tf.debugging.enable_check_numerics()
     method_module = registry.load("fada_tf.methods", config.method.name)
     label_space = labels.label_space(config.data.label_space)
@@ -121,10 +122,11 @@ def _train(config: Config, directory: str, trainer: Trainer, label_space: LabelS
             step = int(trainer.step.numpy())
             names = _image_names(config, trainer.method, step - 1)
             path = failures.save_divergence(directory, step, trainer.latest, trainer.learning_rates, names)
-            raise DivergenceError(
-                f"{error}: {path} lists the batch; the same command with --detect_anomaly goes on from the last "
-                "checkpoint and names the first such tensor, a new run with a lower learning rate may avoid it"
-            ) from error
+            advice = "a new run with a lower learning rate may avoid it"
+            if _can_detect_anomalies(config):
+                command = "the same command with --detect_anomaly goes on from the last checkpoint"
+                advice = f"{command} and names the first such tensor, {advice}"
+            raise DivergenceError(f"{error}: {path} lists the batch; {advice}") from error
         except (OSError, tf.errors.OpError, UnicodeDecodeError) as error:
             raise failures.explain(error, directory) from error
 
@@ -236,6 +238,19 @@ def _check_batch(config: Config, strategy: tf.distribute.Strategy) -> None:
             f"{strategy.num_replicas_in_sync} devices and {config.training.accumulation_steps} accumulation steps: "
             f"choose a multiple of {parts}"
         )
+
+
+def _check_anomaly_detection(config: Config) -> None:
+    if not _can_detect_anomalies(config):
+        raise InputError(
+            f"--detect_anomaly works neither with config.training.precision 'mixed_float16', which overflows now and "
+            f"then and goes on, nor with config.training.xla: they are {config.training.precision!r} and "
+            f"{config.training.xla}; begin a run in float32 or mixed_bfloat16 without XLA"
+        )
+
+
+def _can_detect_anomalies(config: Config) -> bool:
+    return config.training.precision != "mixed_float16" and not config.training.xla
 
 
 def _check_xla(config: Config, strategy: tf.distribute.Strategy) -> None:

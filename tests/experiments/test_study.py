@@ -208,3 +208,8 @@ def test_the_table_has_mean_and_spread_and_compares_seed_by_seed(tmp_path):
     rows = (tmp_path / "table.csv").read_text().splitlines()
     assert rows[0] == "row,seed,iterations,mean_iou,mean_iou_13,pixel_accuracy,ccd,iou/sky"
     assert rows[-1] == "FADA,7,450,0.400000,0.500000,0.900000,,0.400000"
+
+
+def test_a_training_cannot_continue_nothing():
+    with pytest.raises(InputError, match="longer starts from '': give that training before it"):
+        Experiment("configs/demo.py", [Training("longer", "source", continues=True)])

@@ -42,10 +42,10 @@ def in_blocks(logits, domain_logits, labels):
     )
 
 
-def values_and_gradients(function, weights):
+def values_and_gradients(function, weights, *, xla=None):
     logits, domain_logits, labels = inputs()
 
-    @tf.function
+    @tf.function(jit_compile=xla)
     def compute():
         with tf.GradientTape() as tape:
             tape.watch([logits, domain_logits])
@@ -65,6 +65,14 @@ def test_losses_and_gradients_are_those_of_the_plain_form(monkeypatch, block_val
     np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
     for gradient, expected in zip(gradients, expected_gradients, strict=True):
         np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-5 * max(np.abs(expected).max(), 1e-8))
+
+
+def test_xla_compiles_many_blocks(monkeypatch):
+    monkeypatch.setattr(row_blocks, "_BLOCK_VALUES", 3 * 40 * 2 * CLASSES * BATCH)
+    weights = (1.0, 0.5, 2.0)
+    plain_results, compiled = (values_and_gradients(in_blocks, weights, xla=xla) for xla in (None, True))
+    for expected, value in zip(tf.nest.flatten(plain_results), tf.nest.flatten(compiled), strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_loss_that_a_map_does_not_reach_leaves_it_without_gradient():

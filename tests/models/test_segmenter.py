@@ -7,6 +7,7 @@ from fada_tf.errors import InputError
 from fada_tf.models.backbones import resnet
 from fada_tf.models.discriminator import build_discriminator
 from fada_tf.models.layers import FrozenBatchNorm
+from fada_tf.models.recomputation import recomputed
 from fada_tf.models.segmenter import build_segmenter
 
 BACKBONES = ("resnet50", "tiny", "vgg16")  # resnet101 differs in depth alone: see test_parity.py
@@ -247,6 +248,11 @@ def test_checkpoint_restores_every_weight(tmp_path):
     )
     for variable, saved in pairs:
         np.testing.assert_array_equal(variable, saved)
+
+
+def test_recomputation_needs_block_ends():
+    with pytest.raises(InputError, match=r"names no block_ends.*config\.model\.recompute to False"):
+        recomputed(build_segmenter("tiny", CLASSES).feature_extractor, "")
 
 
 @pytest.mark.parametrize("backbone", ["tiny", "vgg16", pytest.param("resnet50", marks=pytest.mark.slow)])

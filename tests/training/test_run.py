@@ -10,6 +10,7 @@ from fada_tf import registry
 from fada_tf.config import Config, validate
 from fada_tf.data.labels import label_space
 from fada_tf.errors import InputError
+from fada_tf.losses import row_blocks
 from fada_tf.methods.base import Method
 from fada_tf.models import strategy as strategies
 from fada_tf.models.checkpoint import load_segmenter
@@ -112,9 +113,20 @@ def test_two_replicas_do_what_one_does_in_two_parts(records, two_replicas, metho
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("method", ["source_only", "fada"])
+def test_a_high_segmentation_temperature_makes_all_classes_alike(records, method):
+    config = small_config(records, method)
+    config.method.segmentation_temperature = 1e6
+    space = label_space(config.data.label_space)
+    built = build(config)
+    losses, _ = built.losses_and_gradients(*next(iter(run_lib.train_dataset(config, built, space, 0))))
+    assert float(losses["segmentation"]) == pytest.approx(np.log(space.num_classes), rel=1e-4)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_xla_changes_nothing_but_rounding(records, method):
+def test_xla_changes_nothing_but_rounding(records, method, monkeypatch):
+    monkeypatch.setattr(row_blocks, "_BLOCK_VALUES", 1000)  # as many blocks as a large picture has
     config = small_config(records, method)
     config.optimizer.learning_rate = 1e-4
     plain = one_step(config, tf.distribute.get_strategy())
@@ -188,6 +200,24 @@ def test_a_run_in_float16_keeps_its_loss_scale(records, tmp_path, monkeypatch):
     assert [line["loss_scale"] for line in lines] == [2.0**40, 2.0**39, 2.0**38, 2.0**37]
     assert [line["gradient_norm/classifier"] for line in lines] == [0, 0, 0, 0]
     assert all(np.isfinite(line["loss/segmentation"]) for line in lines)
+
+
+@pytest.mark.parametrize(("field", "value"), [("precision", "mixed_float16"), ("xla", True)])
+def test_anomaly_detection_is_refused_where_it_cannot_work(records, tmp_path, field, value):
+    config = small_config(records, "source_only")
+    setattr(config.training, field, value)
+    try:
+        with pytest.raises(InputError, match=r"--detect_anomaly works neither with .* begin a run in float32"):
+            run_lib.train(config, str(tmp_path / "run"), detect_anomaly=True)
+    finally:
+        strategies.set_precision("float32")
+    assert not (tmp_path / "run").exists()
+
+
+def test_workers_refuse_all_reduce_packs(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    with pytest.raises(InputError, match=r"config\.training\.all_reduce_packs is 2.*set it to 0"):
+        strategies.make_strategy(all_reduce_packs=2)
 
 
 def test_xla_refuses_batch_norm_over_replicas(records, two_replicas, tmp_path, monkeypatch):

@@ -46,7 +46,8 @@ class Backbone:
       fresh_layers: names of the layers that weights pretrained on ImageNet lack.
       imagenet_weights: returns those weights by "layer/variable", downloading them; None: they cannot be downloaded.
       minimum_size: smallest height and width it can see.
-      block_ends: pattern of the names of the layers whose outputs are all that the layers after them need.
+      block_ends: pattern of the names of the layers whose outputs are all that the layers after them need;
+        without it there is no recomputation.
     """
 
     build: Callable[[str, np.random.Generator], keras.Model]
