@@ -6,10 +6,12 @@ cd "$(dirname "$0")/.."
 source scripts/environment.sh
 
 marker="not slow"
+processes=(--numprocesses=auto --maxprocesses=4 --dist=loadfile)
 if [ "${1:-}" = "--slow" ]; then
   marker="slow"
+  processes=() # they use all cores, and some of them gigabytes
   shift
 fi
 ruff check .
 ruff format --check .
-python -m pytest -m "$marker" "$@"
+python -m pytest -m "$marker" "${processes[@]}" "$@"
