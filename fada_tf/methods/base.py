@@ -57,6 +57,7 @@ class Method(abc.ABC):
         """Compiles `losses_and_gradients` with XLA from now on."""
         self.losses_and_gradients = tf.function(self.losses_and_gradients, jit_compile=True)
 
+    @tf.autograph.experimental.do_not_convert  # which would take seconds, and finds nothing to convert here or below
     def step(self, *batches: Batch) -> dict[str, tf.Tensor]:
         """Makes one update of every group; runs in a replica.
 

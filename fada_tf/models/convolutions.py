@@ -137,6 +137,7 @@ def _seen_by_taps(upstream, offsets: Offsets) -> tf.Tensor:
     return tf.reshape(seen, [-1, len(offsets) * filters])
 
 
+@tf.function(autograph=False)  # layers of one size share its graph: what is not traced again starts a run earlier
 def _places(height, width, offsets: Offsets) -> tf.Tensor:
     """Returns int32 [height, width, taps]: the pixel at each offset, height * width where there is none."""
     rows = tf.range(height)[:, None, None] + [row for row, _ in offsets]
