@@ -149,11 +149,11 @@ def test_requests_run_together_and_a_bad_one_fails_alone(batching_server):
 
 
 def test_a_short_deadline_ends_one_request_of_a_batch_only(batching_server):
-    slow = request("toy", signature="slow", steps=np.array([40], np.int32))
+    slow = request("toy", signature="slow", steps=np.array([200], np.int32))  # a second or more
     patient = [batching_server.prediction.Predict.future(slow, timeout=50) for _ in range(2)]
     hasty = [batching_server.prediction.Predict.future(slow, timeout=0.3) for _ in range(2)]
     assert {call.exception().code() for call in hasty} == {grpc.StatusCode.DEADLINE_EXCEEDED}
-    assert [arrays(call.result())["done"].tolist() for call in patient] == [[40], [40]]
+    assert [arrays(call.result())["done"].tolist() for call in patient] == [[200], [200]]
 
 
 def test_overload_is_refused_and_passes(batching_server):
