@@ -51,7 +51,10 @@ class Method(abc.ABC):
 
     @abc.abstractmethod
     def losses_and_gradients(self, *batches: Batch) -> tuple[dict[str, tf.Tensor], Gradients]:
-        """Returns the mean losses over the batches of one replica, and each group's gradients."""
+        """Returns the mean losses over the batches of one replica, and each group's gradients.
+
+        AutoGraph does not convert it: conditions and loops on tensors are written as tf.cond and tf.while_loop.
+        """
 
     def use_xla(self) -> None:
         """Compiles `losses_and_gradients` with XLA from now on."""
