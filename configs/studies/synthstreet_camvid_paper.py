@@ -1,4 +1,4 @@
-"""FADA and its control on synthstreet to CamVid with VGG-16 at the paper's constants, one seed.
+"""FADA and its control on synthstreet to CamVid with VGG-16 at the paper's constants, two seeds.
 
 python scripts/run_study.py --config=configs/studies/synthstreet_camvid_paper.py
 """
@@ -14,7 +14,7 @@ def get_study() -> Study:
         name="synthstreet_camvid_paper",
         experiment="configs/synthstreet_camvid_paper.py",
         test_records="data/records/camvid_test",
-        seeds=(0,),
+        seeds=(0, 1),
         trainings=(
             Training("source", "source"),
             Training("control", "source", start="source", continues=True, as_long_as="adversarial_long"),

@@ -96,15 +96,17 @@ class Fada(Method):
         """Runs F, C and D once; returns what `losses_of` does, of the segmenter and of D first, and all gradients."""
         size = images.shape[1:3]
         count = tf.cast(tf.reduce_prod(tf.shape(images)[:3]), tf.float32)
-        with tf.GradientTape(persistent=True) as tape:
+        # D's tape knows nothing of F. On one tape, the gradient of L_D would go on through F to no effect but time.
+        with tf.GradientTape() as segmenter_tape:
             features = self.segmenter.features(images, training=True)
-            maps = [self.segmenter.classify(features), self.discriminator(features, training=True)]
-            losses = sum_over_row_blocks(functools.partial(losses_of, pixels=count), maps, size, pixels)
-            segmenter_loss, discriminator_loss = weight * losses[0], 0.5 * losses[1]
+            with tf.GradientTape() as discriminator_tape:
+                maps = [self.segmenter.classify(features), self.discriminator(features, training=True)]
+                losses = sum_over_row_blocks(functools.partial(losses_of, pixels=count), maps, size, pixels)
+                segmenter_loss, discriminator_loss = weight * losses[0], 0.5 * losses[1]
         variables = {name: group.variables for name, group in self.groups.items()}
         discriminator = {"discriminator": variables.pop("discriminator")}
-        gradients = self.gradient(tape, segmenter_loss, variables)
-        return losses, gradients | self.gradient(tape, discriminator_loss, discriminator)
+        gradients = self.gradient(segmenter_tape, segmenter_loss, variables)
+        return losses, gradients | self.gradient(discriminator_tape, discriminator_loss, discriminator)
 
 
 def _sum(one: tf.Tensor, other: tf.Tensor | None) -> tf.Tensor:

@@ -54,3 +54,22 @@ def test_the_discriminators_losses_are_those_of_the_chosen_knowledge(variant):
     np.testing.assert_allclose(losses["adversarial"], source, rtol=1e-4)  # both domains show the same image here
     after = [variable.numpy() for variable in method.groups["feature_extractor"].variables]
     assert any((one != other).any() for one, other in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("name", ["fada", "binary_adversarial"])
+def test_one_gradient_a_domain_goes_through_the_feature_extractor(name, monkeypatch):
+    method, upstream = build({"name": name}), []
+    features_of = method.segmenter.features
+
+    @tf.custom_gradient
+    def counted(features):
+        def gradient(by_features):
+            upstream.append(by_features)
+            return by_features
+
+        return tf.identity(features), gradient
+
+    monkeypatch.setattr(method.segmenter, "features", lambda *args, **options: counted(features_of(*args, **options)))
+    image, label = tf.zeros((1, 16, 24, 3)), tf.zeros((1, 16, 24), tf.uint8)
+    tf.function(method.step).get_concrete_function({"image": image, "label": label}, {"image": image})
+    assert len(upstream) == 2
