@@ -40,13 +40,13 @@ def color_jitter(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.slice(tf.reshape(pixels, [-1]), [0], [tf.size(image)]), tf.shape(image))
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def adjust_brightness(pixels: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     """Multiplies by `factor`; 0 is black, 1 leaves the pixels as they are."""
     return _blend(0.0, tf.cast(pixels, tf.float32), factor)
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def adjust_contrast(pixels: tf.Tensor, factor: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     """Moves away from (factor above 1) or towards the mean grey of the first `count` pixels; the rest must be black.
 
@@ -59,13 +59,13 @@ def adjust_contrast(pixels: tf.Tensor, factor: tf.Tensor, count: tf.Tensor) -> t
     return _blend(tf.cast(mean, tf.float32), tf.cast(pixels, tf.float32), factor)
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def adjust_saturation(pixels: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
     """Moves each pixel away from (factor above 1) or towards its own grey."""
     return _blend(tf.cast(_grey(pixels), tf.float32)[:, None], tf.cast(pixels, tf.float32), factor)
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def adjust_hue(pixels: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
     """Turns hues by `turns` of the colour circle; exact hues, where Pillow's have 256 steps."""
     red, green, blue = tf.unstack(tf.cast(pixels, tf.float32), axis=1)

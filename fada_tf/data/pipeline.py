@@ -12,6 +12,9 @@ from fada_tf.data.manifest import FOOTER_BYTES, HEADER_BYTES, Manifest
 from fada_tf.data.tfrecord import parse, read_payload, read_payloads
 from fada_tf.errors import InputError
 
+# AutoGraph takes seconds to read what is below, and finds no condition or loop on tensors to convert.
+_as_written = tf.autograph.experimental.do_not_convert
+
 
 def train_dataset(
     records: str,
@@ -58,6 +61,7 @@ def train_dataset(
 
     blocks()  # raises what is wrong with the options now, not in the first batch
 
+    @_as_written
     def load(draw, record):
         element = parse(reader.read(record, replace=True), with_label=label_space is not None)
         draw_seed = tf.random.experimental.stateless_fold_in([seed, 0], draw)
@@ -109,9 +113,11 @@ def evaluation_dataset(
     reader.check_shards()
     size = (height, width) if height and width else _only_size(manifest)
 
+    @_as_written
     def read(record):
         return record, reader.read(record, replace=False)
 
+    @_as_written
     def load(record, payload):
         element = parse(payload, with_label=label_space is not None) | {"record": record}
         element["image"] = tf.ensure_shape(transforms.resize_image(element["image"], size), [*size, 3])

@@ -105,4 +105,4 @@ class Method(abc.ABC):
                 portion = tf.nest.map_structure(lambda values, part=part: tf.split(values, parts)[part], batches)
                 result = self.losses_and_gradients(*portion)
                 total = tf.nest.map_structure(tf.add, total, result) if total else result
-        return tf.nest.map_structure(lambda values: values / parts, total)
+        return tf.nest.map_structure(lambda values: values / parts, total) if parts > 1 else total

@@ -4,6 +4,7 @@ A convolution at stride 1 is a sum over taps: each multiplies the pixels, shifte
 upstream gradients that all taps see, side by side, turn both gradients into one product each.
 """
 
+import functools
 from collections.abc import Sequence
 
 import tensorflow as tf
@@ -22,7 +23,9 @@ def tap_offsets(size: int, dilation: int) -> Offsets:
     return [(row, column) for row in steps for column in steps]
 
 
-def convolve(inputs, kernel, dilation: int, scale=None, *, kernel_gradient_first: bool = True) -> tf.Tensor:
+def convolve(
+    inputs, kernel, dilation: int, scale=None, offset=None, *, kernel_gradient_first: bool = True
+) -> tf.Tensor:
     """Convolves at stride 1 and pads with zeros to the same size.
 
     Args:
@@ -30,6 +33,7 @@ def convolve(inputs, kernel, dilation: int, scale=None, *, kernel_gradient_first
       kernel: [size, size, channels, filters], with an odd size.
       dilation: of the kernel.
       scale: float32 [filters], a constant by which the kernel is multiplied.
+      offset: float32 [filters], a constant that is added to the outputs.
       kernel_gradient_first: whether the gradient by the inputs waits for the one by the kernel, which then frees the
         inputs early. Where only the former is wanted, the order would have the latter computed for nothing.
 
@@ -44,12 +48,11 @@ def convolve(inputs, kernel, dilation: int, scale=None, *, kernel_gradient_first
             if scale is not None:  # of the filters, by which the gradients of both arguments are scaled
                 upstream = tf.cast(tf.cast(upstream, tf.float32) * scale, upstream.dtype)
             seen = _seen_by_taps(upstream, offsets)
-            by_taps = _by_taps(seen, inputs, len(offsets))
-            with tf.control_dependencies([by_taps] if kernel_gradient_first else []):
-                by_inputs = _by_inputs(seen, inputs, tf.reshape(kernel, by_taps.shape))
-            return by_inputs, tf.reshape(by_taps, kernel.shape)
+            by_kernel = tf.reshape(_by_taps(seen, inputs, len(offsets)), kernel.shape)
+            with tf.control_dependencies([by_kernel] if kernel_gradient_first else []):
+                return _by_inputs(seen, inputs, kernel), by_kernel
 
-        return _forward(inputs, kernel, scale, dilation), gradient
+        return _forward(inputs, kernel, scale, offset, dilation), gradient
 
     return convolved(inputs, tf.convert_to_tensor(kernel))
 
@@ -86,33 +89,42 @@ def sum_of_convolutions(inputs, kernels: Sequence, dilations: Sequence[int]) -> 
 
 
 def _by_taps(seen, inputs, taps: int) -> tf.Tensor:
-    """Returns the gradient by the taps' matrices, [taps, channels, filters]."""
+    """Returns the gradient by the taps' matrices: [taps, channels, filters], without the first dimension if it is 1."""
     filters, channels = seen.shape[-1] // taps, inputs.shape[-1]
     if taps * filters < channels:  # few rows and many columns are the faster way round
         by_taps = tf.matmul(seen, _pixels(inputs), transpose_a=True)
+        if taps == 1:
+            return tf.transpose(by_taps)
         return tf.transpose(tf.reshape(by_taps, [taps, filters, channels]), [0, 2, 1])
     by_taps = tf.matmul(_pixels(inputs), seen, transpose_a=True)
+    if taps == 1:
+        return by_taps
     return tf.transpose(tf.reshape(by_taps, [channels, taps, filters]), [1, 0, 2])
 
 
 def _by_inputs(seen, inputs, taps) -> tf.Tensor:
-    """Returns the gradient by the inputs."""
-    if taps.shape[0] == 1:
-        return tf.reshape(tf.matmul(seen, taps[0], transpose_b=True), _shape(inputs))
-    matrix = tf.reshape(tf.transpose(taps, [0, 2, 1]), [-1, taps.shape[1]])
-    return tf.reshape(tf.matmul(seen, matrix), _shape(inputs))
+    """Returns the gradient by the inputs; the taps' matrices are [..., channels, filters]."""
+    channels, filters = taps.shape[-2:]
+    if seen.shape[-1] == filters:  # one tap
+        by_inputs = tf.matmul(seen, tf.reshape(taps, [channels, filters]), transpose_b=True)
+    else:
+        by_inputs = tf.matmul(seen, tf.reshape(tf.linalg.matrix_transpose(taps), [-1, channels]))
+    return tf.reshape(by_inputs, _shape(inputs))
 
 
-def _forward(inputs, kernel, scale, dilation: int) -> tf.Tensor:
+def _forward(inputs, kernel, scale, offset, dilation: int) -> tf.Tensor:
     if scale is not None:
-        with tf.control_dependencies(
-            [inputs]
-        ):  # or a step would start with scaling, and keeping, the kernels of all layers
+        # Without the order, a step would start with scaling, and keeping, the kernels of all layers.
+        with tf.control_dependencies([inputs]):
             kernel = tf.cast(tf.cast(kernel, tf.float32) * scale, kernel.dtype)
-    if kernel.shape[:2] == (1, 1):
-        products = tf.matmul(_pixels(inputs), kernel[0, 0])
-        return tf.reshape(products, [*_shape(inputs)[:3], kernel.shape[3]])
-    return tf.nn.conv2d(inputs, kernel, 1, "SAME", dilations=dilation)
+    one_tap = kernel.shape[:2] == (1, 1)
+    if one_tap:
+        outputs = tf.matmul(_pixels(inputs), tf.reshape(kernel, kernel.shape[2:]))
+    else:
+        outputs = tf.nn.conv2d(inputs, kernel, 1, "SAME", dilations=dilation)
+    if offset is not None:
+        outputs = tf.nn.bias_add(outputs, tf.cast(offset, outputs.dtype))
+    return tf.reshape(outputs, [*_shape(inputs)[:3], kernel.shape[3]]) if one_tap else outputs
 
 
 def _shape(values) -> list:
@@ -137,13 +149,22 @@ def _seen_by_taps(upstream, offsets: Offsets) -> tf.Tensor:
     return tf.reshape(seen, [-1, len(offsets) * filters])
 
 
-@tf.function(autograph=False)  # layers of one size share its graph: what is not traced again starts a run earlier
 def _places(height, width, offsets: Offsets) -> tf.Tensor:
     """Returns int32 [height, width, taps]: the pixel at each offset, height * width where there is none."""
+    if isinstance(height, int) and isinstance(width, int):
+        with tf.init_scope():  # a constant for all layers of one size: what is not traced again starts a run earlier
+            return _constant_places(height, width, tuple(offsets))
+    return _compute_places(height, width, offsets)
+
+
+def _compute_places(height, width, offsets: Offsets) -> tf.Tensor:
     rows = tf.range(height)[:, None, None] + [row for row, _ in offsets]
     columns = tf.range(width)[None, :, None] + [column for _, column in offsets]
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     return tf.where(inside, rows * width + columns, height * width)
+
+
+_constant_places = functools.lru_cache(maxsize=32)(_compute_places)
 
 
 def _with_zero(values) -> tf.Tensor:

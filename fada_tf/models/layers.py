@@ -9,6 +9,7 @@ import tensorflow as tf
 from fada_tf.errors import InputError
 from fada_tf.models import convolutions
 
+Affine = Callable[[], tuple[tf.Tensor, tf.Tensor]]
 Initialize = Callable[[int, int], keras.Initializer]  # (fan_in, seed) -> initializer
 
 
@@ -41,7 +42,7 @@ class Convolution(keras.layers.Conv2D):
         filters: int,
         kernel_size: int,
         *,
-        kernel_scale: Callable[[], tf.Tensor] | None = None,
+        affine: Affine | None = None,
         kernel_gradient_first: bool = True,
         **options,
     ):
@@ -50,26 +51,27 @@ class Convolution(keras.layers.Conv2D):
         Args:
           filters: number of output channels.
           kernel_size: odd, rows = columns.
-          kernel_scale: returns float32 [filters], by which the kernel is multiplied.
+          affine: returns the constants scale and offset, float32 [filters], of a batch norm of the outputs.
           kernel_gradient_first: see `convolutions.convolve`.
           **options: those of `keras.layers.Conv2D`.
         """
         super().__init__(filters, kernel_size, padding="same", **options)
-        self._kernel_scale, self._kernel_gradient_first = kernel_scale, kernel_gradient_first
+        self._affine, self._kernel_gradient_first = affine, kernel_gradient_first
 
     def convolution_op(self, inputs, kernel):
         """Convolves, see the class."""
-        scale = tf.stop_gradient(self._kernel_scale()) if self._kernel_scale else None
+        scale, offset = self._affine() if self._affine else (None, None)
         dilation = self.dilation_rate[0]
         if self.strides == (1, 1) and not tf.config.list_logical_devices("GPU"):
             return convolutions.convolve(
-                inputs, kernel, dilation, scale, kernel_gradient_first=self._kernel_gradient_first
+                inputs, kernel, dilation, scale, offset, kernel_gradient_first=self._kernel_gradient_first
             )
         if scale is not None:
             kernel = tf.cast(tf.cast(kernel, tf.float32) * scale, kernel.dtype)
         pad = dilation * (self.kernel_size[0] - 1) // 2
         padding = [[0, 0], [pad, pad], [pad, pad], [0, 0]]
-        return tf.nn.conv2d(inputs, kernel, self.strides, padding, dilations=dilation)
+        outputs = tf.nn.conv2d(inputs, kernel, self.strides, padding, dilations=dilation)
+        return outputs if offset is None else tf.nn.bias_add(outputs, tf.cast(offset, outputs.dtype))
 
 
 def convolution(
@@ -97,7 +99,7 @@ def convolution(
       dilation: of rows and columns.
       kernel: initializer of the kernel.
       bias: initializer of the bias; None: no bias.
-      **options: `kernel_scale` and `kernel_gradient_first` of `Convolution`.
+      **options: `affine` and `kernel_gradient_first` of `Convolution`.
 
     Returns:
       [batch, ceil(height / stride), ceil(width / stride), filters].
@@ -129,7 +131,7 @@ def normalized_convolution(
     stride: int = 1,
     dilation: int = 1,
 ) -> keras.KerasTensor:
-    """Applies a new `Convolution` and a new batch norm layer; a frozen one is folded into the kernel.
+    """Applies a new `Convolution` and a new batch norm layer; a frozen one is folded into the convolution.
 
     Args:
       inputs: [batch, height, width, channels].
@@ -152,13 +154,11 @@ def normalized_convolution(
     if batch_norm not in kinds:
         raise InputError(f"batch norm {batch_norm!r} is unknown: choose from {', '.join(kinds)}")
     norm = kinds[batch_norm](name=norm_name)
-    scale = None
+    affine = None
     if batch_norm == "frozen":
         norm.build((None, None, None, filters))
-        norm.only_offset, scale = True, norm.scale
-    x = convolution(
-        inputs, filters, kernel_size, name=name, rng=rng, stride=stride, dilation=dilation, kernel_scale=scale
-    )
+        norm.folded, affine = True, norm.affine
+    x = convolution(inputs, filters, kernel_size, name=name, rng=rng, stride=stride, dilation=dilation, affine=affine)
     return norm(x)
 
 
@@ -166,11 +166,11 @@ class FrozenBatchNorm(keras.layers.Layer):
     """Batch norm whose four vectors are constants, WITHOUT epsilon: gamma * (x - mean) / sqrt(variance) + beta.
 
     Attributes:
-      only_offset: whether its inputs are scaled already, by the convolution that made them.
+      folded: whether the convolution that made its inputs has normalised them.
     """
 
     trainable_affine = False
-    only_offset = False
+    folded = False
 
     def build(self, input_shape):
         """Makes gamma, beta, moving_mean and moving_variance, each [channels] and float32."""
@@ -193,17 +193,14 @@ class FrozenBatchNorm(keras.layers.Layer):
 
     def call(self, inputs):
         """Normalises [batch, height, width, channels]."""
-        scale = self.scale()
-        offset = self.beta - self.moving_mean * scale
-        if self.only_offset:
-            return tf.nn.bias_add(inputs, tf.stop_gradient(tf.cast(offset, inputs.dtype)))
-        return self._affine(inputs, scale, offset)
+        return inputs if self.folded else self._normalize(inputs, *self.affine())
 
-    def scale(self) -> tf.Tensor:
-        """Returns gamma / sqrt(variance), float32 [channels]."""
-        return self.gamma * tf.math.rsqrt(self.moving_variance)
+    def affine(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the scale, gamma / sqrt(variance), and the offset, beta - mean * scale, float32 [channels]."""
+        scale = self.gamma * tf.math.rsqrt(self.moving_variance)
+        return scale, self.beta - self.moving_mean * scale
 
-    def _affine(self, inputs, scale, offset):
+    def _normalize(self, inputs, scale, offset):
         return tf.cast(tf.cast(inputs, tf.float32) * scale + offset, self.compute_dtype)
 
 
@@ -224,7 +221,7 @@ class BatchNorm(FrozenBatchNorm):
         else:
             mean, variance = self.moving_mean, self.moving_variance
         scale = self.gamma * tf.math.rsqrt(variance + self.epsilon)
-        return self._affine(inputs, scale, self.beta - mean * scale)
+        return self._normalize(inputs, scale, self.beta - mean * scale)
 
     def _batch_statistics(self, inputs):
         count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)

@@ -246,4 +246,4 @@ def test_frozen_batch_norm_is_folded_into_the_kernel_without_changing_values_or_
     expected = value_and_gradients(lambda x: norm(convolution(x)), convolution.kernel)
     for value, wanted in zip(value_and_gradients(folded, folded.get_layer("conv").kernel), expected, strict=True):
         np.testing.assert_allclose(value, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
-    assert folded.get_layer("bn").only_offset
+    assert folded.get_layer("bn").folded
