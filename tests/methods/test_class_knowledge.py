@@ -73,3 +73,13 @@ def test_one_gradient_a_domain_goes_through_the_feature_extractor(name, monkeypa
     image, label = tf.zeros((1, 16, 24, 3)), tf.zeros((1, 16, 24), tf.uint8)
     tf.function(method.step).get_concrete_function({"image": image, "label": label}, {"image": image})
     assert len(upstream) == 2
+
+
+def test_the_graph_of_a_step_is_small_enough_to_be_traced_soon():
+    config = Config()
+    config.method.name = "fada"
+    method = registry.load("fada_tf.methods", "fada").build(config, build_segmenter("resnet50", 19))
+    image, label = tf.zeros((1, 64, 128, 3)), tf.zeros((1, 64, 128), tf.uint8)
+    step = tf.function(method.step).get_concrete_function({"image": image, "label": label}, {"image": image})
+    # Forward pass, gradients and update of 53 convolutions and of what follows them, in two domains.
+    assert len(step.graph.get_operations()) < 75 * 2 * 53
