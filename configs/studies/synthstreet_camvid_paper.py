@@ -26,6 +26,12 @@ def get_study() -> Study:
                 continues=True,
                 overrides={"training.iterations": 800},
             ),
+            Training(
+                "adversarial_loss",
+                "adversarial",
+                start="source",
+                overrides={"training.iterations": 800, "method.segmentation_temperature": 1.0},
+            ),
             Training("self_distillation", "self_distillation", start="adversarial"),
         ),
         rows=(
@@ -33,6 +39,7 @@ def get_study() -> Study:
             Row(CONTROL, "control"),
             Row("FADA", "adversarial"),
             Row("FADA, twice as long", "adversarial_long", control=CONTROL),
+            Row("FADA, L_seg without T", "adversarial_loss", control=CONTROL),
             Row("FADA + self-distillation", "self_distillation", control=CONTROL),
         ),
         overrides={"training.keep_checkpoints": 1},
