@@ -32,6 +32,12 @@ def get_study() -> Study:
                 start="source",
                 overrides={"training.iterations": 800, "method.segmentation_temperature": 1.0},
             ),
+            Training(
+                "adversarial_rate",
+                "adversarial",
+                start="source",
+                overrides={"training.iterations": 800, "optimizer.learning_rate": 5e-4},
+            ),
             Training("self_distillation", "self_distillation", start="adversarial"),
         ),
         rows=(
@@ -40,6 +46,7 @@ def get_study() -> Study:
             Row("FADA", "adversarial"),
             Row("FADA, twice as long", "adversarial_long", control=CONTROL),
             Row("FADA, L_seg without T", "adversarial_loss", control=CONTROL),
+            Row("FADA, at the source's learning rate", "adversarial_rate", control=CONTROL),
             Row("FADA + self-distillation", "self_distillation", control=CONTROL),
         ),
         overrides={"training.keep_checkpoints": 1},
