@@ -1,18 +1,26 @@
 """What the benchmark programs measure: time, memory and operations, against the ceilings of the same machine."""
 
 import collections
+import math
 import pathlib
+import re
 import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 _CONVOLUTIONS = ("Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter")
 _PRODUCTS = ("MatMul", "BatchMatMulV2", "BatchMatMulV3")
+_LOOPS = ("While", "StatelessWhile")
+_NOTHING_MOVED = (
+    "Const", "Placeholder", "ReadVariableOp", "Identity", "IdentityN", "StopGradient", "Reshape", "ExpandDims",
+    "Squeeze",
+)  # fmt: skip
+_UPDATE_BYTES = 5  # times those of the gradient: it is read, and the weights and momenta are read and written
 
 
 def measure(run: Callable[[], object], *, warmup: int, repeats: int) -> dict[str, float]:
@@ -40,54 +48,75 @@ def measure(run: Callable[[], object], *, warmup: int, repeats: int) -> dict[str
     }
 
 
-def summary(seconds: dict[str, float], operations: dict[str, float], precision: str) -> dict[str, object]:
+def summary(seconds: dict[str, float], parts: dict[str, dict[str, float]], precision: str) -> dict[str, object]:
     """Sets what was measured against what the machine can do, which is measured here.
 
     Args:
         seconds: of `measure`.
-        operations: of `count_operations`.
+        parts: of `count_parts`.
         precision: see `matmul_ceiling`.
 
     Returns:
-        Seconds, peak bytes, operations and, in operations and bytes a second, the ceilings; "floor_seconds", the time
-        that the operations would take at the matmul ceiling, and its share of the median.
+        Seconds, peak bytes, operations and bytes of all parts and of each and, in operations and bytes a second, the
+        ceilings; "floor_seconds", the time that the operations would take at the matmul ceiling, and its share of the
+        median; "memory_floor_seconds", the time of the bytes at the memory ceiling.
     """
-    memory = peak_memory()  # before the ceilings need some
-    total, ceiling = sum(operations.values()), matmul_ceiling(precision)
+    peak = peak_memory()  # before the ceilings need some
+    operations, moved = (sum(part[what] for part in parts.values()) for what in ("operations", "bytes"))
+    ceiling, memory = matmul_ceiling(precision), memory_ceiling()
     return {
         "seconds": seconds,
-        "peak_bytes": memory,
-        "operations": total,
-        "operations_by_type": operations,
-        "operations_per_second": total / seconds["median"],
+        "peak_bytes": peak,
+        "operations": operations,
+        "bytes": moved,
+        "parts": parts,
+        "operations_per_second": operations / seconds["median"],
         "matmul_ceiling": ceiling,
-        "memory_ceiling": memory_ceiling(),
-        "floor_seconds": total / ceiling,
-        "share_of_ceiling": total / ceiling / seconds["median"],
+        "memory_ceiling": memory,
+        "floor_seconds": operations / ceiling,
+        "share_of_ceiling": operations / ceiling / seconds["median"],
+        "memory_floor_seconds": moved / memory,
     }
 
 
-def seconds_by_type(run: Callable[[], object]) -> dict[str, float]:
+def seconds_by(run: Callable[[], object], keys: Mapping[str, Callable[[str, str], str]]) -> dict[str, dict[str, float]]:
     """Runs once under TensorFlow's profiler.
 
     Args:
         run: see `measure`; already traced.
+        keys: by name, what operations are added up by: called with an operation's name and type.
 
     Returns:
-        Operation type -> seconds in all of its operations, the longest first; those that run side by side count twice.
+        For each of `keys`: key -> seconds in all of its operations, the longest first; those that run side by side
+        count twice.
     """
     with tempfile.TemporaryDirectory() as folder:
         with tf.profiler.experimental.Profile(folder):
             tf.nest.map_structure(lambda tensor: tensor.numpy(), run())
         (path,) = pathlib.Path(folder).glob("**/*.xplane.pb")
         space = xplane_pb2.XSpace.FromString(path.read_bytes())
-    seconds = collections.Counter()
+    seconds = {name: collections.Counter() for name in keys}
     for plane in space.planes:
         for event in (event for line in plane.lines for event in line.events):
             name, *kind = plane.event_metadata[event.metadata_id].name.split(":")  # operations are "name:type"
             if name and len(kind) == 1 and not kind[0].lstrip().startswith("__"):  # the function as a whole
-                seconds[kind[0]] += event.duration_ps / 1e12
-    return dict(seconds.most_common())
+                for by, key in keys.items():
+                    seconds[by][key(name, kind[0])] += event.duration_ps / 1e12
+    return {by: dict(counter.most_common()) for by, counter in seconds.items()}
+
+
+def part_of(name: str, kind: str, parts: Mapping[str, str]) -> str:
+    """Returns the part of a step that an operation belongs to, "other" where none is known.
+
+    Args:
+        name: of the operation, with its scopes.
+        kind: its type; all sums of Einstein's are upsampling.
+        parts: scope, without the number that tells it from its namesakes -> part.
+    """
+    if kind == "Einsum":
+        return "upsampling"
+    scopes = (re.sub(r"(_\d+)+$", "", scope) for scope in name.split("/"))
+    return next((parts[scope] for scope in scopes if scope in parts), "other")
 
 
 def peak_memory() -> int:
@@ -97,22 +126,40 @@ def peak_memory() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def count_operations(function: tf.types.experimental.ConcreteFunction) -> dict[str, float]:
-    """Counts the floating-point operations of the convolutions and matrix products of a graph.
+def count_parts(
+    function: tf.types.experimental.ConcreteFunction, parts: Mapping[str, str]
+) -> dict[str, dict[str, float]]:
+    """Counts what the parts of a graph compute and move.
 
     Args:
-        function: traced with static shapes; operations of unknown shape raise ValueError.
+        function: traced with static shapes, its loops with `maximum_iterations`, which they always reach; operations
+            of unknown shape raise ValueError.
+        parts: see `part_of`.
 
     Returns:
-        Operation type -> operations; a multiplication and an addition are two.
+        Part -> "operations", the floating-point ones of its convolutions and matrix products (a multiplication and an
+        addition are two), and "bytes", what its operations read and write if nothing stays in a cache. Most operations
+        first.
     """
-    counts: dict[str, float] = {}
-    for operation in _needed(function.graph.outputs):
-        if operation.type in _CONVOLUTIONS:
-            counts[operation.type] = counts.get(operation.type, 0.0) + _convolution_operations(operation)
-        elif operation.type in _PRODUCTS:
-            counts[operation.type] = counts.get(operation.type, 0.0) + _product_operations(operation)
-    return counts
+    counts = collections.defaultdict(lambda: {"operations": 0.0, "bytes": 0.0})
+    for operation, times in _executed(function.graph.outputs):
+        part = counts[part_of(operation.name, operation.type, parts)]
+        part["operations"] += times * _operations(operation)
+        part["bytes"] += times * _bytes(operation)
+    return dict(sorted(counts.items(), key=lambda item: -item[1]["operations"]))
+
+
+def _executed(outputs, times: int = 1) -> Iterator[tuple[tf.Operation, int]]:
+    """Yields the operations that the outputs depend on, and how often each runs."""
+    for operation in _needed(outputs):
+        if operation.type in _LOOPS:
+            limit = int(tf.get_static_value(operation.inputs[1]))
+            if limit < 0:
+                raise ValueError(f"the loop {operation.name} has no maximum_iterations")
+            body = operation.graph._get_function(operation.get_attr("body").name).graph
+            yield from _executed(body.outputs, times * limit)
+        else:
+            yield operation, times
 
 
 def _needed(outputs) -> set[tf.Operation]:
@@ -124,6 +171,24 @@ def _needed(outputs) -> set[tf.Operation]:
             found.add(operation)
             waiting += [tensor.op for tensor in operation.inputs] + list(operation.control_inputs)
     return found
+
+
+def _operations(operation) -> float:
+    if operation.type in _CONVOLUTIONS:
+        return _convolution_operations(operation)
+    if operation.type in _PRODUCTS:
+        return _product_operations(operation)
+    if operation.type == "Einsum":
+        return _einsum_operations(operation)
+    return 0.0
+
+
+def _bytes(operation) -> float:
+    if operation.type in _NOTHING_MOVED:
+        return 0.0
+    values = [tensor for tensor in (*operation.inputs, *operation.outputs) if tensor.dtype.size and tensor.shape.rank]
+    moved = sum(_size(tensor.shape) * tensor.dtype.size for tensor in values if tensor.dtype != tf.resource)
+    return float(moved * (_UPDATE_BYTES if operation.type.startswith("ResourceApply") else 1))
 
 
 def _convolution_operations(operation) -> float:
@@ -142,6 +207,14 @@ def _product_operations(operation) -> float:
     left, output = operation.inputs[0].shape, operation.outputs[0].shape
     transposed = operation.get_attr("transpose_a" if operation.type == "MatMul" else "adj_x")
     return 2.0 * _size(output) * left[-2 if transposed else -1]
+
+
+def _einsum_operations(operation) -> float:
+    letters = operation.get_attr("equation").decode().split("->")[0].split(",")
+    sizes = {}
+    for dimensions, tensor in zip(letters, operation.inputs, strict=True):
+        sizes |= dict(zip(dimensions, tensor.shape, strict=True))
+    return 2.0 * math.prod(sizes.values())
 
 
 def _size(shape: tf.TensorShape) -> int:

@@ -40,10 +40,11 @@ def main(argv):
     size = (_HEIGHT.value, _WIDTH.value)
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (_BATCH_SIZE.value, *size, 3)), tf.uint8)
     call = tf.function(lambda images: predict_class_map([segmenter(images)], tf.constant(size)))
-    operations = benchmark.count_operations(call.get_concrete_function(images))
+    names = {segmenter.feature_extractor.name: "feature extractor", "classifier": "classifier"}
+    parts = benchmark.count_parts(call.get_concrete_function(images), names)
     seconds = benchmark.measure(lambda: call(images), warmup=_WARMUP.value, repeats=_CALLS.value)
     head = {name: flags.FLAGS[name].value for name in ("backbone", "classes", "height", "width", "batch_size")}
-    text = json.dumps(head | benchmark.summary(seconds, operations, _PRECISION.value), indent=2) + "\n"
+    text = json.dumps(head | benchmark.summary(seconds, parts, _PRECISION.value), indent=2) + "\n"
     sys.stdout.write(text)
     if _OUTPUT.value:
         files.write_atomically(_OUTPUT.value, text.encode())

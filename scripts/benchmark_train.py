@@ -1,4 +1,4 @@
-r"""Measures training steps of a config on made-up images: time, memory, operations, share of the machine's ceilings.
+r"""Measures training steps of a config on made-up images: time, memory, operations, bytes, shares of the ceilings.
 
     python scripts/benchmark_train.py --config=configs/gta5_r101.py:adversarial --output=adversarial.json \
         --config.training.batch_size=1 --config.data.source.height=256 --config.data.source.width=512 \
@@ -28,7 +28,9 @@ _REPLICAS = flags.DEFINE_integer("replicas", 1, "Logical CPUs to mirror over; ig
 _SWEEP = flags.DEFINE_enum(
     "sweep", None, ["pixels", "batch", "classes", "replicas"], "What to vary: 1, 2, 4 and 8 times."
 )
-_PROFILE = flags.DEFINE_bool("profile", False, "Run one more step, and say how long operations of each type took.")
+_PROFILE = flags.DEFINE_bool(
+    "profile", False, "Run one more step, and say how long parts and types of operations took."
+)
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; default: the result is printed alone.")
 
 _FACTORS = (1, 2, 4, 8)
@@ -94,15 +96,19 @@ def _measured(config) -> dict:
     def new_step():
         return tf.function(lambda: strategy.experimental_local_results(strategy.run(method.step, args=batches)))
 
+    names = {segmenter.feature_extractor.name: "feature extractor", "classifier": "classifier"}
+    names |= {helper.name: name for name, helper in method.helpers.items()}
+    names |= {group.optimizer.name: "optimizers" for group in method.groups.values()}
+    names |= {"while": "softmaxes and losses"}  # the blocks of rows
     step = new_step()
     if config.training.xla:
         # What is compiled cannot be counted any more.
-        operations = benchmark.count_operations(step.get_concrete_function())
+        parts = benchmark.count_parts(step.get_concrete_function(), names)
         method.use_xla()
         step = new_step()
     seconds = benchmark.measure(step, warmup=_WARMUP.value, repeats=_STEPS.value)
     if not config.training.xla:
-        operations = benchmark.count_operations(step.get_concrete_function())
+        parts = benchmark.count_parts(step.get_concrete_function(), names)
     results = {
         "config": config.name,
         "sizes": {name: [domains[name].height, domains[name].width] for name in method.domains},
@@ -112,8 +118,14 @@ def _measured(config) -> dict:
         "precision": config.training.precision,
         "recompute": model.recompute,
         "xla": config.training.xla,
-    } | benchmark.summary(seconds, operations, config.training.precision)
-    return results | ({"seconds_by_type": benchmark.seconds_by_type(step)} if _PROFILE.value else {})
+    } | benchmark.summary(seconds, parts, config.training.precision)
+    if _PROFILE.value:
+        keys = {
+            "seconds_by_part": lambda name, kind: benchmark.part_of(name, kind, names),
+            "seconds_by_type": lambda name, kind: kind,
+        }
+        results |= benchmark.seconds_by(step, keys)
+    return results
 
 
 def _measured_apart(config, factor: int) -> dict:

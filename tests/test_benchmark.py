@@ -1,8 +1,12 @@
 """What the benchmark programs count and time, on graphs whose operations are known."""
 
+import pytest
 import tensorflow as tf
 
 from fada_tf import benchmark
+
+PARTS = {"backbone": "feature extractor", "head": "classifier", "while": "losses"}
+FEATURES = 2 * 4 * 6  # pixels
 
 
 @tf.function
@@ -10,25 +14,83 @@ def step(images, kernel, matrix):
     tf.matmul(matrix, matrix)  # which no output needs
     with tf.GradientTape() as tape:
         tape.watch(kernel)
-        features = tf.nn.conv2d(images, kernel, 2, "SAME")
-        loss = tf.reduce_sum(tf.matmul(tf.reshape(features, [-1, 5]), matrix, transpose_b=True))
+        with tf.name_scope("backbone"):
+            features = tf.nn.conv2d(images, kernel, 2, "SAME")
+        with tf.name_scope("head"):
+            loss = tf.reduce_sum(tf.matmul(tf.reshape(features, [-1, 5]), matrix, transpose_b=True))
     return loss, tape.gradient(loss, kernel)
 
 
 INPUTS = tf.ones([2, 8, 12, 3]), tf.ones([3, 3, 3, 5]), tf.ones([5, 5])
 
 
-def test_operations_are_counted_where_an_output_needs_them():
-    convolution = 2 * (2 * 4 * 6) * (3 * 3 * 3) * 5
-    product = 2 * (2 * 4 * 6) * 5 * 5
-    counts = benchmark.count_operations(step.get_concrete_function(*INPUTS))
-    assert counts == {"Conv2D": convolution, "Conv2DBackpropFilter": convolution, "MatMul": 2 * product}
+def test_operations_are_counted_by_part_where_an_output_needs_them():
+    convolution = 2 * FEATURES * (3 * 3 * 3) * 5
+    product = 2 * FEATURES * 5 * 5
+    counts = benchmark.count_parts(step.get_concrete_function(*INPUTS), PARTS)
+    operations = {part: count["operations"] for part, count in counts.items() if count["operations"]}
+    assert operations == {"feature extractor": 2 * convolution, "classifier": 2 * product}
+
+
+def test_bytes_are_those_read_and_written():
+    @tf.function
+    def add(values):
+        return tf.reshape(values + values, [-1])
+
+    counts = benchmark.count_parts(add.get_concrete_function(tf.ones([10, 20])), PARTS)
+    assert counts == {"other": {"operations": 0.0, "bytes": 3 * 200 * 4}}
+
+
+def test_an_update_reads_and_writes_the_weights_and_the_momenta():
+    weights, momenta = tf.Variable(tf.zeros([100])), tf.Variable(tf.zeros([100]))
+
+    @tf.function
+    def update(gradient):
+        tf.raw_ops.ResourceApplyMomentum(
+            var=weights.handle, accum=momenta.handle, lr=0.1, grad=gradient, momentum=0.9, use_nesterov=False
+        )
+        return gradient[0]
+
+    counts = benchmark.count_parts(update.get_concrete_function(tf.ones([100])), PARTS)
+    assert 5 * 400 <= counts["other"]["bytes"] < 6.2 * 400
+
+
+def test_a_loop_counts_as_often_as_it_runs():
+    @tf.function
+    def upsample(maps, weights, limit=None):
+        def body(row, total):
+            return row + 1, total + tf.reduce_sum(tf.einsum("nh,bhwc->bnwc", weights, maps))
+
+        return tf.while_loop(lambda row, _: row < 4, body, (0, 0.0), maximum_iterations=limit)[1]
+
+    maps, weights = tf.ones([2, 3, 5, 7]), tf.ones([6, 3])
+    counts = benchmark.count_parts(upsample.get_concrete_function(maps, weights, 4), PARTS)
+    assert counts["upsampling"]["operations"] == 4 * 2 * (6 * 3) * (2 * 5 * 7)
+    assert counts["losses"]["bytes"] >= 4 * 4 * (2 * 6 * 5 * 7)
+    with pytest.raises(ValueError, match="no maximum_iterations"):
+        benchmark.count_parts(upsample.get_concrete_function(maps, weights), PARTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "part"),
+    [
+        ("gradient_tape/backbone_3/conv_1/MatMul", "MatMul", "feature extractor"),
+        ("while/body/_12/while/Softmax", "Softmax", "losses"),
+        ("while/body/_12/while/einsum_1/Einsum", "Einsum", "upsampling"),
+        ("add_2", "AddV2", "other"),
+    ],
+)
+def test_the_part_is_named_by_a_scope(name, kind, part):
+    assert benchmark.part_of(name, kind, PARTS) == part
 
 
 def test_times_are_of_the_graphs_operations():
     seconds = benchmark.measure(lambda: step(*INPUTS), warmup=0, repeats=3)
     assert 0 < seconds["lowest"] <= seconds["median"] <= seconds["highest"]
-    by_type = benchmark.seconds_by_type(lambda: step(*INPUTS))
-    assert {"MatMul", "Conv2DBackpropFilter"} <= by_type.keys()
-    assert all(value >= 0 for value in by_type.values())
-    assert list(by_type.values()) == sorted(by_type.values(), reverse=True)
+    keys = {"type": lambda name, kind: kind, "part": lambda name, kind: benchmark.part_of(name, kind, PARTS)}
+    times = benchmark.seconds_by(lambda: step(*INPUTS), keys)
+    assert {"MatMul", "Conv2DBackpropFilter"} <= times["type"].keys()
+    assert {"feature extractor", "classifier"} <= times["part"].keys()
+    assert all(value >= 0 for value in times["type"].values())
+    assert list(times["type"].values()) == sorted(times["type"].values(), reverse=True)
+    assert sum(times["type"].values()) == pytest.approx(sum(times["part"].values()))

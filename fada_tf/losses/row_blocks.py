@@ -96,6 +96,7 @@ def _row_blocks(losses_of, height, rows, pixels):
             add,
             (0, [tf.zeros([]) for _ in example[0]], zeros),
             parallel_iterations=1,
+            maximum_iterations=height // rows,
         )
         remaining = iter(sums)
         gradients = [[None if value is None else next(remaining) for value in by_map] for by_map in example[1]]

@@ -44,6 +44,7 @@ def convolve(
 
     @tf.custom_gradient
     def convolved(inputs, kernel):
+        @_in_gradient_scope
         def gradient(upstream):
             if scale is not None:  # of the filters, by which the gradients of both arguments are scaled
                 upstream = tf.cast(tf.cast(upstream, tf.float32) * scale, upstream.dtype)
@@ -73,6 +74,7 @@ def sum_of_convolutions(inputs, kernels: Sequence, dilations: Sequence[int]) -> 
 
     @tf.custom_gradient
     def convolved(inputs, taps):
+        @_in_gradient_scope
         def gradient(upstream):
             seen = _seen_by_taps(tf.cast(upstream, inputs.dtype), offsets)
             return _by_inputs(seen, inputs, taps), _by_taps(seen, inputs, len(offsets))
@@ -86,6 +88,17 @@ def sum_of_convolutions(inputs, kernels: Sequence, dilations: Sequence[int]) -> 
         return tf.reduce_sum(products, axis=-2), gradient
 
     return convolved(inputs, tf.concat([tf.reshape(kernel, [-1, channels, filters]) for kernel in kernels], 0))
+
+
+def _in_gradient_scope(gradient):
+    """Names a gradient's operations after the layer that it is defined in, as TensorFlow names those of its own."""
+    scope = f"gradient_tape/{tf.get_current_name_scope() or 'convolution'}/"
+
+    def named(upstream):
+        with tf.name_scope(scope):
+            return gradient(upstream)
+
+    return named
 
 
 def _by_taps(seen, inputs, taps: int) -> tf.Tensor:

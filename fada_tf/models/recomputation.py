@@ -28,7 +28,7 @@ def recomputed(model: keras.Model, block_ends: str) -> Callable[[tf.Tensor], tf.
         raise InputError("this backbone names no block_ends to keep: set config.model.recompute to False")
     every = math.isqrt(len(outputs))  # as many outputs are kept as there are blocks whose values exist at a time
     ends = [model.input, *(output for output in outputs[every - 1 :: every] if output is not model.output)]
-    parts = [keras.Model(*part) for part in itertools.pairwise([*ends, model.output])]
+    parts = [keras.Model(*part, name=model.name) for part in itertools.pairwise([*ends, model.output])]
     # The gradient begins with the last part, whose values are still there.
     steps = [*(tf.recompute_grad(part) for part in parts[:-1]), parts[-1]]
 
