@@ -7,6 +7,8 @@ from fada_tf.experiments.stages import Training
 from fada_tf.experiments.study import Row, Study
 
 CONTROL = "source only, as long as FADA"
+CONTROL_AFTER = "source only, as long as that"
+SHUFFLED = {"data.source.sampling": "shuffled"}
 
 
 def get_study() -> Study:
@@ -38,6 +40,15 @@ def get_study() -> Study:
                 start="source",
                 overrides={"training.iterations": 800, "optimizer.learning_rate": 5e-4},
             ),
+            Training("source_shuffled", "source", overrides=SHUFFLED),
+            Training(
+                "adversarial_shuffled",
+                "adversarial",
+                start="source_shuffled",
+                overrides=SHUFFLED | {"training.iterations": 800},
+            ),
+            Training("adversarial_after", "adversarial", start="control", overrides={"training.iterations": 800}),
+            Training("control_after", "source", start="control", continues=True, as_long_as="adversarial_after"),
             Training("self_distillation", "self_distillation", start="adversarial"),
         ),
         rows=(
@@ -47,6 +58,10 @@ def get_study() -> Study:
             Row("FADA, twice as long", "adversarial_long", control=CONTROL),
             Row("FADA, L_seg without T", "adversarial_loss", control=CONTROL),
             Row("FADA, at the source's learning rate", "adversarial_rate", control=CONTROL),
+            Row("source only, plainly shuffled", "source_shuffled"),
+            Row("FADA, plainly shuffled", "adversarial_shuffled", control=CONTROL),
+            Row("FADA after the control", "adversarial_after", control=CONTROL_AFTER),
+            Row(CONTROL_AFTER, "control_after"),
             Row("FADA + self-distillation", "self_distillation", control=CONTROL),
         ),
         overrides={"training.keep_checkpoints": 1},
