@@ -1,7 +1,10 @@
-"""Convolutions for CPUs: gradients that TensorFlow lacks there, or computes slowly, as products of matrices.
+"""Convolutions for CPUs, in the forms that oneDNN computes fast, with the gradients that TensorFlow lacks there.
 
 A convolution at stride 1 is a sum over taps: each multiplies the pixels, shifted by the tap's offset, by a matrix. The
-upstream gradients that all taps see, side by side, turn both gradients into one product each.
+upstream gradients that all taps see, side by side, turn the gradient by a kernel of many channels into one product.
+oneDNN reaches the rate of such products in plain convolutions of several images, not in those of one image, nor in
+dilated ones, nor in the gradient by a kernel of few channels, whose images outgrow the caches: so images are taken
+apart into a batch of grids, halves or tiles.
 """
 
 import functools
@@ -10,6 +13,11 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 Offsets = Sequence[tuple[int, int]]
+
+# From how many channels on halves are faster by more than copying costs, and so are products by more than gathering.
+_HALVE_FROM, _MULTIPLY_FROM = 128, 256
+_TILE = 16, 32  # rows and columns at most
+_GATHER_AT_MOST = 2**24  # values, of all taps at once
 
 
 def tap_offsets(size: int, dilation: int) -> Offsets:
@@ -40,20 +48,16 @@ def convolve(
     Returns:
       [batch, height, width, filters].
     """
-    offsets = tap_offsets(kernel.shape[0], dilation)
 
     @tf.custom_gradient
     def convolved(inputs, kernel):
         @_in_gradient_scope
         def gradient(upstream):
-            if scale is not None:  # of the filters, by which the gradients of both arguments are scaled
-                upstream = tf.cast(tf.cast(upstream, tf.float32) * scale, upstream.dtype)
-            seen = _seen_by_taps(upstream, offsets)
-            by_kernel = tf.reshape(_by_taps(seen, inputs, len(offsets)), kernel.shape)
+            by_kernel = _scaled(_by_kernel(upstream, inputs, kernel.shape, dilation), scale)
             with tf.control_dependencies([by_kernel] if kernel_gradient_first else []):
-                return _by_inputs(seen, inputs, kernel), by_kernel
+                return _by_inputs(upstream, _scaled(kernel, scale, after=upstream), dilation), by_kernel
 
-        return _forward(inputs, kernel, scale, offset, dilation), gradient
+        return _forward(inputs, _scaled(kernel, scale, after=inputs), offset, dilation), gradient
 
     return convolved(inputs, tf.convert_to_tensor(kernel))
 
@@ -77,7 +81,8 @@ def sum_of_convolutions(inputs, kernels: Sequence, dilations: Sequence[int]) -> 
         @_in_gradient_scope
         def gradient(upstream):
             seen = _seen_by_taps(tf.cast(upstream, inputs.dtype), offsets)
-            return _by_inputs(seen, inputs, taps), _by_taps(seen, inputs, len(offsets))
+            by_inputs = tf.matmul(seen, tf.reshape(tf.linalg.matrix_transpose(taps), [-1, channels]))
+            return tf.reshape(by_inputs, _shape(inputs)), _by_taps(seen, inputs, len(offsets))
 
         matrix = tf.reshape(tf.transpose(taps, [1, 0, 2]), [channels, -1])
         products = tf.cast(tf.matmul(_pixels(inputs), matrix), tf.float32)
@@ -115,29 +120,92 @@ def _by_taps(seen, inputs, taps: int) -> tf.Tensor:
     return tf.transpose(tf.reshape(by_taps, [channels, taps, filters]), [1, 0, 2])
 
 
-def _by_inputs(seen, inputs, taps) -> tf.Tensor:
-    """Returns the gradient by the inputs; the taps' matrices are [..., channels, filters]."""
-    channels, filters = taps.shape[-2:]
-    if seen.shape[-1] == filters:  # one tap
-        by_inputs = tf.matmul(seen, tf.reshape(taps, [channels, filters]), transpose_b=True)
-    else:
-        by_inputs = tf.matmul(seen, tf.reshape(tf.linalg.matrix_transpose(taps), [-1, channels]))
-    return tf.reshape(by_inputs, _shape(inputs))
+def _by_kernel(upstream, inputs, shape, dilation: int) -> tf.Tensor:
+    """Returns the gradient by a kernel of that shape."""
+    size, _, channels, _ = shape
+    if size > 1 and dilation == 1 and channels < _MULTIPLY_FROM and inputs.shape[1:3].is_fully_defined():
+        upstream = _tiles(upstream, 0)
+        with tf.control_dependencies([upstream]):  # or the tiles of all layers would be made, and kept, early
+            inputs = _tiles(inputs, size // 2)
+        return tf.raw_ops.Conv2DBackpropFilter(
+            input=inputs, filter_sizes=shape, out_backprop=upstream, strides=[1] * 4, padding="VALID"
+        )
+    offsets = tap_offsets(size, dilation)
+    if size > 1 and (upstream.shape.num_elements() or 0) * len(offsets) > _GATHER_AT_MOST:
+        by_taps = []
+        for offset in offsets:
+            with tf.control_dependencies(by_taps[-1:]):
+                by_taps.append(_by_taps(_seen_by_taps(upstream, [offset]), inputs, 1))
+        return tf.reshape(tf.stack(by_taps), shape)
+    return tf.reshape(_by_taps(_seen_by_taps(upstream, offsets), inputs, len(offsets)), shape)
 
 
-def _forward(inputs, kernel, scale, offset, dilation: int) -> tf.Tensor:
-    if scale is not None:
-        # Without the order, a step would start with scaling, and keeping, the kernels of all layers.
-        with tf.control_dependencies([inputs]):
-            kernel = tf.cast(tf.cast(kernel, tf.float32) * scale, kernel.dtype)
-    one_tap = kernel.shape[:2] == (1, 1)
-    if one_tap:
-        outputs = tf.matmul(_pixels(inputs), tf.reshape(kernel, kernel.shape[2:]))
-    else:
-        outputs = tf.nn.conv2d(inputs, kernel, 1, "SAME", dilations=dilation)
-    if offset is not None:
-        outputs = tf.nn.bias_add(outputs, tf.cast(offset, outputs.dtype))
-    return tf.reshape(outputs, [*_shape(inputs)[:3], kernel.shape[3]]) if one_tap else outputs
+def _by_inputs(upstream, kernel, dilation: int) -> tf.Tensor:
+    """Returns the gradient by the inputs."""
+    batch, height, width, _ = _shape(upstream)
+    size, _, channels, _ = kernel.shape
+    if size == 1:
+        by_inputs = tf.matmul(_pixels(upstream), tf.reshape(kernel, kernel.shape[2:]), transpose_b=True)
+        return tf.reshape(by_inputs, [batch, height, width, channels])
+    grids = _grids(upstream, dilation)
+    by_inputs = tf.nn.conv2d_transpose(grids, kernel, [*_shape(grids)[:3], channels], 1, "SAME")
+    return _image_of_grids(by_inputs, height, width, dilation)
+
+
+def _forward(inputs, kernel, offset, dilation: int) -> tf.Tensor:
+    def with_offset(outputs):  # TensorFlow adds it in the same operation, if it comes right after the product
+        return outputs if offset is None else tf.nn.bias_add(outputs, tf.cast(offset, outputs.dtype))
+
+    def convolved(images):
+        return with_offset(tf.nn.conv2d(images, kernel, 1, "SAME"))
+
+    batch, height, width, channels = _shape(inputs)
+    size, _, _, filters = kernel.shape
+    if size == 1:
+        outputs = with_offset(tf.matmul(_pixels(inputs), tf.reshape(kernel, kernel.shape[2:])))
+        return tf.reshape(outputs, [batch, height, width, filters])
+    if dilation > 1:
+        return _image_of_grids(convolved(_grids(inputs, dilation)), height, width, dilation)
+    halo, half = size // 2, (height + 1) // 2
+    if inputs.shape[0] == 1 and channels >= _HALVE_FROM and isinstance(height, int) and height > 2 * size:
+        halves = tf.concat([inputs[:, : half + halo], inputs[:, height - half - halo :]], axis=0)
+        upper, lower = tf.split(convolved(halves), 2)
+        return tf.concat([upper[:, :half], lower[:, 2 * half - height + halo :]], axis=1)
+    return convolved(inputs)
+
+
+def _grids(images, dilation: int) -> tf.Tensor:
+    """Returns a batch whose images hold every dilation-th pixel of every dilation-th row, one for each first pixel."""
+    if dilation == 1:
+        return images
+    _, height, width, _ = _shape(images)
+    return tf.space_to_batch(images, [dilation] * 2, [[0, -height % dilation], [0, -width % dilation]])
+
+
+def _image_of_grids(grids, height, width, dilation: int) -> tf.Tensor:
+    if dilation == 1:
+        return grids
+    return tf.batch_to_space(grids, [dilation] * 2, [[0, -height % dilation], [0, -width % dilation]])
+
+
+def _tiles(images, halo: int) -> tf.Tensor:
+    """Returns a batch of tiles with the pixels around them, zeros outside the image: each [rows, columns, channels]."""
+    _, height, width, channels = images.shape
+    with tf.init_scope():
+        places = _tile_places(height, width, halo)
+    tiles = tf.gather(_with_zero(tf.reshape(images, [-1, height * width, channels])), places, axis=1)
+    return tf.reshape(tiles, [-1, *places.shape[1:], channels])
+
+
+def _scaled(kernel, scale, after=None) -> tf.Tensor:
+    """Scales the filters of a kernel, or of its gradient, in float32; not before the tensor `after` is there.
+
+    Without that order, a step would start with scaling, and keeping, the kernels of all layers.
+    """
+    if scale is None:
+        return kernel
+    with tf.control_dependencies([] if after is None else [after]):
+        return tf.cast(tf.cast(kernel, tf.float32) * scale, kernel.dtype)
 
 
 def _shape(values) -> list:
@@ -153,7 +221,7 @@ def _pixels(values) -> tf.Tensor:
 
 def _seen_by_taps(upstream, offsets: Offsets) -> tf.Tensor:
     """Returns the upstream gradient where each tap of each input pixel added to: [pixels, taps * filters]."""
-    if len(offsets) == 1:
+    if list(offsets) == [(0, 0)]:
         return _pixels(upstream)
     batch, height, width, filters = _shape(upstream)
     places = _places(height, width, [(-row, -column) for row, column in offsets])
@@ -173,11 +241,29 @@ def _places(height, width, offsets: Offsets) -> tf.Tensor:
 def _compute_places(height, width, offsets: Offsets) -> tf.Tensor:
     rows = tf.range(height)[:, None, None] + [row for row, _ in offsets]
     columns = tf.range(width)[None, :, None] + [column for _, column in offsets]
-    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    return tf.where(inside, rows * width + columns, height * width)
+    return _places_of(rows, columns, height, width)
 
 
 _constant_places = functools.lru_cache(maxsize=32)(_compute_places)
+
+
+@functools.lru_cache(maxsize=32)
+def _tile_places(height: int, width: int, halo: int) -> tf.Tensor:
+    """Returns int32 [tiles, rows, columns]: the pixel at each place of a tile, height * width where there is none."""
+
+    def positions(length, most):
+        tiles = -(-length // most)
+        size = -(-length // tiles)
+        return size * tf.range(tiles)[:, None] + tf.range(-halo, size + halo)
+
+    rows, columns = positions(height, _TILE[0]), positions(width, _TILE[1])
+    places = _places_of(rows[:, None, :, None], columns[None, :, None, :], height, width)
+    return tf.reshape(places, [-1, *places.shape[2:]])
+
+
+def _places_of(rows, columns, height, width) -> tf.Tensor:
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    return tf.where(inside, rows * width + columns, height * width)
 
 
 def _with_zero(values) -> tf.Tensor:

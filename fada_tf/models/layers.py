@@ -68,8 +68,11 @@ class Convolution(keras.layers.Conv2D):
             )
         if scale is not None:
             kernel = tf.cast(tf.cast(kernel, tf.float32) * scale, kernel.dtype)
-        pad = dilation * (self.kernel_size[0] - 1) // 2
-        padding = [[0, 0], [pad, pad], [pad, pad], [0, 0]]
+        padding, pad = "SAME", dilation * (self.kernel_size[0] - 1) // 2
+        if self.strides != (1, 1):
+            padding = "VALID"
+            if pad:  # by an operation of its own: with explicit padding, oneDNN does not compute the gradients
+                inputs = tf.pad(inputs, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
         outputs = tf.nn.conv2d(inputs, kernel, self.strides, padding, dilations=dilation)
         return outputs if offset is None else tf.nn.bias_add(outputs, tf.cast(offset, outputs.dtype))
 

@@ -82,4 +82,4 @@ def test_the_graph_of_a_step_is_small_enough_to_be_traced_soon():
     image, label = tf.zeros((1, 64, 128, 3)), tf.zeros((1, 64, 128), tf.uint8)
     step = tf.function(method.step).get_concrete_function({"image": image, "label": label}, {"image": image})
     # Forward pass, gradients and update of 53 convolutions and of what follows them, in two domains.
-    assert len(step.graph.get_operations()) < 75 * 2 * 53
+    assert len(step.graph.get_operations()) < 80 * 2 * 53
