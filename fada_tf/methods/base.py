@@ -92,9 +92,13 @@ class Method(abc.ABC):
     def _update(self, gradients: Gradients) -> None:
         # The optimizers sum over the replicas, and each replica's losses are means over its own images.
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        before = []
         for name, group in self.groups.items():
-            mean = [gradient / replicas if replicas > 1 else gradient for gradient in gradients[name]]
-            group.optimizer.apply(mean, group.variables)
+            # Without the order, the update of D would take its memory when the activations of F take most.
+            with tf.control_dependencies(before):
+                mean = [gradient / replicas if replicas > 1 else gradient for gradient in gradients[name]]
+                group.optimizer.apply(mean, group.variables)
+            before.append(tf.group(gradients[name]))
 
     def _accumulate(self, batches: tuple[Batch, ...]) -> tuple[dict[str, tf.Tensor], Gradients]:
         parts = self.accumulation_steps
