@@ -14,8 +14,8 @@ import tensorflow as tf
 
 Offsets = Sequence[tuple[int, int]]
 
-# From how many channels on halves are faster by more than copying costs, and so are products by more than gathering.
-_HALVE_FROM, _MULTIPLY_FROM = 128, 256
+_HALVE_FROM = 2**15  # channels * filters, from which on halves are faster by more than copying costs
+_MULTIPLY_FROM = 256  # channels, from which on the same is true of products and gathering
 _TILE = 16, 32  # rows and columns at most
 _GATHER_AT_MOST = 2**24  # values, of all taps at once
 
@@ -167,7 +167,7 @@ def _forward(inputs, kernel, offset, dilation: int) -> tf.Tensor:
     if dilation > 1:
         return _image_of_grids(convolved(_grids(inputs, dilation)), height, width, dilation)
     halo, half = size // 2, (height + 1) // 2
-    if inputs.shape[0] == 1 and channels >= _HALVE_FROM and isinstance(height, int) and height > 2 * size:
+    if inputs.shape[0] == 1 and channels * filters >= _HALVE_FROM and isinstance(height, int) and height > 2 * size:
         halves = tf.concat([inputs[:, : half + halo], inputs[:, height - half - halo :]], axis=0)
         upper, lower = tf.split(convolved(halves), 2)
         return tf.concat([upper[:, :half], lower[:, 2 * half - height + halo :]], axis=1)
