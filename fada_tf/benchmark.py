@@ -110,10 +110,10 @@ def part_of(name: str, kind: str, parts: Mapping[str, str]) -> str:
 
     Args:
         name: of the operation, with its scopes.
-        kind: its type; all sums of Einstein's are upsampling.
+        kind: its type, with oneDNN's prefix or without; all sums of Einstein's are upsampling.
         parts: scope, without the number that tells it from its namesakes -> part.
     """
-    if kind == "Einsum":
+    if kind.endswith("Einsum"):
         return "upsampling"
     scopes = (re.sub(r"(_\d+)+$", "", scope) for scope in name.split("/"))
     return next((parts[scope] for scope in scopes if scope in parts), "other")

@@ -77,6 +77,7 @@ def test_a_loop_counts_as_often_as_it_runs():
         ("gradient_tape/backbone_3/conv_1/MatMul", "MatMul", "feature extractor"),
         ("while/body/_12/while/Softmax", "Softmax", "losses"),
         ("while/body/_12/while/einsum_1/Einsum", "Einsum", "upsampling"),
+        ("while/body/_12/while/einsum_1/Einsum", "_MklEinsum", "upsampling"),
         ("add_2", "AddV2", "other"),
     ],
 )
