@@ -10,6 +10,7 @@ apart into a batch of grids, halves or tiles.
 import functools
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 Offsets = Sequence[tuple[int, int]]
@@ -191,8 +192,7 @@ def _image_of_grids(grids, height, width, dilation: int) -> tf.Tensor:
 def _tiles(images, halo: int) -> tf.Tensor:
     """Returns a batch of tiles with the pixels around them, zeros outside the image: each [rows, columns, channels]."""
     _, height, width, channels = images.shape
-    with tf.init_scope():
-        places = _tile_places(height, width, halo)
+    places = _tile_places(height, width, halo)
     tiles = tf.gather(_with_zero(tf.reshape(images, [-1, height * width, channels])), places, axis=1)
     return tf.reshape(tiles, [-1, *places.shape[1:], channels])
 
@@ -233,9 +233,15 @@ def _seen_by_taps(upstream, offsets: Offsets) -> tf.Tensor:
 def _places(height, width, offsets: Offsets) -> tf.Tensor:
     """Returns int32 [height, width, taps]: the pixel at each offset, height * width where there is none."""
     if isinstance(height, int) and isinstance(width, int):
-        with tf.init_scope():  # a constant for all layers of one size: what is not traced again starts a run earlier
-            return _constant_places(height, width, tuple(offsets))
+        return tf.constant(_constant_places(height, width, tuple(offsets)))
     return _compute_places(height, width, offsets)
+
+
+@functools.lru_cache(maxsize=32)
+def _constant_places(height: int, width: int, offsets: Offsets) -> np.ndarray:
+    """Computes outside of the graph, once for all layers of one size: what is not traced starts a run earlier."""
+    with tf.init_scope():
+        return _compute_places(height, width, offsets).numpy()
 
 
 def _compute_places(height, width, offsets: Offsets) -> tf.Tensor:
@@ -244,11 +250,8 @@ def _compute_places(height, width, offsets: Offsets) -> tf.Tensor:
     return _places_of(rows, columns, height, width)
 
 
-_constant_places = functools.lru_cache(maxsize=32)(_compute_places)
-
-
 @functools.lru_cache(maxsize=32)
-def _tile_places(height: int, width: int, halo: int) -> tf.Tensor:
+def _tile_places(height: int, width: int, halo: int) -> np.ndarray:
     """Returns int32 [tiles, rows, columns]: the pixel at each place of a tile, height * width where there is none."""
 
     def positions(length, most):
@@ -256,9 +259,10 @@ def _tile_places(height: int, width: int, halo: int) -> tf.Tensor:
         size = -(-length // tiles)
         return size * tf.range(tiles)[:, None] + tf.range(-halo, size + halo)
 
-    rows, columns = positions(height, _TILE[0]), positions(width, _TILE[1])
-    places = _places_of(rows[:, None, :, None], columns[None, :, None, :], height, width)
-    return tf.reshape(places, [-1, *places.shape[2:]])
+    with tf.init_scope():
+        rows, columns = positions(height, _TILE[0]), positions(width, _TILE[1])
+        places = _places_of(rows[:, None, :, None], columns[None, :, None, :], height, width)
+        return tf.reshape(places, [-1, *places.shape[2:]]).numpy()
 
 
 def _places_of(rows, columns, height, width) -> tf.Tensor:
