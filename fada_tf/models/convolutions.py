@@ -39,7 +39,7 @@ def convolve(
 
     Args:
       inputs: [batch, height, width, channels].
-      kernel: [size, size, channels, filters], with an odd size.
+      kernel: [size, size, channels, filters], with an odd size; in the type of its variable, whatever that of inputs.
       dilation: of the kernel.
       scale: float32 [filters], a constant by which the kernel is multiplied.
       offset: float32 [filters], a constant that is added to the outputs.
@@ -54,11 +54,11 @@ def convolve(
     def convolved(inputs, kernel):
         @_in_gradient_scope
         def gradient(upstream):
-            by_kernel = _scaled(_by_kernel(upstream, inputs, kernel.shape, dilation), scale)
+            by_kernel = _scaled(_by_kernel(upstream, inputs, kernel.shape, dilation), scale, kernel.dtype)
             with tf.control_dependencies([by_kernel] if kernel_gradient_first else []):
-                return _by_inputs(upstream, _scaled(kernel, scale, after=upstream), dilation), by_kernel
+                return _by_inputs(upstream, _scaled(kernel, scale, inputs.dtype, after=upstream), dilation), by_kernel
 
-        return _forward(inputs, _scaled(kernel, scale, after=inputs), offset, dilation), gradient
+        return _forward(inputs, _scaled(kernel, scale, inputs.dtype, after=inputs), offset, dilation), gradient
 
     return convolved(inputs, tf.convert_to_tensor(kernel))
 
@@ -197,15 +197,13 @@ def _tiles(images, halo: int) -> tf.Tensor:
     return tf.reshape(tiles, [-1, *places.shape[1:], channels])
 
 
-def _scaled(kernel, scale, after=None) -> tf.Tensor:
-    """Scales the filters of a kernel, or of its gradient, in float32; not before the tensor `after` is there.
+def _scaled(kernel, scale, dtype, after=None) -> tf.Tensor:
+    """Scales the filters of a kernel, or of its gradient, in float32; casts; not before the tensor `after` is there.
 
     Without that order, a step would start with scaling, and keeping, the kernels of all layers.
     """
-    if scale is None:
-        return kernel
     with tf.control_dependencies([] if after is None else [after]):
-        return tf.cast(tf.cast(kernel, tf.float32) * scale, kernel.dtype)
+        return tf.cast(kernel if scale is None else tf.cast(kernel, tf.float32) * scale, dtype)
 
 
 def _shape(values) -> list:

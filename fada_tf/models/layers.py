@@ -58,6 +58,10 @@ class Convolution(keras.layers.Conv2D):
         super().__init__(filters, kernel_size, padding="same", **options)
         self._affine, self._kernel_gradient_first = affine, kernel_gradient_first
 
+    def add_weight(self, *args, name=None, **options):
+        """Makes a weight; the kernel is cast where it is used, after it has been scaled."""
+        return super().add_weight(*args, name=name, autocast=name != "kernel", **options)
+
     def convolution_op(self, inputs, kernel):
         """Convolves, see the class."""
         scale, offset = self._affine() if self._affine else (None, None)
@@ -66,8 +70,8 @@ class Convolution(keras.layers.Conv2D):
             return convolutions.convolve(
                 inputs, kernel, dilation, scale, offset, kernel_gradient_first=self._kernel_gradient_first
             )
-        if scale is not None:
-            kernel = tf.cast(tf.cast(kernel, tf.float32) * scale, kernel.dtype)
+        kernel = tf.convert_to_tensor(kernel)
+        kernel = tf.cast(kernel if scale is None else tf.cast(kernel, tf.float32) * scale, inputs.dtype)
         padding, pad = "SAME", dilation * (self.kernel_size[0] - 1) // 2
         if self.strides != (1, 1):
             padding = "VALID"
