@@ -235,7 +235,7 @@ def _places(height, width, offsets: Offsets) -> tf.Tensor:
     return _compute_places(height, width, offsets)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=128)
 def _constant_places(height: int, width: int, offsets: Offsets) -> np.ndarray:
     """Computes outside of the graph, once for all layers of one size: what is not traced starts a run earlier."""
     with tf.init_scope():
@@ -248,7 +248,7 @@ def _compute_places(height, width, offsets: Offsets) -> tf.Tensor:
     return _places_of(rows, columns, height, width)
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=128)
 def _tile_places(height: int, width: int, halo: int) -> np.ndarray:
     """Returns int32 [tiles, rows, columns]: the pixel at each place of a tile, height * width where there is none."""
 
