@@ -8,7 +8,7 @@ from fada_tf.experiments.study import Row, Study
 
 CONTROL = "source only, as long as FADA"
 CONTROL_AFTER = "source only, as long as that"
-SHUFFLED = {"data.source.sampling": "shuffled"}
+BALANCED = {"data.source.sampling": "class_balanced"}
 
 
 def get_study() -> Study:
@@ -40,12 +40,12 @@ def get_study() -> Study:
                 start="source",
                 overrides={"training.iterations": 800, "optimizer.learning_rate": 5e-4},
             ),
-            Training("source_shuffled", "source", overrides=SHUFFLED),
+            Training("source_balanced", "source", overrides=BALANCED),
             Training(
-                "adversarial_shuffled",
+                "adversarial_balanced",
                 "adversarial",
-                start="source_shuffled",
-                overrides=SHUFFLED | {"training.iterations": 800},
+                start="source_balanced",
+                overrides=BALANCED | {"training.iterations": 800},
             ),
             Training("adversarial_after", "adversarial", start="control", overrides={"training.iterations": 800}),
             Training("control_after", "source", start="control", continues=True, as_long_as="adversarial_after"),
@@ -58,8 +58,8 @@ def get_study() -> Study:
             Row("FADA, twice as long", "adversarial_long", control=CONTROL),
             Row("FADA, L_seg without T", "adversarial_loss", control=CONTROL),
             Row("FADA, at the source's learning rate", "adversarial_rate", control=CONTROL),
-            Row("source only, plainly shuffled", "source_shuffled"),
-            Row("FADA, plainly shuffled", "adversarial_shuffled", control=CONTROL),
+            Row("source only, class-balanced", "source_balanced"),
+            Row("FADA, class-balanced", "adversarial_balanced", control=CONTROL),
             Row("FADA after the control", "adversarial_after", control=CONTROL_AFTER),
             Row(CONTROL_AFTER, "control_after"),
             Row("FADA + self-distillation", "self_distillation", control=CONTROL),
