@@ -120,6 +120,23 @@ def test_help_does_not_start_tensorflow(program):
     assert subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True).returncode == 0
 
 
+@pytest.mark.parametrize("first", ["keras", "tensorflow"])
+def test_tensorflow_starts_without_what_keras_imports_and_we_do_not_need(first):
+    program = f"""
+import sys
+from fada_tf import cli
+def main(argv):
+    import {first}, keras, tensorflow
+    print(*(name in sys.modules for name in ("matplotlib", "pandas", "scipy", "sklearn")))
+    from matplotlib import pyplot
+    from sklearn.manifold import TSNE
+    print(keras.Sequential([keras.layers.Dense(1)])(tensorflow.zeros((2, 3))).shape, TSNE.__name__)
+cli.run(main)
+"""
+    lines = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert lines.splitlines() == ["False False False False", "(2, 1) TSNE"]
+
+
 @pytest.mark.parametrize("stage", ["source", "adversarial", "self_distillation"])
 def test_a_run_leaves_its_config_classes_metrics_events_and_checkpoints(folder, stage):
     run_dir = folder / "runs" / stage
