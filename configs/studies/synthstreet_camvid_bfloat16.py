@@ -9,6 +9,7 @@ from fada_tf.experiments.stages import Training
 from fada_tf.experiments.study import Row, Study
 
 BFLOAT16 = {"training.precision": "mixed_bfloat16"}
+LONG = {"training.iterations": 800}
 
 
 def get_study() -> Study:
@@ -21,8 +22,8 @@ def get_study() -> Study:
         trainings=(
             Training("source", "source"),
             Training("source_bfloat16", "source", overrides=BFLOAT16),
-            Training("adversarial", "adversarial", start="source"),
-            Training("adversarial_bfloat16", "adversarial", start="source_bfloat16", overrides=BFLOAT16),
+            Training("adversarial", "adversarial", start="source", overrides=LONG),
+            Training("adversarial_bfloat16", "adversarial", start="source_bfloat16", overrides=BFLOAT16 | LONG),
         ),
         rows=(
             Row("source only, float32", "source"),
