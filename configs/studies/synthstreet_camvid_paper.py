@@ -8,6 +8,7 @@ from fada_tf.experiments.study import Row, Study
 
 CONTROL = "source only, as long as FADA"
 CONTROL_AFTER = "source only, as long as that"
+CONTROL_BALANCED = "source only, class-balanced, as long as FADA"
 BALANCED = {"data.source.sampling": "class_balanced"}
 
 
@@ -47,6 +48,14 @@ def get_study() -> Study:
                 start="source_balanced",
                 overrides=BALANCED | {"training.iterations": 800},
             ),
+            Training(
+                "control_balanced",
+                "source",
+                start="source_balanced",
+                continues=True,
+                as_long_as="adversarial_balanced",
+                overrides=BALANCED,
+            ),
             Training("adversarial_after", "adversarial", start="control", overrides={"training.iterations": 800}),
             Training("control_after", "source", start="control", continues=True, as_long_as="adversarial_after"),
             Training("self_distillation", "self_distillation", start="adversarial"),
@@ -59,7 +68,8 @@ def get_study() -> Study:
             Row("FADA, L_seg without T", "adversarial_loss", control=CONTROL),
             Row("FADA, at the source's learning rate", "adversarial_rate", control=CONTROL),
             Row("source only, class-balanced", "source_balanced"),
-            Row("FADA, class-balanced", "adversarial_balanced", control=CONTROL),
+            Row(CONTROL_BALANCED, "control_balanced"),
+            Row("FADA, class-balanced", "adversarial_balanced", control=CONTROL_BALANCED),
             Row("FADA after the control", "adversarial_after", control=CONTROL_AFTER),
             Row(CONTROL_AFTER, "control_after"),
             Row("FADA + self-distillation", "self_distillation", control=CONTROL),

@@ -103,7 +103,8 @@ def test_a_training_that_goes_on_counts_the_iterations_before_once():
     totals = {name: experiment.total_iterations(name) for name in experiment.trainings}
     assert totals == {
         "source": 400, "adversarial": 800, "adversarial_long": 1200, "adversarial_loss": 1200,
-        "adversarial_rate": 1200, "source_balanced": 400, "adversarial_balanced": 1200, "control": 1200,
+        "adversarial_rate": 1200, "source_balanced": 400, "adversarial_balanced": 1200,
+        "control_balanced": 1200, "control": 1200,
         "adversarial_after": 2000, "control_after": 2000, "self_distillation": 1200,
     }  # fmt: skip
     assert by_name(study)["seed0/adversarial_long/train"].copies == "out/seed0/adversarial"
