@@ -26,7 +26,7 @@ _STEPS = flags.DEFINE_integer("steps", 5, "Steps that count.", lower_bound=1)
 _CLASSES = flags.DEFINE_integer("classes", 0, "Number of classes; 0: those of the config.", lower_bound=0)
 _REPLICAS = flags.DEFINE_integer("replicas", 1, "Logical CPUs to mirror over; ignored on GPUs.", lower_bound=1)
 _SWEEP = flags.DEFINE_enum(
-    "sweep", None, ["pixels", "batch", "classes", "replicas"], "What to vary: 1, 2, 4 and 8 times."
+    "sweep", "nothing", ["nothing", "pixels", "batch", "classes", "replicas"], "What to vary: 1, 2, 4 and 8 times."
 )
 _PROFILE = flags.DEFINE_bool(
     "profile", False, "Run one more step, and say how long parts and types of operations took."
@@ -40,7 +40,7 @@ def main(argv):
     """Measures one config, or sweeps."""
     del argv
     config = cli.checked_config(_CONFIG)
-    if _SWEEP.value:
+    if _SWEEP.value != "nothing":
         results = [_measured_apart(config, factor) for factor in _FACTORS]
         if _OUTPUT.value:
             _draw(results, os.path.splitext(_OUTPUT.value)[0] + ".png")
@@ -99,7 +99,7 @@ def _measured(config) -> dict:
     names = {segmenter.feature_extractor.name: "feature extractor", "classifier": "classifier"}
     names |= {helper.name: name for name, helper in method.helpers.items()}
     names |= {group.optimizer.name: "optimizers" for group in method.groups.values()}
-    names |= {"while": "softmaxes and losses"}  # the blocks of rows
+    names |= dict.fromkeys(("row_blocks", "while"), "softmaxes and losses")
     step = new_step()
     if config.training.xla:
         # What is compiled cannot be counted any more.
@@ -137,10 +137,9 @@ def _measured_apart(config, factor: int) -> dict:
         "classes": [f"--classes={factor * (_CLASSES.value or 19)}"],
         "replicas": [f"--replicas={factor}", f"--config.training.batch_size={factor * config.training.batch_size}"],
     }
-    kept = [argument for argument in sys.argv if not argument.startswith(("--sweep", "--output"))]
-    run = subprocess.run(
-        [sys.executable, *kept, *changes[_SWEEP.value]], stdout=subprocess.PIPE, text=True, check=False
-    )
+    alone = ["--sweep=nothing", "--output="]  # the last value of an option counts
+    command = [sys.executable, *sys.argv, *alone, *changes[_SWEEP.value]]
+    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if run.returncode:
         raise InputError(f"--sweep={_SWEEP.value} stopped at {factor} times the size, see above")
     return json.loads(run.stdout) | {"factor": factor}

@@ -1,6 +1,5 @@
 """Losses at full resolution without full-resolution maps: rows are upsampled, used and forgotten block by block."""
 
-import math
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -31,18 +30,19 @@ def sum_over_row_blocks(
     rows = _rows(height, (maps[0].shape[0] or 1) * width * max(values.shape[-1] for values in maps))
     # The maps grow in width at once, which leaves them an eighth of full size; only the rows come in blocks.
     wide = [tf.einsum("nw,bhwc->bhnc", interpolation_matrix(tf.shape(values)[2], width), values) for values in maps]
-    return list(_row_blocks(losses_of, height, rows, pixels)(*wide))
+    with tf.name_scope("row_blocks"):
+        return list(_row_blocks(losses_of, height, rows, pixels)(*wide))
 
 
 def _rows(height: int, values_per_row: int) -> int:
-    """Returns the divisor of `height` that comes nearest to the size of a block."""
-    wanted = max(_BLOCK_VALUES / values_per_row, 1)
-    divisors = [rows for rows in range(1, height + 1) if height % rows == 0]
-    return min(divisors, key=lambda rows: abs(math.log(rows / wanted)))
+    """Returns the rows of a block, of which the first may have fewer."""
+    blocks = min(-(-height * values_per_row // _BLOCK_VALUES), height)
+    return -(-height // blocks)
 
 
 def _row_blocks(losses_of, height, rows, pixels):
     """Returns the function from maps of full width to the losses, which runs through the blocks of rows."""
+    first_rows = (height - 1) % rows + 1
 
     @tf.custom_gradient
     def summed(*wide):
@@ -51,10 +51,10 @@ def _row_blocks(losses_of, height, rows, pixels):
         low_height = wide[0].shape[1]
         weights = interpolation_matrix(low_height, height)
         step, steps = low_height - 1, max(height - 1, 1)  # row r of the image is row r * step / steps of the maps
-        seen = min(-(-(rows - 1) * step // steps) + 2, low_height)  # rows of the maps that a block is made of
 
-        def block(start):
+        def block(start, rows):
             """Returns losses, and by loss and map gradients (None where there is none), of the rows from `start`."""
+            seen = min(-(-(rows - 1) * step // steps) + 2, low_height)  # rows of the maps that the block is made of
             # XLA knows how many rows are gathered, and not how many lie between two numbers of a loop.
             image_rows = start + tf.range(rows)
             map_rows = tf.minimum(start * step // steps, low_height - seen) + tf.range(seen)
@@ -73,33 +73,35 @@ def _row_blocks(losses_of, height, rows, pixels):
             ]
             return losses, down, map_rows
 
-        def add(start, losses, gradients):
-            """Adds a block to the sums of losses and, in the rows of the maps that it is made of, of gradients."""
-            own_losses, own_gradients, map_rows = block(start)
-            batch = tf.shape(wide[0])[0]
-            places = tf.stack(tf.meshgrid(tf.range(batch), map_rows, indexing="ij"), axis=-1)
-            values = [value for value in tf.nest.flatten(own_gradients) if value is not None]
-            gradients = [
-                tf.tensor_scatter_nd_add(total, places, value) for total, value in zip(gradients, values, strict=True)
-            ]
-            return start + rows, [one + other for one, other in zip(losses, own_losses, strict=True)], gradients
+        def add(totals, gradients, map_rows):
+            """Adds a block's gradients to the sums, in the rows of the maps that it is made of."""
+            places = tf.stack(tf.meshgrid(tf.range(tf.shape(wide[0])[0]), map_rows, indexing="ij"), axis=-1)
+            values = [value for value in tf.nest.flatten(gradients) if value is not None]
+            return [tf.tensor_scatter_nd_add(total, places, value) for total, value in zip(totals, values, strict=True)]
 
-        example = block(0)
+        def next_block(start, losses, totals):
+            own_losses, gradients, map_rows = block(start, rows)
+            losses = [one + other for one, other in zip(losses, own_losses, strict=True)]
+            return start + rows, losses, add(totals, gradients, map_rows)
+
+        losses, first, map_rows = block(0, first_rows)
         zeros = [
             tf.zeros_like(values)
-            for by_map in example[1]
+            for by_map in first
             for values, value in zip(wide, by_map, strict=True)
             if value is not None
         ]
-        _, losses, sums = tf.while_loop(
-            lambda start, *_: start < height,
-            add,
-            (0, [tf.zeros([]) for _ in example[0]], zeros),
-            parallel_iterations=1,
-            maximum_iterations=height // rows,
-        )
-        remaining = iter(sums)
-        gradients = [[None if value is None else next(remaining) for value in by_map] for by_map in example[1]]
+        totals = add(zeros, first, map_rows)
+        if first_rows < height:
+            _, losses, totals = tf.while_loop(
+                lambda start, *_: start < height,
+                next_block,
+                (first_rows, losses, totals),
+                parallel_iterations=1,
+                maximum_iterations=height // rows,
+            )
+        remaining = iter(totals)
+        gradients = [[None if value is None else next(remaining) for value in by_map] for by_map in first]
 
         def gradient(*upstream):
             by_map = zip(*gradients, strict=True)

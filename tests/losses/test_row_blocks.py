@@ -8,6 +8,7 @@ from fada_tf.losses.segmentation import count_labelled, cross_entropy
 from fada_tf.models.layers import resize_align_corners
 
 BATCH, LOW, SIZE, CLASSES = 2, (4, 6), (24, 40), 5
+ROW = 40 * 2 * CLASSES * BATCH  # values of the larger map
 
 
 def inputs():
@@ -56,7 +57,7 @@ def values_and_gradients(function, weights, *, xla=None):
     return tf.nest.map_structure(lambda tensor: tensor.numpy(), compute())
 
 
-@pytest.mark.parametrize("block_values", [1, 3 * 40 * 2 * CLASSES * BATCH, 6 * 40 * 2 * CLASSES * BATCH, 1 << 20])
+@pytest.mark.parametrize("block_values", [1, *(rows * ROW for rows in (3, 5, 6, 24))])
 @pytest.mark.parametrize("weights", [(1.0, 0.0, 0.0), (1.0, 0.5, 2.0), (0.0, 0.001, 0.0)])
 def test_losses_and_gradients_are_those_of_the_plain_form(monkeypatch, block_values, weights):
     monkeypatch.setattr(row_blocks, "_BLOCK_VALUES", block_values)
@@ -68,7 +69,7 @@ def test_losses_and_gradients_are_those_of_the_plain_form(monkeypatch, block_val
 
 
 def test_xla_compiles_many_blocks(monkeypatch):
-    monkeypatch.setattr(row_blocks, "_BLOCK_VALUES", 3 * 40 * 2 * CLASSES * BATCH)
+    monkeypatch.setattr(row_blocks, "_BLOCK_VALUES", 5 * ROW)  # a first block of four rows
     weights = (1.0, 0.5, 2.0)
     plain_results, compiled = (values_and_gradients(in_blocks, weights, xla=xla) for xla in (None, True))
     for expected, value in zip(tf.nest.flatten(plain_results), tf.nest.flatten(compiled), strict=True):
@@ -87,7 +88,7 @@ def test_a_loss_that_a_map_does_not_reach_leaves_it_without_gradient():
 
 
 def test_no_map_of_full_size_is_ever_made(monkeypatch):
-    monkeypatch.setattr(row_blocks, "_BLOCK_VALUES", 3 * 40 * 2 * CLASSES * BATCH)
+    monkeypatch.setattr(row_blocks, "_BLOCK_VALUES", 3 * ROW)
 
     def largest(function):
         @tf.function
@@ -107,6 +108,10 @@ def test_no_map_of_full_size_is_ever_made(monkeypatch):
     assert largest(in_blocks) <= full // 4
 
 
-@pytest.mark.parametrize(("height", "rows"), [(720, 24), (120, 24), (719, 1), (1, 1)])
-def test_blocks_are_of_one_height_that_divides_the_image(height, rows):
-    assert row_blocks._rows(height, row_blocks._BLOCK_VALUES // 22) == rows
+@pytest.mark.parametrize(("height", "rows"), [(720, 24), (120, 24), (719, 24), (769, 24), (47, 24), (49, 17), (1, 1)])
+def test_blocks_are_nearly_of_one_height_whatever_the_height_of_the_image(height, rows):
+    assert row_blocks._rows(height, row_blocks._BLOCK_VALUES // 24) == rows
+
+
+def test_a_block_has_one_row_at_least():
+    assert row_blocks._rows(7, 2 * row_blocks._BLOCK_VALUES) == 1
