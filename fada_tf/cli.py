@@ -69,11 +69,14 @@ class _LeanTensorFlow(importlib.abc.MetaPathFinder):
 
     _HIDDEN = ("matplotlib", "pandas", "pyarrow", "scipy", "sklearn")
 
+    def __init__(self):
+        self._awaited = {"keras", "tensorflow", "tf_keras"}  # orbit imports the last one
+
     def find_spec(self, fullname, path=None, target=None):
-        """Finds TensorFlow or Keras, whichever comes first."""
-        if fullname not in ("keras", "tensorflow"):
+        """Finds TensorFlow and both versions of Keras, each once."""
+        if fullname not in self._awaited:
             return None
-        sys.meta_path.remove(self)
+        self._awaited.remove(fullname)
         spec = importlib.util.find_spec(fullname)
         if spec is not None:
             load = spec.loader.exec_module
