@@ -54,6 +54,7 @@ def convolve(
     def convolved(inputs, kernel):
         @_in_gradient_scope
         def gradient(upstream):
+            upstream.set_shape([*inputs.shape[:3], kernel.shape[-1]])  # which it lacks after an operation without one
             by_kernel = _scaled(_by_kernel(upstream, inputs, kernel.shape, dilation), scale, kernel.dtype)
             with tf.control_dependencies([by_kernel] if kernel_gradient_first else []):
                 return _by_inputs(upstream, _scaled(kernel, scale, inputs.dtype, after=upstream), dilation), by_kernel
@@ -81,6 +82,7 @@ def sum_of_convolutions(inputs, kernels: Sequence, dilations: Sequence[int]) -> 
     def convolved(inputs, taps):
         @_in_gradient_scope
         def gradient(upstream):
+            upstream.set_shape([*inputs.shape[:3], filters])
             seen = _seen_by_taps(tf.cast(upstream, inputs.dtype), offsets)
             by_inputs = tf.matmul(seen, tf.reshape(tf.linalg.matrix_transpose(taps), [-1, channels]))
             return tf.reshape(by_inputs, _shape(inputs)), _by_taps(seen, inputs, len(offsets))

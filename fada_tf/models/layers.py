@@ -54,8 +54,15 @@ class Convolution(keras.layers.Conv2D):
           affine: returns the constants scale and offset, float32 [filters], of a batch norm of the outputs.
           kernel_gradient_first: see `convolutions.convolve`.
           **options: those of `keras.layers.Conv2D`.
+
+        Raises:
+          ValueError: an even kernel, or dilations of rows and columns that differ.
         """
         super().__init__(filters, kernel_size, padding="same", **options)
+        if not all(size % 2 for size in self.kernel_size) or len({*self.kernel_size}) > 1:
+            raise ValueError(f"kernel_size is {kernel_size}: give one odd number for rows and columns")
+        if len({*self.dilation_rate}) > 1:
+            raise ValueError(f"dilation_rate is {self.dilation_rate}: give one for rows and columns")
         self._affine, self._kernel_gradient_first = affine, kernel_gradient_first
 
     def add_weight(self, *args, name=None, **options):

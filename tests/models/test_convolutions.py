@@ -97,3 +97,24 @@ def test_every_form_of_a_convolution(channels, height, width, size, dilation, ba
 
     found = values_and_gradients(convolve, x, kernels, weights, dynamic=False)
     assert_equal(found, values_and_gradients(plain, x, kernels, weights, dynamic=False))
+
+
+@pytest.mark.parametrize(("size", "channels"), [(1, 4), (3, 4), (3, 300)])
+def test_a_loss_may_hide_the_shape_of_its_gradient(size, channels):
+    x, kernel = normal(2, 6, 7, channels, seed=0), normal(size, size, channels, 3, seed=1)
+
+    @tf.custom_gradient
+    def hide(y):
+        return y, lambda upstream: tf.numpy_function(lambda value: value, [upstream], upstream.dtype)
+
+    def gradients(hide, function):
+        def hidden(x, kernels):
+            return hide(function(x, kernels))
+
+        return values_and_gradients(hidden, x, [kernel], normal(2, 6, 7, 3, seed=2), dynamic=False)
+
+    for function in (
+        lambda x, kernels: convolutions.convolve(x, kernels[0], 1),
+        lambda x, kernels: convolutions.sum_of_convolutions(x, kernels, [2]),
+    ):
+        assert_equal(gradients(hide, function), gradients(tf.identity, function))

@@ -70,6 +70,15 @@ def test_gradient_of_convolution(dilation):
         np.testing.assert_allclose(by_kernel[index], expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("size", "dilation", "message"),
+    [(2, 1, "kernel_size is 2"), ((3, 1), 1, r"kernel_size is \(3, 1\)"), (3, (1, 3), "dilation_rate is")],
+)
+def test_convolutions_that_are_not_computed_are_refused(size, dilation, message):
+    with pytest.raises(ValueError, match=message):
+        Convolution(4, size, dilation_rate=dilation)
+
+
 def test_dilated_convolution_equals_convolution_with_a_widened_kernel():
     x = normal(1, 13, 10, 2)
     dilated, plain = Convolution(3, 3, dilation_rate=4), Convolution(3, 9)
