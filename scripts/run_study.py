@@ -18,6 +18,7 @@ from fada_tf.errors import InputError
 _CONFIG = flags.DEFINE_string("config", None, "Study file, configs/studies/NAME.py.")
 _OUTPUT = flags.DEFINE_string("output", "", "Folder for everything; empty: runs/studies/NAME.")
 _SEEDS = flags.DEFINE_list("seeds", [], "Seeds instead of the study's own, such as 0,1,2.")
+_SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE for all trainings, such as training.precision=mixed_bfloat16.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only print the commands.")
 
 
@@ -32,6 +33,7 @@ def main(argv):
         if not all(seed.isdecimal() for seed in _SEEDS.value):
             raise InputError(f"--seeds={','.join(_SEEDS.value)} is wrong: give numbers such as 0,1,2")
         study.seeds = tuple(int(seed) for seed in _SEEDS.value)
+    study.overrides = {**study.overrides, **stages.parse_overrides(_SET.value)}
     output = _OUTPUT.value or os.path.join("runs", "studies", study.name)
     todo = StudyJobs(study, output)
     if _DRY_RUN.value:

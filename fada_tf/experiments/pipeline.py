@@ -1,6 +1,8 @@
 """A whole task: the three stages of an experiment where its file expects them, their scores and the report."""
 
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from fada_tf.errors import InputError
 from fada_tf.experiments import stages
@@ -24,7 +26,15 @@ class PipelineJobs:
       jobs: in order.
     """
 
-    def __init__(self, path: str, *, records: str = "", title: str = "", report: str = ""):
+    def __init__(
+        self,
+        path: str,
+        *,
+        records: str = "",
+        title: str = "",
+        report: str = "",
+        overrides: Mapping[str, Any] | None = None,
+    ):
         """Makes the jobs.
 
         Args:
@@ -32,16 +42,17 @@ class PipelineJobs:
           records: folder of the labelled shards that the stages are scored on; empty: the experiment's own.
           title: of the report; empty: the experiment's name.
           report: path of the page; empty: report.html beside the runs.
+          overrides: other values for fields of the configs of all stages.
 
         Raises:
           InputError: the experiment cannot work.
         """
-        self._experiment = Experiment(path, TRAININGS)
+        self._experiment = Experiment(path, TRAININGS, overrides)
         self.runs = self._experiment.own_runs
         if not self.runs:
             raise InputError(f"{path}: the adversarial stage starts from no run: set its config.model.initial_weights")
         self.report = report or os.path.join(self.runs, "report.html")
-        source = self._experiment.stage_config("source")
+        source = self._experiment.config("source", overrides or {})
         pseudo_labels = self._experiment.stage_config("self_distillation").data.target.records
         self._records = records or source.data.evaluation.records
         if not self._records:

@@ -1,5 +1,6 @@
 """The stages of an experiment as jobs: training, pseudo labels, evaluation, class center distance."""
 
+import ast
 import copy
 import dataclasses
 import functools
@@ -58,6 +59,24 @@ def load_file(path: str) -> ModuleType:
     except (SyntaxError, ImportError, NameError) as error:
         raise InputError(f"{path} cannot be run ({error}): mend it") from error
     return module
+
+
+def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
+    """Reads overrides such as "training.precision=mixed_bfloat16"; what is no Python literal is text.
+
+    Raises:
+      InputError: one has no name or no value.
+    """
+    overrides = {}
+    for setting in settings:
+        field, equals, text = setting.partition("=")
+        if not (field and equals):
+            raise InputError(f"{setting!r} is no setting: give FIELD=VALUE, such as training.precision=mixed_bfloat16")
+        try:
+            overrides[field] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            overrides[field] = text
+    return overrides
 
 
 class Experiment:
@@ -160,15 +179,16 @@ class Experiment:
             return {}
         return {"optimizer.horizon": math.ceil(iterations * horizon / config.training.iterations)}
 
-    def config(self, name: str, overrides: Mapping[str, Any]) -> Config:
-        """Returns the validated config of a training.
+    def config(self, stage: str, overrides: Mapping[str, Any]) -> Config:
+        """Returns the validated config of a stage with other values for some fields.
 
         Raises:
-          InputError: an override names no field, or the config cannot work.
+          InputError: there is no such stage, an override names no field, or the config cannot work with it.
         """
-        config = copy.deepcopy(self.stage_config(self.trainings[name].stage))
+        config = copy.deepcopy(self.stage_config(stage))
         for field, value in overrides.items():
-            _get(config, field)
+            if dataclasses.is_dataclass(_get(config, field)):
+                raise InputError(f"{field} is a section of the config: name one of its fields, such as {field}.FIELD")
             *sections, last = field.split(".")
             setattr(functools.reduce(getattr, sections, config), last, value)
         validate(config)
@@ -186,7 +206,7 @@ class Experiment:
         """
         training = self.trainings[name]
         overrides = self.overrides(name, runs, pseudo_labels, seed)
-        config = self.config(name, overrides)
+        config = self.config(training.stage, overrides)
         run_dir, before = os.path.join(runs, name), [f"{prefix}{training.start}/train"] if training.start else []
         jobs = []
         if training.stage == "self_distillation":
@@ -250,8 +270,8 @@ def check_files(experiment: Experiment, records: Sequence[str]) -> None:
       InputError: names all that is missing.
     """
     folders, weights, by_a_job = list(records), [], "(by a job)"
-    for name in experiment.trainings:
-        config = experiment.config(name, experiment.overrides(name, by_a_job, by_a_job, seed=0))
+    for name, training in experiment.trainings.items():
+        config = experiment.config(training.stage, experiment.overrides(name, by_a_job, by_a_job, seed=0))
         folders += [domain.records for domain in trained_domains(config).values()]
         folders.append(config.data.evaluation.records)
         weights.append(config.model.initial_weights)

@@ -120,7 +120,7 @@ class StudyJobs:
 
     def _seed_jobs(self, seed: int) -> list[Job]:
         prefix, runs = f"seed{seed}/", self._runs(seed)
-        data = self.experiment.stage_config("source").data
+        data = self.experiment.config("source", self.study.overrides).data
         jobs = []
         for name in self.experiment.trainings:
             pseudo_labels = os.path.join(self.output, "pseudo_labels", f"seed{seed}_{name}")

@@ -9,6 +9,7 @@ import pytest
 from fada_tf import paper
 from fada_tf.errors import InputError
 from fada_tf.experiments import jobs, stages
+from fada_tf.experiments.pipeline import PipelineJobs
 from fada_tf.experiments.stages import Experiment, Training
 from fada_tf.experiments.study import Row, Study, StudyJobs
 
@@ -148,6 +149,37 @@ def test_a_changed_setting_of_the_experiment_changes_the_job(tmp_path):
         keys.append(jobs._keys(todo))
     assert "optimizer.learning_rate: 0.00025, 0.02" in todo[0].settings and "momentum" not in todo[0].settings
     assert all(keys[0][name] != keys[1][name] for name in ("seed0/source/train", "seed0/fada_soft/evaluate"))
+
+
+def test_settings_of_the_command_line_reach_every_stage_of_a_task():
+    settings = ["training.precision=mixed_bfloat16", "optimizer.weight_decay=1e-4", "model.recompute=False", "seed=5"]
+    settings += ["data.evaluation.height=24"]
+    todo = PipelineJobs("configs/demo.py", overrides=stages.parse_overrides(settings)).jobs
+    trained = [job for job in todo if job.program == "train"]
+    assert len(trained) == 3
+    for job in trained:
+        assert option(job, "config.training.precision") == "mixed_bfloat16"
+        assert option(job, "config.optimizer.weight_decay") == "0.0001"
+        assert option(job, "config.model.recompute") is None  # as the experiment has it
+        assert option(job, "config.seed") == "5"
+    assert {option(job, "height") for job in todo if job.program == "analyze_features"} == {"24"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.precision", "'training.precision' is no setting: give FIELD=VALUE"),
+        ("=3", "'=3' is no setting"),
+        ("training.batches=3", "training.batches is no field"),
+        ("training=3", "training is a section"),
+        ("training.iterations=many", "config.training.iterations is 'many': it takes a value of type int"),
+        ("training.xla=yes", "config.training.xla is 'yes': it takes a value of type bool"),
+        ("training.precision=float8", "config.training.precision is 'float8': choose from"),
+    ],
+)
+def test_a_setting_of_the_command_line_that_cannot_work_says_why(setting, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        PipelineJobs("configs/demo.py", overrides=stages.parse_overrides([setting]))
 
 
 @pytest.mark.parametrize(
