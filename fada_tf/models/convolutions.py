@@ -4,7 +4,7 @@ A convolution at stride 1 is a sum over taps: each multiplies the pixels, shifte
 upstream gradients that all taps see, side by side, turn the gradient by a kernel of many channels into one product.
 oneDNN reaches the rate of such products in plain convolutions of several images, not in those of one image, nor in
 dilated ones, nor in the gradient by a kernel of few channels, whose images outgrow the caches: so images are taken
-apart into a batch of grids, halves or tiles.
+apart into a batch of grids, halves or tiles. Where grids would be small, the pixels that all taps read are one product.
 """
 
 import functools
@@ -15,6 +15,7 @@ import tensorflow as tf
 
 Offsets = Sequence[tuple[int, int]]
 
+_GRIDS_FROM = 64  # pixels of a grid, below which a product is faster
 _HALVE_FROM = 2**15  # channels * filters, from which on halves are faster by more than copying costs
 _MULTIPLY_FROM = 256  # channels, from which on the same is true of products and gathering
 _TILE = 16, 32  # rows and columns at most
@@ -164,8 +165,10 @@ def _forward(inputs, kernel, offset, dilation: int) -> tf.Tensor:
 
     batch, height, width, channels = _shape(inputs)
     size, _, _, filters = kernel.shape
-    if size == 1:
-        outputs = with_offset(tf.matmul(_pixels(inputs), tf.reshape(kernel, kernel.shape[2:])))
+    small = inputs.shape[1:3].is_fully_defined() and -(-height // dilation) * -(-width // dilation) < _GRIDS_FROM
+    if size == 1 or (dilation > 1 and small):
+        read = _seen_by_taps(inputs, tap_offsets(size, dilation)[::-1])  # in the order of the taps
+        outputs = with_offset(tf.matmul(read, tf.reshape(kernel, [-1, filters])))
         return tf.reshape(outputs, [batch, height, width, filters])
     if dilation > 1:
         return _image_of_grids(convolved(_grids(inputs, dilation)), height, width, dilation)
