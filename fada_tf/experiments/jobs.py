@@ -75,7 +75,9 @@ def run(jobs: Sequence[Job], programs: str, folder: str, finished: Callable[[Job
     for job in jobs:
         _check_output(job, keys[job.name], folder)
     # Whoever stops this program stops the job too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
     with tqdm.tqdm(total=len(jobs), bar_format="{n_fmt}/{total_fmt} {desc}") as bar:
         for index, job in enumerate(jobs):
             bar.set_description_str(job.name)
@@ -130,16 +132,17 @@ def _run_one(job: Job, key: str, programs: str, folder: str, progress: "_Progres
     start = time.monotonic()
     with open(path + ".log", "ab") as log:
         begin = log.tell()
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=_environment(programs))
+        # In a session of its own: the terminal's Ctrl-C reaches it once, through this program; twice would kill it.
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, env=_environment(programs), start_new_session=True
+        )
         try:
             while process.poll() is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=1)
                 progress.show(_last_line(path + ".log", begin), time.monotonic() - start)
         finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
+            _stop(process)
     if process.returncode:
         raise InputError(
             f"{job.name} ended with status {process.returncode} ({_last_line(path + '.log', begin)}): "
@@ -147,6 +150,14 @@ def _run_one(job: Job, key: str, programs: str, folder: str, progress: "_Progres
         )
     state["seconds"] = time.monotonic() - start
     files.write_atomically(path + ".json", json.dumps(state, indent=1).encode())
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """Asks a job to stop and waits until it has, for example written its checkpoint; whoever cannot wait asks again."""
+    while process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):
+            process.wait()
 
 
 def _environment(programs: str) -> dict[str, str]:

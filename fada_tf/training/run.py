@@ -328,11 +328,18 @@ def _picture_batches(config: Config, method: Method, label_space: LabelSpace) ->
     first_iteration = next(iter(train_dataset(config, method, label_space, 0)))
     batches = dict(zip(method.domains, first_iteration, strict=True))
     if config.data.evaluation.records:
-        evaluated = next(iter(evaluation_dataset(config, label_space).unbatch().batch(_PICTURES)))
-        size = evaluated["image"].shape[1:3]
-        batches["evaluation"] = evaluated | {"label": tf.stack([resize_label(x, size) for x in evaluated["label"]])}
+        evaluated = list(evaluation_dataset(config, label_space).unbatch().take(_PICTURES))
+        batches["evaluation"] = {
+            "image": tf.stack([one["image"] for one in evaluated]),
+            "label": tf.stack([_label_of_image_size(one) for one in evaluated]),
+        }
     keys = ("image", "label")
     return {
         domain: {key: batch[key][:_PICTURES].numpy() for key in keys if key in batch}
         for domain, batch in batches.items()
     }
+
+
+def _label_of_image_size(element: dict[str, tf.Tensor]) -> tf.Tensor:
+    height, width = element["label_size"]  # beyond lies what a batch of several sizes was filled up with
+    return resize_label(element["label"][:height, :width], element["image"].shape[:2])

@@ -16,13 +16,11 @@ from fada_tf.experiments.jobs import Job
 
 # Appends its text to OUTPUT/log; fails while there is a file named "broken".
 PROGRAM = """
-import os, sys, time
+import os, sys
 output, text = sys.argv[1], sys.argv[2]
 os.makedirs(output, exist_ok=True)
 with open(os.path.join(output, "log"), "a") as log:
     log.write(text + "\\n")
-if text == "slow":
-    time.sleep(60)
 print("1/2 half", end="\\r", flush=True)
 if os.path.exists("broken"):
     sys.exit("error: it is broken")
@@ -34,9 +32,10 @@ def folder(tmp_path, monkeypatch) -> pathlib.Path:
     (tmp_path / "programs").mkdir()
     (tmp_path / "programs" / "note.py").write_text(PROGRAM)
     monkeypatch.chdir(tmp_path)
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield tmp_path
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def note(name: str, text: str, **options) -> Job:
@@ -96,21 +95,69 @@ def test_a_job_continues_a_copy_of_another_ones_output_without_its_scores(folder
     assert list(jobs.commands(todo))[1:] == ["cp -r short long", "python scripts/note.py long 2"]
 
 
-def test_stopping_the_driver_stops_its_job(folder):
+# Takes a second to stop after a signal, and ends at once after two.
+STOPPING_PROGRAM = """
+import os, signal, sys, time
+output, signals = sys.argv[1], []
+def handle(number, frame):
+    signals.append(number)
+    if len(signals) == 2:
+        os._exit(1)
+signal.signal(signal.SIGTERM, handle)
+signal.signal(signal.SIGINT, handle)
+os.makedirs(output)
+while not signals:
+    time.sleep(0.01)
+open(os.path.join(output, "stopping"), "w").close()
+time.sleep(1)
+open(os.path.join(output, "checkpoint"), "w").close()
+"""
+
+
+@pytest.fixture
+def driver(folder):
+    """A process that runs one long job, in a group of its own, as a terminal's."""
+    (folder / "programs" / "note.py").write_text(STOPPING_PROGRAM)
     code = (
         "from fada_tf.experiments.jobs import Job, run\n"
-        "run([Job('long', 'note', ('long', 'slow'), output='long')], 'programs', 'state')\n"
+        "run([Job('long', 'note', ('long',), output='long')], 'programs', 'state')\n"
     )
     root = str(pathlib.Path(__file__).parents[2])
-    driver = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": root})
-    while not (folder / "long/log").exists():
-        time.sleep(0.05)
+    driver = subprocess.Popen(
+        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": root}, start_new_session=True
+    )
+    wait_for(folder / "long")
+    yield driver
+    if driver.poll() is None:
+        driver.kill()
+        driver.wait()
+
+
+def wait_for(path: pathlib.Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("group", [False, True])
+def test_stopping_the_driver_stops_its_job_which_may_write_a_checkpoint(folder, driver, number, group):
     (child,) = subprocess.run(["pgrep", "-P", str(driver.pid)], capture_output=True, text=True).stdout.split()
-    driver.terminate()
-    assert driver.wait(timeout=20) == 128 + signal.SIGTERM
+    (os.killpg if group else os.kill)(driver.pid, number)
+    assert driver.wait(timeout=20) in (128 + number, -number)
+    assert (folder / "long/checkpoint").exists()
     with pytest.raises(ProcessLookupError):
         os.kill(int(child), 0)
     assert "seconds" not in json.loads((folder / "state/long.json").read_text())
+
+
+def test_stopping_the_driver_twice_ends_its_job_at_once(folder, driver):
+    driver.terminate()
+    wait_for(folder / "long/stopping")
+    driver.terminate()
+    assert driver.wait(timeout=20) == 128 + signal.SIGTERM
+    assert not (folder / "long/checkpoint").exists()
 
 
 def test_the_time_left_is_measured_on_jobs_of_the_same_kind(folder, capsys, monkeypatch):

@@ -5,9 +5,12 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from fada_tf import registry
 from fada_tf.config import Config, validate
+from fada_tf.data import conversion
+from fada_tf.data.datasets import folder as folder_dataset
 from fada_tf.data.labels import label_space
 from fada_tf.errors import InputError
 from fada_tf.losses import row_blocks
@@ -59,6 +62,27 @@ def test_what_is_saved_is_loaded(records, tmp_path):
     image = scenes.scene(3, dusk=True)[0][None]
     np.testing.assert_array_equal(loaded(image), method.segmenter(image))
     assert np.abs(loaded(image) - build(config).segmenter(image)).max() > 1e-2
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_pictures_of_evaluation_images_of_several_sizes(records, tmp_path, batch_size):
+    scenes.write_folder(tmp_path / "raw", 3, dusk=True)
+    for kind in ("images", "labels"):
+        smaller = tmp_path / "raw" / kind / "000.png"
+        Image.open(smaller).crop((0, 4, 40, 44)).save(smaller)
+    source = folder_dataset.source(
+        str(tmp_path / "raw/images"), str(tmp_path / "raw/labels"), str(records / "classes.json")
+    )
+    conversion.convert(source, str(tmp_path / "records"))
+    config = small_config(records, "source_only")
+    evaluation = config.data.evaluation
+    evaluation.records, evaluation.batch_size = str(tmp_path / "records"), batch_size
+    evaluation.height, evaluation.width = 40, 40
+    space = label_space(config.data.label_space)
+    pictures = run_lib._picture_batches(config, build(config), space)["evaluation"]
+    assert pictures["image"].shape == (2, 40, 40, 3)
+    np.testing.assert_array_equal(pictures["label"][0], np.asarray(Image.open(tmp_path / "raw/labels/000.png")))
+    assert pictures["label"][1].shape == (40, 40) and (pictures["label"][1, -1] != 255).all()
 
 
 def one_step(config: Config, strategy: tf.distribute.Strategy) -> tuple[dict[str, float], list[np.ndarray]]:
