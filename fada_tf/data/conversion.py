@@ -134,9 +134,10 @@ def convert(
         The manifest and what was left out or changed.
 
     Raises:
-        InputError: bad pairs, all of them in one message; nothing to convert; another conversion's output folder; a
-            full disk.
+        InputError: bad pairs, all of them in one message; nothing to convert; another conversion's output folder, or
+            a file in its place; a full disk.
     """
+    shards.check_output(output)
     source = keep_listed(source, only, "the list of names")
     settings = Settings(source.label_space, source.id_map, source.read_ids, resize)
     findings = list(run(partial(check, settings=settings), source.pairs, title="check"))

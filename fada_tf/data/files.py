@@ -92,6 +92,11 @@ def exists(path: str) -> bool:
     return _gfile().exists(path) if is_remote(path) else os.path.exists(path)
 
 
+def is_folder(path: str) -> bool:
+    """Tells whether a folder of that path exists."""
+    return _gfile().isdir(path) if is_remote(path) else os.path.isdir(path)
+
+
 def size(path: str) -> int:
     """Returns a file's length in bytes."""
     return _gfile().stat(path).length if is_remote(path) else os.stat(path).st_size

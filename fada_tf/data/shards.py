@@ -34,7 +34,8 @@ def run_here(function: Callable, tasks: Sequence, *, title: str) -> Iterator:
 def worker_pool(workers: int = 0) -> Iterator[Run]:
     """Yields a `Run` of as many processes, with a bar and its ETA; 0 for one a core."""
     # Spawned, because a process that has started TensorFlow's threads must not be forked.
-    pool = ProcessPoolExecutor(workers or len(os.sched_getaffinity(0)), mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers or len(os.sched_getaffinity(0)), mp_context=context, initializer=_hide_gpus)
 
     def run(function: Callable, tasks: Sequence, *, title: str) -> Iterator:
         from tqdm import tqdm
@@ -50,6 +51,21 @@ def worker_pool(workers: int = 0) -> Iterator[Run]:
         pool.shutdown(cancel_futures=True)
 
 
+def _hide_gpus() -> None:
+    """Keeps TensorFlow in this process, one of many, off the GPUs: each would take a part of their memory."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
+
+def check_output(output: str) -> None:
+    """Checks that shards can go to `output`, as far as that can be known before anything else is.
+
+    Raises:
+        InputError: it is a file.
+    """
+    if files.exists(output) and not files.is_folder(output):
+        raise InputError(f"{output} is a file; give a new or empty folder")
+
+
 def write(
     output: str,
     label_space: LabelSpace | None,
@@ -59,7 +75,7 @@ def write(
     job: str,
     run: Run = run_here,
 ) -> Manifest:
-    """Writes one shard a group, then the manifest; shards that an interrupted run of the job finished are kept.
+    """Writes one shard a group, then the manifest; shards that an earlier run of the job finished are kept if whole.
 
     Args:
         output: a new or empty folder, or one where this job was begun.
@@ -99,13 +115,14 @@ def _write_one(task: tuple[str, Any], make_records: Callable[[Any], Iterable[Rec
 
 def _finished(output: str, names: list[str], job: str) -> dict[str, Shard]:
     """Returns the shards of this job that are whole, by name; refuses a folder with anything else in it."""
+    check_output(output)
     files.make_folder(output)
     present = set(files.list_folder(output))
     if MANIFEST_NAME in present:
         manifest = Manifest.load(output)
         if manifest.job != job:
             raise InputError(f"{output} holds other records; give another folder or delete that one")
-        return {shard.file: shard for shard in manifest.shards}
+        return {shard.file: shard for shard in manifest.shards if _is_whole(output, shard, present)}
     own = {MANIFEST_NAME, *names, *map(_note_name, names)}
     foreign = sorted(present - own - set(map(files.partial_name, own)))
     if foreign:
@@ -114,6 +131,11 @@ def _finished(output: str, names: list[str], job: str) -> dict[str, Shard]:
     for name in names:
         if {name, _note_name(name)} <= present:
             note = json.loads(files.read_bytes(files.join(output, _note_name(name))))
-            if note["job"] == job:
-                done[name] = Shard.from_json(note["shard"])
+            if note["job"] == job and _is_whole(output, shard := Shard.from_json(note["shard"]), present):
+                done[name] = shard
     return done
+
+
+def _is_whole(output: str, shard: Shard, present: set[str]) -> bool:
+    path = files.join(output, shard.file)
+    return shard.file in present and files.size(path) == shard.size and files.sha256(path) == shard.sha256

@@ -74,6 +74,25 @@ def test_a_finished_job_is_left_alone_and_another_one_refused(tmp_path):
         write(tmp_path, job="other")
 
 
+@pytest.mark.parametrize("damaged", [None, b"half a sha", "other bytes"])
+def test_a_finished_folder_that_was_damaged_is_mended(tmp_path, damaged):
+    write(tmp_path)
+    expected = contents(tmp_path)
+    shard = tmp_path / "records-00001-of-00003.tfrecord"
+    if damaged is None:
+        shard.unlink()
+    else:
+        shard.write_bytes(expected[shard.name][::-1] if damaged == "other bytes" else damaged)
+    write(tmp_path)
+    assert contents(tmp_path) == expected
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "out").write_text("x")
+    with pytest.raises(InputError, match="out is a file; give a new or empty folder"):
+        write(tmp_path / "out")
+
+
 def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(InputError, match=r"holds other files, such as thesis\.tex"):
@@ -97,6 +116,15 @@ def test_worker_processes_give_the_same_bytes(tmp_path):
     with shards.worker_pool(2) as run:
         write(tmp_path / "pool", run=run)
     assert contents(tmp_path / "pool") == contents(tmp_path / "here")
+
+
+def visible_gpus(task) -> str:
+    return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+def test_worker_processes_leave_gpus_alone():
+    with shards.worker_pool(1) as run:
+        assert list(run(visible_gpus, [0], title="look")) == ["-1"]
 
 
 def die(task):
