@@ -41,7 +41,7 @@ def main(argv):
     total = examples.number_of_images(records) if _PICTURES.value else 0
     with tqdm.tqdm(total=total, desc="report", unit="image") as bar:
         text = page.write_page(_TITLE.value, found, records, _PICTURES.value, bar.update)
-    markdown = tables.paper_table(found, checkpoint.run_label_space(named[0][1]))
+    markdown = tables.paper_table(found, runs.common_label_space(found))
     files.make_folder(os.path.dirname(_OUTPUT.value) or ".")
     beside = os.path.splitext(_OUTPUT.value)[0] + ".md"
     files.write_atomically(beside, markdown.encode())

@@ -95,7 +95,7 @@ def folder(tmp_path_factory) -> pathlib.Path:
         "--warmup_batches=1",
     )  # fmt: skip
     succeed(
-        folder, "report", "--run=before=runs/source", "--run=<after>=runs/self_distillation",
+        folder, "report", "--run=before=runs/source", "--run=<after>=runs/self_distillation/best",
         "--records=records/target_val", "--output=report.html", "--pictures=2",
     )  # fmt: skip
     return folder

@@ -74,8 +74,7 @@ def choose(
     """
     shown = [runs[0], runs[-1]] if len(runs) > 1 else [runs[0]]
     predictors = [
-        Predictor(checkpoint.load_segmenter(run.directory), *checkpoint.input_size(run.directory, 0, 0))
-        for run in shown
+        Predictor(checkpoint.load_segmenter(run.checkpoint), run.scores["height"], run.scores["width"]) for run in shown
     ]
     scored = []
     for record, image, label in _images(records, label_space):

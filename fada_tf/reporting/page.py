@@ -9,10 +9,9 @@ import numpy as np
 from PIL import Image
 
 from fada_tf.data.labels import LabelSpace
-from fada_tf.models import checkpoint
 from fada_tf.reporting import plots, tables
 from fada_tf.reporting.examples import Example, Examples, choose
-from fada_tf.reporting.runs import Run
+from fada_tf.reporting.runs import Run, common_label_space
 from fada_tf.reporting.tables import ScoreRow
 
 _WIDEST = 480  # pixels of a picture in the page
@@ -47,8 +46,11 @@ def write_page(
       records: the folder of labelled shards that all were scored on.
       num_pictures: how many of the best and how many of the worst; 0 for a page without any.
       progress: called after every image that is scored for them.
+
+    Raises:
+      InputError: the runs' classes differ; or the checkpoint that was scored is gone, and pictures are wanted of it.
     """
-    label_space = checkpoint.run_label_space(runs[0].directory)
+    label_space = common_label_space(runs)
     sections = [
         f"<h1>{html.escape(title)}</h1>",
         f"<h2>Intersection over union, %</h2>{_score_table(runs, label_space)}",
@@ -114,7 +116,7 @@ def _settings_table(runs: Sequence[Run]) -> str:
             f"{domain.width}×{domain.height}",
             config.training.batch_size,
             run.iterations,
-            f"{run.seconds_per_step:.2f}",
+            "–" if run.seconds_per_step is None else f"{run.seconds_per_step:.2f}",
             config.model.initial_weights or "random",
         )
         lines.append(_line([run.title, *values]))

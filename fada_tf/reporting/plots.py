@@ -23,7 +23,8 @@ def curves(runs: Sequence[Run]) -> bytes:
         for name in names:
             losses.plot(*run.curve("train", name), label=name.removeprefix("loss/").replace("_", " "))
         losses.set(title=run.title, xlabel="iteration")
-        losses.legend()
+        if names:
+            losses.legend()
         steps, values = run.curve("evaluation", "mean_iou")
         iou.plot(steps, [100 * value for value in values], "o-")
         iou.set(xlabel="iteration")

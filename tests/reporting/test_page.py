@@ -1,11 +1,15 @@
 """Tables, maps and the text of the report page."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from fada_tf.config import Config
 from fada_tf.data.labels import LabelSpace
+from fada_tf.errors import InputError
 from fada_tf.reporting import examples, feature_picture, page, plots, tables
+from fada_tf.reporting import runs as run_lib
 from fada_tf.reporting.runs import Run
 
 SPACE = LabelSpace("two", ("sky", "a|b<i>"), ((0, 0, 255), (255, 0, 0)))
@@ -53,7 +57,7 @@ def test_only_settings_that_differ_are_listed(runs):
 
 
 def test_the_page_escapes_every_text(runs, monkeypatch):
-    monkeypatch.setattr(page.checkpoint, "run_label_space", lambda directory: SPACE)
+    monkeypatch.setattr(run_lib.checkpoint, "run_label_space", lambda directory: SPACE)
     picture = np.zeros((4, 6, 3), np.uint8)
     rows = [examples.Example("<i>name", 0.5, [picture] * 2)]
     monkeypatch.setattr(page, "choose", lambda *args: examples.Examples(["image", "<u>"], rows, rows))
@@ -64,6 +68,32 @@ def test_the_page_escapes_every_text(runs, monkeypatch):
         assert escaped in text
     assert text.count("<img") == 3 + 4
     assert "http" not in text and "src='data:image/jpeg;base64," in text
+
+
+def test_runs_of_other_classes_are_refused(runs, monkeypatch):
+    other = LabelSpace("two", ("sky", "road"), SPACE.colors)
+    spaces = {"nowhere": SPACE, "elsewhere": other}
+    monkeypatch.setattr(run_lib.checkpoint, "run_label_space", spaces.get)
+    runs[1] = dataclasses.replace(runs[1], directory="elsewhere")
+    with pytest.raises(InputError, match=r"<b>\$two\$ has other classes than one \(sky, road; sky, a\|b<i>\)"):
+        page.write_page("title", runs, "records", 0)
+
+
+def test_a_run_of_converted_weights_has_no_metrics(runs, monkeypatch):
+    monkeypatch.setattr(run_lib.checkpoint, "run_label_space", lambda directory: SPACE)
+    runs[0] = dataclasses.replace(runs[0], metrics=[])
+    assert "<td>60</td><td>–</td>" in page.write_page("title", runs, "records", 0)
+    assert runs[0].seconds_per_step is None and runs[1].seconds_per_step == 0.25
+
+
+def test_pictures_are_of_the_checkpoint_that_was_scored(runs, tmp_path):
+    scores = runs[0].scores | {"checkpoint": "where/it/was/best/ckpt-60"}
+    run = dataclasses.replace(runs[0], directory=str(tmp_path), scores=scores)
+    with pytest.raises(InputError, match="best/ckpt-60, which was scored, is gone"):
+        _ = run.checkpoint
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best/ckpt-60.index").touch()
+    assert run.checkpoint == str(tmp_path / "best/ckpt-60")
 
 
 def test_plots_are_pictures_of_any_number_of_runs(runs):
