@@ -128,8 +128,11 @@ class Experiment:
         training = self.trainings[name]
         if training.as_long_as:
             return self.total_iterations(training.as_long_as)
-        own = self._overrides | dict(training.overrides)
-        return own.get("training.iterations", self.stage_config(training.stage).training.iterations)
+        return self._own(training, "training.iterations")
+
+    def _own(self, training: Training, field: str) -> Any:
+        overrides = self._overrides | dict(training.overrides)
+        return overrides.get(field, _get(self.stage_config(training.stage), field))
 
     def total_iterations(self, name: str) -> int:
         """Returns the iterations of a training and of those before it."""
@@ -152,7 +155,7 @@ class Experiment:
         changed = self._overrides | dict(training.overrides) | {"seed": seed}
         if training.as_long_as:
             changed["training.iterations"] = self.iterations(name)
-            changed |= self._longer_horizon(name)
+            changed["optimizer.horizon"] = self._horizon(name)
         own_runs = self.own_runs and f"{self.own_runs}/"
         if training.start and own_runs and config.model.initial_weights.startswith(own_runs):
             changed.setdefault("model.initial_weights", self._initial_weights(training, runs))
@@ -171,13 +174,13 @@ class Experiment:
             raise InputError(f"{training.name} starts from {asked} in {self.path}: no training before it is that stage")
         return os.path.join(runs, before.name, *inside)
 
-    def _longer_horizon(self, name: str) -> dict[str, int]:
-        """Stretches the schedule of the learning rate where the iterations would go beyond it."""
-        config = self.stage_config(self.trainings[name].stage)
-        horizon, iterations = config.optimizer.horizon, self.iterations(name)
-        if iterations <= horizon:
-            return {}
-        return {"optimizer.horizon": math.ceil(iterations * horizon / config.training.iterations)}
+    def _horizon(self, name: str) -> int:
+        """Returns the horizon of the learning rate, stretched where a control's iterations would go beyond it."""
+        training, iterations = self.trainings[name], self.iterations(name)
+        horizon = self._own(training, "optimizer.horizon")
+        if not training.as_long_as or iterations <= horizon:
+            return horizon
+        return math.ceil(iterations * horizon / self._own(training, "training.iterations"))
 
     def config(self, stage: str, overrides: Mapping[str, Any]) -> Config:
         """Returns the validated config of a stage with other values for some fields.
@@ -224,7 +227,7 @@ class Experiment:
             before.append(job.name)
         options = [f"--config={self.path}:{training.stage}", f"--run_dir={run_dir}"]
         options += [f"--config.{field}={value}" for field, value in overrides.items()]
-        continues = training.continues and "optimizer.horizon" not in overrides
+        continues = training.continues and self._horizon(name) == self._horizon(training.start)
         kind = "/".join([config.method.name, config.method.class_knowledge])
         jobs.append(
             Job(
