@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -114,6 +114,19 @@ class Manifest:
         """Each class's share of all labelled pixels, [classes] float64."""
         pixels = self.pixels[:, :-1].sum(axis=0)
         return pixels / max(pixels.sum(), 1)
+
+    def with_classes(self, label_space: LabelSpace) -> "Manifest":
+        """Returns the manifest as of labels of `label_space`, some of the classes on disk; all others are ignored."""
+        if label_space.names == self.label_space.names:
+            return self
+        own = [self.label_space.names.index(name) for name in label_space.names]
+
+        def reduced(entry: Entry) -> Entry:
+            kept = [entry.pixels[i] for i in own]
+            return replace(entry, pixels=(*kept, sum(entry.pixels) - sum(kept)))
+
+        shards = (replace(shard, entries=tuple(map(reduced, shard.entries))) for shard in self.shards)
+        return replace(self, label_space=label_space, shards=tuple(shards))
 
     @cached_property
     def places(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -57,7 +57,8 @@ def train_dataset(
     reader.check_shards()
 
     def blocks():
-        return sampling.blocks(sampling_strategy, manifest, seed, start_draw, **(sampling_options or {}))
+        options = sampling_options or {}
+        return sampling.blocks(sampling_strategy, manifest, seed, start_draw, label_space=label_space, **options)
 
     blocks()  # raises what is wrong with the options now, not in the first batch
 

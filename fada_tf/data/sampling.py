@@ -9,6 +9,7 @@ from itertools import chain, islice
 
 import numpy as np
 
+from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import Manifest
 from fada_tf.errors import InputError
 
@@ -42,7 +43,7 @@ def class_balanced(manifest: Manifest, seed: int, sub_epoch: int = 3000) -> Iter
         sub_epoch: draws after which the shares start at zero again.
     """
     present = manifest.pixels[:, :-1] > 0
-    images = _shuffled_images(present, seed)
+    images = _shuffled_images(manifest, present, seed)
     classes = np.array(sorted(images))
     epoch = 0
     while True:
@@ -74,7 +75,7 @@ def rare_class(
     """
     pixels = manifest.pixels[:, :-1]
     enough = pixels > min_pixels
-    images = _shuffled_images(np.where(enough.any(axis=0), enough, pixels > 0), seed)
+    images = _shuffled_images(manifest, np.where(enough.any(axis=0), enough, pixels > 0), seed)
     classes = np.array(sorted(images))
     logits = (1 - manifest.pixel_shares[classes]) / temperature
     weights = np.exp(logits - logits.max())
@@ -90,7 +91,15 @@ STRATEGIES: dict[str, Callable[..., Iterator[np.ndarray]]] = {
 }
 
 
-def blocks(strategy: str, manifest: Manifest, seed: int, start: int = 0, **options) -> Iterator[np.ndarray]:
+def blocks(
+    strategy: str,
+    manifest: Manifest,
+    seed: int,
+    start: int = 0,
+    *,
+    label_space: LabelSpace | None = None,
+    **options,
+) -> Iterator[np.ndarray]:
     """Draws record numbers from draw number `start` on.
 
     Args:
@@ -98,18 +107,21 @@ def blocks(strategy: str, manifest: Manifest, seed: int, start: int = 0, **optio
         manifest: of the records, at least one.
         seed: of the order.
         start: the first draw's number; earlier draws are computed (microseconds each) and left out.
+        label_space: the classes that count, some of those on disk; None for all of them.
         **options: the strategy's own.
 
     Returns:
         An endless iterator of [any length] int64 record numbers.
 
     Raises:
-        InputError: no such strategy, no records, or no labels where the strategy needs them.
+        InputError: no such strategy, no records, or no labelled pixels where the strategy needs them.
     """
     if strategy not in STRATEGIES:
         raise InputError(f"unknown sampling {strategy!r}; use one of {', '.join(STRATEGIES)}")
     if not manifest.num_records:
         raise InputError(f"{manifest.folder} holds no records to draw from")
+    if label_space is not None:
+        manifest = manifest.with_classes(label_space)
     stream = STRATEGIES[strategy](manifest, seed, **options)
     first = next(stream)  # now, so that what is wrong shows here and not in the first batch
     return _skip(chain([first], stream), start)
@@ -134,8 +146,11 @@ def _pick(weights: np.ndarray, random: float) -> int:
     return min(int(np.searchsorted(sums, random * sums[-1], side="right")), len(weights) - 1)
 
 
-def _shuffled_images(present: np.ndarray, seed: int) -> dict[int, Iterator[int]]:
+def _shuffled_images(manifest: Manifest, present: np.ndarray, seed: int) -> dict[int, Iterator[int]]:
     """Returns, for each class that some image holds, an endless walk over its images, each round in a new order."""
+    if not present.any():
+        names = ", ".join(manifest.label_space.names)
+        raise InputError(f"no label in {manifest.folder} has a pixel of {names}: check the ids of the class file")
 
     def walk(class_id: int) -> Iterator[int]:
         images = np.flatnonzero(present[:, class_id])

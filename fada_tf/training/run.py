@@ -120,7 +120,7 @@ def _train(config: Config, directory: str, trainer: Trainer, label_space: LabelS
             ) from stopped
         except DivergenceError as error:
             step = int(trainer.step.numpy())
-            names = _image_names(config, trainer.method, step - 1)
+            names = _image_names(config, trainer.method, label_space, step - 1)
             path = failures.save_divergence(directory, step, trainer.latest, trainer.learning_rates, names)
             advice = "a new run with a lower learning rate may avoid it"
             if _can_detect_anomalies(config):
@@ -194,13 +194,13 @@ def train_dataset(
     return dataset.rebatch(config.training.batch_size // replicas) if replicas > count else dataset
 
 
-def _image_names(config: Config, method: Method, iteration: int) -> dict[str, list[str]]:
+def _image_names(config: Config, method: Method, label_space: LabelSpace, iteration: int) -> dict[str, list[str]]:
     """Returns the names of the images that `train_dataset` draws for an iteration, by domain."""
     names = {}
     for seed_offset, name in enumerate(method.domains):
         domain, count = trained_domains(config)[name], config.training.batch_size
         manifest, seed = Manifest.load(domain.records), 2 * config.seed + seed_offset
-        options = _sampling_options(domain)
+        options = _sampling_options(domain) | {"label_space": label_space if name in method.labelled_domains else None}
         draws = sampling.draws(domain.sampling, manifest, seed, iteration * count, count, **options)
         names[name] = [manifest.entries[record].filename for record in draws]
     return names

@@ -121,6 +121,22 @@ def test_a_class_in_no_image_is_never_chosen():
     assert set(sampling.draws("rare_class", manifest, 0, 0, 100, temperature=10)) == {0, 1}
 
 
+@pytest.mark.parametrize("strategy", ["class_balanced", "rare_class"])
+def test_classes_that_are_not_trained_do_not_count(strategy):
+    trained = LabelSpace("some", ("1", "0"), ((0, 0, 0),) * 2)
+    found = sampling.draws(strategy, MANIFEST, 3, 0, 500, label_space=trained)
+    np.testing.assert_array_equal(found, sampling.draws(strategy, manifest_of(MANIFEST.pixels[:, [1, 0]]), 3, 0, 500))
+    reduced = MANIFEST.with_classes(trained)
+    np.testing.assert_array_equal(reduced.pixels.sum(axis=1), MANIFEST.pixels.sum(axis=1))
+    assert MANIFEST.with_classes(MANIFEST.label_space) is MANIFEST
+
+
+@pytest.mark.parametrize("strategy", ["class_balanced", "rare_class"])
+def test_labels_without_a_pixel_of_the_classes_are_named(strategy):
+    with pytest.raises(InputError, match="no label in folder has a pixel of 0, 1: check the ids"):
+        sampling.blocks(strategy, manifest_of(np.zeros([3, 2], int)), 0)
+
+
 def test_a_wrong_name_lists_the_right_ones():
     with pytest.raises(
         InputError, match="unknown sampling 'balanced'; use one of shuffled, class_balanced, rare_class"
