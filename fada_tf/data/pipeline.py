@@ -1,6 +1,6 @@
 """Records to batches: a training stream that resumes exactly by its draw number, and an evaluation pass in order."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -88,8 +88,9 @@ def evaluation_dataset(
     width: int = 0,
     max_bad_records: int = 0,
     partial_labels: bool = False,
+    only: Sequence[int] | None = None,
 ) -> tf.data.Dataset:
-    """Builds one pass over all records in order; images are resized, labels keep their own size.
+    """Builds one pass over the records in order; images are resized, labels keep their own size.
 
     Args:
         records: a folder of shards with a manifest.
@@ -99,6 +100,7 @@ def evaluation_dataset(
         width: columns of the images; 0 as above.
         max_bad_records: this many unreadable records are left out, with a warning; one more is an error.
         partial_labels: allow labels that know only some of the classes.
+        only: numbers of the records to read; None for all.
 
     Returns:
         A dataset of 'image' [batch, height, width, 3] uint8, 'name' [batch] string, 'record' [batch] int64
@@ -126,7 +128,7 @@ def evaluation_dataset(
             element |= {"label": translate(element["label"]), "label_size": tf.shape(element["label"])}
         return element
 
-    dataset = tf.data.Dataset.range(manifest.num_records)
+    dataset = tf.data.Dataset.from_tensor_slices(np.arange(manifest.num_records) if only is None else np.asarray(only))
     dataset = dataset.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     dataset = dataset.filter(lambda record, payload: payload != b"")
     dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

@@ -1,7 +1,7 @@
 """How well the features of F separate the classes over both domains: class center distance (paper eq. 9)."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -146,14 +146,12 @@ def number_of_images(folder: str, images: int) -> int:
     return min(images, total) if images else total
 
 
-def _some_images(folder: str, label_space: LabelSpace, size: tuple[int, int], images: int) -> Iterable[dict]:
-    total = Manifest.load(folder).num_records
-    wanted = np.zeros(total, bool)
-    wanted[np.linspace(0, total - 1, number_of_images(folder, images)).round().astype(int)] = True
-    dataset = pipeline.evaluation_dataset(
-        folder, label_space, batch_size=1, height=size[0], width=size[1], partial_labels=True
+def _some_images(folder: str, label_space: LabelSpace, size: tuple[int, int], images: int) -> tf.data.Dataset:
+    last = Manifest.load(folder).num_records - 1
+    evenly = np.linspace(0, last, number_of_images(folder, images)).round().astype(np.int64)
+    return pipeline.evaluation_dataset(
+        folder, label_space, batch_size=1, height=size[0], width=size[1], partial_labels=True, only=evenly
     )
-    return dataset.filter(lambda batch: tf.gather(wanted, batch["record"][0]))
 
 
 def _features_and_labels(segmenter: Segmenter, image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

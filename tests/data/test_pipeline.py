@@ -182,6 +182,11 @@ def test_a_damaged_record_stops_training_and_evaluation_and_is_named(damaged):
         batches(evaluate(damaged), -1)
 
 
+def test_evaluation_of_some_records_reads_no_others(damaged):
+    seen = batches(evaluate(damaged, only=[0, 2, 3, 6], batch_size=4), -1)
+    assert [batch["record"].tolist() for batch in seen] == [[0, 2, 3, 6]]
+
+
 def test_too_many_damaged_records_stop_training(damaged):
     with pytest.raises(tf.errors.InvalidArgumentError, match="bad records so far: 2, allowed by max_bad_records: 1"):
         batches(train(damaged, max_bad_records=1), 10)
