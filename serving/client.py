@@ -166,6 +166,24 @@ def find_pictures(path: str) -> tuple[str, list[str]]:
     return path, sorted(found)
 
 
+def result_name(name: str) -> str:
+    """Returns the name of a picture's mask and overlay."""
+    return os.path.splitext(name)[0] + ".png"
+
+
+def check_result_names(names: list[str]) -> None:
+    """Checks that no two pictures' results have one name.
+
+    Raises:
+      ServingError: two have.
+    """
+    owners = {}
+    for name in names:
+        owner = owners.setdefault(result_name(name), name)
+        if owner != name:
+            raise ServingError(f"{owner} and {name} would both be written as {result_name(name)}: rename one of them")
+
+
 def segment_files(
     client: Client, folder: str, names: list[str], output: str, concurrency: int, opacity: float
 ) -> Iterator[tuple[str, str]]:
@@ -189,7 +207,7 @@ def segment_files(
             mask = client.segment_upright(picture)
             overlay = Image.blend(picture.convert("RGB"), mask.convert("RGB"), opacity)
             for kind, image in (("masks", mask), ("overlays", overlay)):
-                _write_png(os.path.join(output, kind, os.path.splitext(name)[0] + ".png"), image)
+                _write_png(os.path.join(output, kind, result_name(name)), image)
         except ServingError as error:
             return name, str(error)
         except OSError as error:
@@ -299,6 +317,7 @@ def main(arguments: list[str] | None = None) -> int:
             retries=options.retries, concurrency=options.concurrency,
         )  # fmt: skip
         folder, names = find_pictures(options.images)
+        check_result_names(names)
         results = segment_files(client, folder, names, options.output, options.concurrency, options.opacity)
         for name, error in tqdm(results, total=len(names), desc="segment", unit="picture"):
             if error:

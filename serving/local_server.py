@@ -135,13 +135,13 @@ async def _serve(manager, config, batching, metrics_path) -> None:
 
 def _manage(manager, config) -> None:
     """Loads the models, then polls folders and, if asked to, the config file."""
-    _apply(manager, config)
+    applied = _apply(manager, config)
     if _MODEL_CONFIG_FILE.value and _CONFIG_POLL.value:
-        threading.Thread(target=_poll_config, args=(manager, config), daemon=True).start()
+        threading.Thread(target=_poll_config, args=(manager, config, applied), daemon=True).start()
     manager.run()
 
 
-def _poll_config(manager, config) -> None:
+def _poll_config(manager, config, applied: bool) -> None:
     from serving.local import configs
 
     while not manager.wait(_CONFIG_POLL.value):
@@ -150,18 +150,20 @@ def _poll_config(manager, config) -> None:
         except configs.ConfigError as error:
             logging.error("%s: the models stay as they are", error)
             continue
-        if newest != config:
-            config = newest
-            _apply(manager, config)
+        if newest != config or not applied:  # a label may name a version that has come since
+            config, applied = newest, _apply(manager, newest)
 
 
-def _apply(manager, config) -> None:
+def _apply(manager, config) -> bool:
+    """Returns whether everything of the config could be done."""
     import tensorflow as tf
 
     try:
         manager.apply(config)
     except tf.errors.OpError as error:
         logging.error("%s", error.message)
+        return False
+    return True
 
 
 def _say(line: str) -> None:

@@ -86,6 +86,12 @@ def test_arguments_that_cannot_work(arguments, words):
         Client(**arguments)
 
 
+def test_pictures_whose_results_would_have_one_name_are_refused():
+    client.check_result_names(["a.jpg", "b/a.jpg", "c.png"])
+    with pytest.raises(client.ServingError, match=r"a.jpg and a.png would both be written as a.png: rename"):
+        client.check_result_names(["a.jpg", "a.png"])
+
+
 @pytest.mark.parametrize("server", ["http://127.0.0.1:1", "grpc://127.0.0.1:1"])
 def test_no_server(server, tmp_path, capsys):
     (tmp_path / "a.png").write_bytes(picture_file("RGB"))

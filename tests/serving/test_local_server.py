@@ -3,8 +3,12 @@
 import pathlib
 import subprocess
 import sys
+import types
 
 import pytest
+import tensorflow as tf
+
+from serving.local import configs
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -41,6 +45,32 @@ def test_options_that_cannot_work_get_one_line(options, words):
     assert result.returncode == 2, result.stderr
     assert len(errors) == 1
     assert words in errors[0]
+
+
+def test_a_config_that_failed_is_tried_again(tmp_path, monkeypatch):
+    from serving import local_server
+
+    class Manager:
+        """Its versions are there from the second try on."""
+
+        waits, tries = 0, 0
+
+        def wait(self, seconds):
+            self.waits += 1
+            return self.waits > 4
+
+        def apply(self, config):
+            self.tries += 1
+            if self.tries < 2:
+                raise tf.errors.FailedPreconditionError(None, None, "label stable of segmenter is for version 2")
+
+    models = tmp_path / "models.config"
+    models.write_text('model_config_list { config { name: "segmenter" base_path: "/models/segmenter" } }')
+    monkeypatch.setattr(local_server, "_MODEL_CONFIG_FILE", types.SimpleNamespace(value=str(models)))
+    monkeypatch.setattr(local_server, "_CONFIG_POLL", types.SimpleNamespace(value=1))
+    manager, config = Manager(), configs.read_models(str(models))
+    local_server._poll_config(manager, config, local_server._apply(manager, config))
+    assert manager.tries == 2
 
 
 @pytest.mark.slow
