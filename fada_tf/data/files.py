@@ -1,5 +1,6 @@
 """Files by path: local ones through the standard library, `gs://bucket/...` and its like through tf.io.gfile."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -54,6 +55,19 @@ def read_json(path: str) -> Any:
         return json.loads(read_bytes(path))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def read_json_lines(path: str) -> list[dict]:
+    """Returns the JSON objects of a file, one a line, without those that were cut short when a process was killed.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    values = []
+    for line in read_bytes(path).splitlines():
+        with contextlib.suppress(ValueError):
+            values.append(json.loads(line))
+    return [value for value in values if isinstance(value, dict)]
 
 
 def join_inside(folder: str, name: str) -> str:

@@ -158,6 +158,6 @@ def _mean_iou(source: str) -> float | None:
     path, step = os.path.join(checkpoint.run_directory(source), "metrics.jsonl"), source.rpartition("-")[2]
     if not files.exists(path):
         return None
-    lines = [json.loads(line) for line in files.read_bytes(path).decode().splitlines()]
-    scores = [line["mean_iou"] for line in lines if (line["kind"], str(line["step"])) == ("evaluation", step)]
+    lines = [line for line in files.read_json_lines(path) if line.get("kind") == "evaluation"]
+    scores = [line["mean_iou"] for line in lines if str(line["step"]) == step]
     return scores[-1] if scores else None

@@ -37,15 +37,7 @@ class MetricsFile:
 
 def read_metrics(path: str) -> list[dict]:
     """Returns the records of a metrics.jsonl, without a last line that was cut short when the process was killed."""
-    records = []
-    for line in files.read_bytes(path).splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and {"kind", "step"} <= record.keys():
-            records.append(record)
-    return records
+    return [record for record in files.read_json_lines(path) if {"kind", "step"} <= record.keys()]
 
 
 def _line(record: Mapping) -> str:

@@ -86,7 +86,8 @@ def check_inputs(expected: dict[str, str], found: dict[str, str], directory: str
 
 def environment() -> dict:
     """Returns versions of Python and of all packages, the machine, and the commit of the sources."""
-    packages = {package.name: package.version for package in importlib.metadata.distributions()}
+    found = importlib.metadata.distributions()  # one that was removed by halves has no name
+    packages = {package.name: package.version for package in found if package.name}
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),

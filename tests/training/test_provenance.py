@@ -3,6 +3,7 @@
 import json
 import platform
 import shutil
+import types
 
 import pytest
 import tensorflow as tf
@@ -73,3 +74,9 @@ def test_a_provenance_that_is_none_is_an_error(tmp_path, text):
         (tmp_path / "provenance.json").write_text(text)
     with pytest.raises(InputError, match=r"provenance\.json cannot be read .*name a run directory"):
         provenance.read(str(tmp_path))
+
+
+def test_a_package_without_a_name_is_left_out(monkeypatch):
+    found = [types.SimpleNamespace(name=name, version="1") for name in ("b", None, "a")]
+    monkeypatch.setattr(provenance.importlib.metadata, "distributions", lambda: found)
+    assert provenance.environment()["packages"] == {"a": "1", "b": "1"}
