@@ -17,19 +17,21 @@ _plain_text = matplotlib.rc_context({"text.parse_math": False})  # titles may ha
 def curves(runs: Sequence[Run]) -> bytes:
     """Draws the losses of every run, and mean IoU while it trained."""
     figure = Figure(figsize=(4 * len(runs), 6), layout="constrained")
-    axes = figure.subplots(2, len(runs), squeeze=False, sharey="row")
+    axes = figure.subplots(2, len(runs), squeeze=False, sharex="col", sharey="row")
     for run, (losses, iou) in zip(runs, axes.T, strict=True):
         names = sorted({name for line in run.metrics for name in line if name.startswith("loss/")})
         for name in names:
             losses.plot(*run.curve("train", name), label=name.removeprefix("loss/").replace("_", " "))
-        losses.set(title=run.title, xlabel="iteration")
+        losses.set(title=run.title)
         if names:
-            losses.legend()
+            losses.legend(loc="upper right", ncols=2, fontsize="small")
         steps, values = run.curve("evaluation", "mean_iou")
         iou.plot(steps, [100 * value for value in values], "o-")
         iou.set(xlabel="iteration")
-    for row in axes:
-        row[0].set_ylim(bottom=0)  # last: it holds for the whole row, which shares the axis
+    for (first, *_), above in zip(axes, (0.6, 0.1), strict=True):  # the legends need room
+        first.margins(y=above)
+        first.autoscale(axis="y")
+        first.set_ylim(bottom=0)  # last: it holds for the whole row, which shares the axis
     axes[0, 0].set_ylabel("loss")
     axes[1, 0].set_ylabel("mean IoU on the evaluation images, %")
     return _png(figure)
