@@ -119,7 +119,9 @@ def driver(folder):
     """A process that runs one long job, in a group of its own, as a terminal's."""
     (folder / "programs" / "note.py").write_text(STOPPING_PROGRAM)
     code = (
+        "import signal\n"
         "from fada_tf.experiments.jobs import Job, run\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells ignore in the background\n"
         "run([Job('long', 'note', ('long',), output='long')], 'programs', 'state')\n"
     )
     root = str(pathlib.Path(__file__).parents[2])
