@@ -33,7 +33,10 @@ def main(argv):
         if not all(seed.isdecimal() for seed in _SEEDS.value):
             raise InputError(f"--seeds={','.join(_SEEDS.value)} is wrong: give numbers such as 0,1,2")
         study.seeds = tuple(int(seed) for seed in _SEEDS.value)
-    study.overrides = {**study.overrides, **stages.parse_overrides(_SET.value)}
+    overrides = stages.parse_overrides(_SET.value)
+    if "seed" in overrides:
+        raise InputError(f"--set=seed={overrides['seed']} would be that of no run: give --seeds")
+    study.overrides = {**study.overrides, **overrides}
     output = _OUTPUT.value or os.path.join("runs", "studies", study.name)
     todo = StudyJobs(study, output)
     if _DRY_RUN.value:

@@ -281,6 +281,7 @@ BAD_INPUT = {
     "no source records": ("analyze_features", ["--checkpoint=runs/self_distillation"], "give --source"),
     "no such study": ("run_study", ["--config=nowhere.py"], "nowhere.py does not exist"),
     "no such seed": ("run_study", ["--config=study.py", "--seeds=a"], "give numbers such as 0,1,2"),
+    "a seed of its own": ("run_study", ["--config=study.py", "--set=seed=3"], "--set=seed=3 would be that of no run"),
     "no such setting": ("run_pipeline", ["--config=scenes.py", "--set=training.xla=maybe"], "config.training.xla is"),
     "a version twice": ("export_model", [*EXPORT, "--name=scenes", "--version=2"], "models/scenes/2 exists"),
     "bad warm-up sizes": ("export_model", [*EXPORT, "--warmup_sizes=48"], "'48'"),
