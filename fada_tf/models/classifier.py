@@ -42,7 +42,11 @@ class Classifier(keras.Model):
 
     def call(self, features):
         """Computes the logits."""
-        if tf.config.list_logical_devices("GPU"):
-            return tf.add_n([tf.cast(branch(features), tf.float32) for branch in self.layers])
-        logits = convolutions.sum_of_convolutions(features, [branch.kernel for branch in self.layers], DILATIONS)
+        kernels = [tf.cast(branch.kernel, features.dtype) for branch in self.layers]
+        if convolutions.for_cpu():
+            logits = convolutions.sum_of_convolutions(features, kernels, DILATIONS)
+        else:  # a dilated layer of Keras would take the features apart into grids, in four times the memory
+            pairs = zip(kernels, DILATIONS, strict=True)
+            branches = [tf.nn.conv2d(features, kernel, 1, "SAME", dilations=dilation) for kernel, dilation in pairs]
+            logits = tf.add_n([tf.cast(branch, tf.float32) for branch in branches])
         return logits + tf.add_n([tf.cast(branch.bias, tf.float32) for branch in self.layers])

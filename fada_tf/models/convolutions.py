@@ -1,5 +1,8 @@
 """Convolutions for CPUs, in the forms that oneDNN computes fast, with the gradients that TensorFlow lacks there.
 
+`forms` says, by name, whether functions traced from then on use these forms or TensorFlow's plain convolutions, which
+GPUs compute faster and other programs understand. The values are the same up to rounding.
+
 A convolution at stride 1 is a sum over taps: each multiplies the pixels, shifted by the tap's offset, by a matrix. The
 upstream gradients that all taps see, side by side, turn the gradient by a kernel of many channels into one product.
 oneDNN reaches the rate of such products in plain convolutions of several images, not in those of one image, nor in
@@ -7,8 +10,9 @@ dilated ones, nor in the gradient by a kernel of few channels, whose images outg
 apart into a batch of grids, halves or tiles. Where grids would be small, the pixels that all taps read are one product.
 """
 
+import contextlib
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -20,6 +24,36 @@ _HALVE_FROM = 2**15  # channels * filters, from which on halves are faster by mo
 _MULTIPLY_FROM = 256  # channels, from which on the same is true of products and gathering
 _TILE = 16, 32  # rows and columns at most
 _GATHER_AT_MOST = 2**24  # values, of all taps at once
+
+
+_FORMS = ("automatic", "cpu", "plain")
+_chosen = "automatic"  # of the process, not of a thread: MirroredStrategy traces every replica in a thread of its own
+
+
+@contextlib.contextmanager
+def forms(name: str) -> Iterator[None]:
+    """Chooses the form of all convolutions, resizings and losses that are traced inside the block.
+
+    Args:
+      name: "cpu"; "plain", for GPUs and for graphs that other programs read; "automatic", the default: "cpu" where
+        TensorFlow sees no GPU.
+
+    Raises:
+      ValueError: no such form.
+    """
+    global _chosen
+    if name not in _FORMS:
+        raise ValueError(f"forms {name!r} are unknown: choose from {', '.join(_FORMS)}")
+    before, _chosen = _chosen, name
+    try:
+        yield
+    finally:
+        _chosen = before
+
+
+def for_cpu() -> bool:
+    """Returns whether what is traced now takes the forms for CPUs; the one place that looks at the devices."""
+    return _chosen == "cpu" or (_chosen == "automatic" and not tf.config.list_logical_devices("GPU"))
 
 
 def tap_offsets(size: int, dilation: int) -> Offsets:

@@ -73,7 +73,7 @@ class Convolution(keras.layers.Conv2D):
         """Convolves, see the class."""
         scale, offset = self._affine() if self._affine else (None, None)
         dilation = self.dilation_rate[0]
-        if self.strides == (1, 1) and not tf.config.list_logical_devices("GPU"):
+        if self.strides == (1, 1) and convolutions.for_cpu():
             return convolutions.convolve(
                 inputs, kernel, dilation, scale, offset, kernel_gradient_first=self._kernel_gradient_first
             )

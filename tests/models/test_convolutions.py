@@ -118,3 +118,22 @@ def test_a_loss_may_hide_the_shape_of_its_gradient(size, channels):
         lambda x, kernels: convolutions.sum_of_convolutions(x, kernels, [2]),
     ):
         assert_equal(gradients(hide, function), gradients(tf.identity, function))
+
+
+def test_forms_are_chosen_by_name_for_a_block(monkeypatch):
+    assert convolutions.for_cpu()  # no GPU here
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind])
+    assert not convolutions.for_cpu()
+    with convolutions.forms("cpu"):
+        assert convolutions.for_cpu()
+        with convolutions.forms("automatic"):
+            assert not convolutions.for_cpu()
+        with pytest.raises(KeyError), convolutions.forms("plain"):
+            assert not convolutions.for_cpu()
+            raise KeyError
+        assert convolutions.for_cpu()
+    with (
+        pytest.raises(ValueError, match="'gpu' are unknown: choose from automatic, cpu, plain"),
+        convolutions.forms("gpu"),
+    ):
+        pass

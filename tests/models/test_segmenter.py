@@ -1,9 +1,12 @@
+import collections
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from fada_tf.errors import InputError
+from fada_tf.models import convolutions
 from fada_tf.models.backbones import resnet
 from fada_tf.models.discriminator import build_discriminator
 from fada_tf.models.layers import FrozenBatchNorm
@@ -128,8 +131,22 @@ def test_classifier_sums_its_four_branches():
     for dilation in (6, 12, 18, 24):
         layer = classifier.get_layer(f"aspp_{dilation}")
         expected += tf.nn.conv2d(features, layer.kernel, 1, "SAME", dilations=dilation) + layer.bias
-    np.testing.assert_allclose(classifier(features), expected, atol=1e-5)
+    for name in ("cpu", "plain"):
+        with convolutions.forms(name):
+            np.testing.assert_allclose(classifier(features), expected, atol=1e-5)
     assert len([layer for layer in classifier.layers if layer.variables]) == 4
+
+
+@pytest.mark.parametrize("backbone", ["resnet50", "vgg16", "tiny"])
+def test_plain_forms_are_one_convolution_a_layer(backbone):
+    segmenter = build_segmenter(backbone, CLASSES)
+    with convolutions.forms("plain"):
+        graph = tf.function(segmenter).get_concrete_function(tf.TensorSpec([None, None, None, 3], tf.uint8)).graph
+    kinds = collections.Counter(operation.type for operation in graph.get_operations())
+    layers = [*segmenter.feature_extractor.layers, *segmenter.classifier.layers]
+    assert kinds["Conv2D"] == sum(isinstance(layer, keras.layers.Conv2D) for layer in layers)
+    others = "SpaceToBatchND", "BatchToSpaceND", "GatherV2", "MatMul", "IdentityN"  # the last is a custom gradient
+    assert not {*others} & kinds.keys()
 
 
 @pytest.mark.parametrize("num_classes", [CLASSES, 1])
