@@ -44,6 +44,9 @@ _REST_THREADS = flags.DEFINE_integer("rest_api_num_threads", 0, "HTTP requests t
 _GRPC_THREADS = flags.DEFINE_integer("grpc_max_threads", 0, "gRPC requests that run at a time; 0: enough.")
 _INTRA_OP = flags.DEFINE_integer("tensorflow_intra_op_parallelism", 0, "Threads within an operation; 0: all cores.")
 _INTER_OP = flags.DEFINE_integer("tensorflow_inter_op_parallelism", 0, "Operations at a time; 0: all cores.")
+_PREFER_TENSOR_CONTENT = flags.DEFINE_bool(
+    "prefer_tensor_content", False, "Answer gRPC with bytes in tensor_content, not with values in int_val and its like."
+)
 _GPU_MEMORY = flags.DEFINE_float("per_process_gpu_memory_fraction", 0.0, "Of each GPU; 0: TensorFlow decides.")
 # tensorflow_model_server lacks these.
 _MAX_REQUESTS = flags.DEFINE_integer("max_waiting_requests", 32, "Requests of an interface that run or wait.")
@@ -114,7 +117,10 @@ async def _serve(manager, config, batching, metrics_path) -> None:
     grpc = runner = None
     if _PORT.value:
         threads = _GRPC_THREADS.value or enough
-        grpc = grpc_server.start(service, f"{HOST}:{_PORT.value}", threads, max(_MAX_REQUESTS.value, threads))
+        grpc = grpc_server.start(
+            service, f"{HOST}:{_PORT.value}", threads, max(_MAX_REQUESTS.value, threads),
+            prefer_tensor_content=_PREFER_TENSOR_CONTENT.value,
+        )  # fmt: skip
         _say(f"gRPC on {HOST}:{_PORT.value}")
     if _REST_API_PORT.value:
         threads = _REST_THREADS.value or enough

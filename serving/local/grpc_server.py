@@ -3,8 +3,10 @@
 from concurrent import futures
 
 import grpc
+import numpy as np
 import tensorflow as tf
 from google.protobuf import any_pb2
+from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     model_management_pb2,
@@ -19,11 +21,25 @@ from serving.local.service import STATUSES, Service
 
 MAX_REQUEST_BYTES = 256 << 20
 _CODES = {code: getattr(grpc.StatusCode, name) for code, (name, _) in STATUSES.items()}
+# By type, the field of a TensorProto that holds its values one by one (tensorflow/core/framework/tensor.proto).
+_FIELDS = {
+    "float32": "float_val",
+    "float64": "double_val",
+    **dict.fromkeys(("int8", "int16", "int32", "uint8", "uint16"), "int_val"),
+    "int64": "int64_val",
+    "uint32": "uint32_val",
+    "uint64": "uint64_val",
+    "bool": "bool_val",
+    "string": "string_val",
+    "float16": "half_val",
+    "bfloat16": "half_val",
+}
 
 
 class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
-    def __init__(self, service: Service):
+    def __init__(self, service: Service, prefer_tensor_content: bool):
         self._service = service
+        self._to_proto = tf.make_tensor_proto if prefer_tensor_content else typed_proto
 
     def Predict(self, request, context):  # noqa: N802
         return _answer(self._service, request, context, lambda: self._predict(request, context))
@@ -52,7 +68,7 @@ class _Prediction(prediction_service_pb2_grpc.PredictionServiceServicer):
         response.model_spec.name, response.model_spec.version.value = request.model_spec.name, number
         response.model_spec.signature_name = signature
         for name, value in outputs.items():
-            response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+            response.outputs[name].CopyFrom(self._to_proto(value))
         return response
 
     def _metadata(self, request):
@@ -95,6 +111,25 @@ class _Models(model_service_pb2_grpc.ModelServiceServicer):
         return response
 
 
+def typed_proto(values: np.ndarray) -> tensor_pb2.TensorProto:
+    """Returns a tensor with its values in the field of their type, which clients read that know no `tensor_content`.
+
+    Complex and quantised numbers, which no segmenter has, are written as `tensor_content`.
+    """
+    dtype = tf.as_dtype(values.dtype)
+    if dtype.name not in _FIELDS:
+        return tf.make_tensor_proto(values)
+    field = _FIELDS[dtype.name]
+    if field == "half_val":
+        values = values.view(np.uint16)
+    proto = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum)
+    proto.tensor_shape.SetInParent()
+    for size in values.shape:
+        proto.tensor_shape.dim.add(size=size)
+    getattr(proto, field).extend(values.ravel().tolist())
+    return proto
+
+
 def signature_map(servable) -> get_model_metadata_pb2.SignatureDefMap:
     """Returns the signatures of a servable as metadata has them."""
     signatures = get_model_metadata_pb2.SignatureDefMap()
@@ -103,7 +138,9 @@ def signature_map(servable) -> get_model_metadata_pb2.SignatureDefMap:
     return signatures
 
 
-def start(service: Service, address: str, threads: int, max_requests: int) -> grpc.Server:
+def start(
+    service: Service, address: str, threads: int, max_requests: int, *, prefer_tensor_content: bool = False
+) -> grpc.Server:
     """Starts the server.
 
     Args:
@@ -111,6 +148,7 @@ def start(service: Service, address: str, threads: int, max_requests: int) -> gr
       address: host and port.
       threads: requests that run at a time.
       max_requests: that run or wait; more are refused with RESOURCE_EXHAUSTED.
+      prefer_tensor_content: whether outputs are bytes in `tensor_content` instead of values in `int_val` and its like.
 
     Raises:
       RuntimeError: the port is taken.
@@ -124,7 +162,9 @@ def start(service: Service, address: str, threads: int, max_requests: int) -> gr
             ("grpc.so_reuseport", 0),
         ],
     )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(_Prediction(service), server)
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        _Prediction(service, prefer_tensor_content), server
+    )
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(_Models(service), server)
     server.add_insecure_port(address)
     server.start()

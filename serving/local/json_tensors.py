@@ -3,12 +3,14 @@
 import base64
 import binascii
 import json
+import re
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
 _KEYS = {"signature_name", "instances", "inputs"}
+_SPACE = re.compile(r"[ \t\n\v\f\r]+")
 
 
 def parse_request(body: bytes) -> dict:
@@ -109,7 +111,7 @@ def _strings(name: str, values: object) -> np.ndarray:
             return value.encode()
         if _is_bytes(value):
             try:
-                return base64.b64decode(value["b64"], validate=True)
+                return _from_base64(value["b64"])
             except (binascii.Error, TypeError, ValueError) as error:
                 raise _invalid(f"input {name}: 'b64' is not base64: {error}") from error
         raise _invalid(f'input {name} must be strings or {{"b64": ...}}')
@@ -119,6 +121,16 @@ def _strings(name: str, values: object) -> np.ndarray:
     if any(isinstance(value, list) for value in array.ravel()):
         raise _invalid(f"input {name} has rows of different lengths")
     return array
+
+
+def _from_base64(text: str) -> bytes:
+    """Decodes base64, which may have line ends, and no padding or all of it."""
+    text = _SPACE.sub("", text)
+    digits = text.rstrip("=")
+    padding = "=" * (-len(digits) % 4)
+    if text not in (digits, digits + padding):
+        raise binascii.Error("wrong padding")
+    return base64.b64decode(digits + padding, validate=True)
 
 
 def _is_bytes(value: object) -> bool:

@@ -180,7 +180,8 @@ class Servable:
         options = tf.compat.v1.RunOptions(timeout_in_ms=milliseconds)
 
         results = self._run(signature, feeds, options)
-        return {name: results[name] for name in wanted}
+        # A session returns a single text as bytes, and a single number as numpy's scalar.
+        return {name: np.asarray(results[name], signature.outputs[name].dtype.as_numpy_dtype) for name in wanted}
 
     def signature(self, name: str) -> str:
         """Returns the name of a signature, `serving_default` for an empty one, or raises InvalidArgumentError."""

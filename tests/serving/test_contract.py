@@ -43,6 +43,19 @@ def arrays(response) -> dict[str, np.ndarray]:
     return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
 
 
+FIELDS = {
+    "float32": "float_val", "float64": "double_val", "float16": "half_val", "bfloat16": "half_val", "int8": "int_val",
+    "int16": "int_val", "int32": "int_val", "uint8": "int_val", "uint16": "int_val", "int64": "int64_val",
+    "uint32": "uint32_val", "uint64": "uint64_val", "bool": "bool_val", "string": "string_val",
+}  # fmt: skip
+
+
+def values(response, name: str) -> list:
+    """Returns an output's values as clients do that know its field and no `tensor_content`."""
+    proto = response.outputs[name]
+    return list(getattr(proto, FIELDS[tf.as_dtype(proto.dtype).name]))
+
+
 def code(call, made, timeout=30) -> grpc.StatusCode:
     with pytest.raises(grpc.RpcError) as caught:
         call(made, timeout=timeout)
@@ -86,17 +99,54 @@ def test_row_and_column_formats(server):
     }
 
 
+@pytest.mark.parametrize("count", [2, 1])
+def test_values_stand_in_the_field_of_their_type(server, count):
+    numbers = np.array([3, 200][:count], np.int32)
+    response = server.prediction.Predict(request(signature="types", values=numbers), timeout=30)
+    assert not any(proto.tensor_content for proto in response.outputs.values())
+    assert response.outputs.keys() == {*FIELDS, "text", "count"}
+    for name in FIELDS:
+        assert [dim.size for dim in response.outputs[name].tensor_shape.dim] == [count]
+        expected = tf.cast(numbers, tf.as_dtype(name)).numpy() if name != "string" else np.array([b"3", b"200"][:count])
+        got = values(response, name)
+        if FIELDS[name] == "half_val":
+            expected = expected.view(np.uint16)
+        assert got == expected.tolist(), name
+    assert (values(response, "text"), values(response, "count")) == ([b"one"], [count])
+
+
 def test_a_request_without_a_deadline(server):
     assert arrays(server.prediction.Predict(request(x=X)))["y"].shape == X.shape
 
 
 def test_several_inputs_and_an_output_filter(server):
     made = request(signature="mixed", number=np.array([3], np.int32), name=np.array([b"\xffx"], object))
-    assert arrays(server.prediction.Predict(made, timeout=30))["raw_bytes"][0] == b"\xffx"
+    response = server.prediction.Predict(made, timeout=30)
+    assert (values(response, "double"), values(response, "text")) == ([6], [b"\xffX"])
+    assert arrays(response)["raw_bytes"][0] == b"\xffx"
     made.output_filter.append("double")
     response = arrays(server.prediction.Predict(made, timeout=30))
     assert response.keys() == {"double"}
     assert response["double"] == [6]
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [("YWJj", "abc"), ("YWI=", "ab"), ("YQ==", "a"), ("YWI", "ab"), ("YQ", "a"), ("", ""), ("YW\nJj\n", "abc"),
+     ("YW\r\nI", "ab"), (" YQ=\n=\t", "a")],
+)  # fmt: skip
+def test_base64_with_line_ends_and_without_padding(server, written, text):
+    content = {"signature_name": "mixed", "instances": [{"number": 1, "name": {"b64": written}}]}
+    answer = server.predict("toy", content)
+    assert answer.status_code == 200, answer.text
+    raw = answer.json()["predictions"][0]["raw_bytes"]["b64"]
+    assert base64.b64decode(raw).decode() == text
+
+
+@pytest.mark.parametrize("written", ["Y", "YWI==", "YWJj=", "YQ=", "=", "YQ==YQ==", "Y%==", "é", 3, None])
+def test_what_is_no_base64(server, written):
+    content = {"signature_name": "mixed", "instances": [{"number": 1, "name": {"b64": written}}]}
+    assert server.predict("toy", content).status_code == 400
 
 
 BAD_REST = {
@@ -302,6 +352,7 @@ def test_the_segmenter_over_every_way_gives_the_same(server):
     response = server.prediction.Predict(request("segmenter", images=picture[None]), timeout=60)
     class_map = arrays(response)["class_map"][0]
     assert len(np.unique(class_map)) > 1
+    assert values(response, "class_map") == class_map.ravel().tolist()
 
     made = request("segmenter", "encoded", image_bytes=np.array([file], object))
     outputs = arrays(server.prediction.Predict(made, timeout=60))

@@ -39,6 +39,14 @@ class _Toy(tf.Module):
         """Rows of any one length."""
         return {"width": tf.fill([tf.shape(image)[0]], tf.shape(image)[1])}
 
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, "values")])
+    def types(self, values):
+        """An output of every type that TensorFlow Serving answers with in a field of its own, and single values."""
+        kinds = (tf.float32, tf.float64, tf.float16, tf.bfloat16, tf.int8, tf.int16, tf.int32, tf.uint8, tf.uint16,
+                 tf.int64, tf.uint32, tf.uint64, tf.bool)  # fmt: skip
+        outputs = {kind.name: tf.cast(values, kind) for kind in kinds}
+        return outputs | {"string": tf.strings.as_string(values), "text": tf.constant("one"), "count": tf.size(values)}
+
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
     def half(self, x):
         """An output that JSON cannot hold."""
@@ -56,7 +64,7 @@ def write(folder: pathlib.Path, version: int, *, warmup: str = "good") -> None:
     partial = folder / f"{version}.partial"
     toy = _Toy(version)
     signatures = {"serving_default": toy.scale, "mixed": toy.mixed, "slow": toy.slow, "width": toy.width,
-                  "half": toy.half}  # fmt: skip
+                  "types": toy.types, "half": toy.half}  # fmt: skip
     tf.saved_model.save(toy, str(partial), signatures=signatures)
     log = prediction_log_pb2.PredictionLog()
     request = log.predict_log.request
