@@ -7,6 +7,8 @@ Writes masks/NAME.png (class ids, with the classes' colours as palette) and over
 
     from serving.client import segment
     mask = segment("street.jpg", server="http://127.0.0.1:8501", model="segmenter")
+
+Installed alone (`pip install ./serving`), the program is `fada_tf_client`, and the module `fada_tf_client.client`.
 """
 
 import argparse
@@ -224,10 +226,17 @@ def _write_png(path: str, image: Image.Image) -> None:
     os.replace(path + ".partial", path)
 
 
+def _missing(scheme: str, error: ImportError) -> ServingError:
+    return ServingError(f"{scheme} needs the package {error.name}: pip install -e '.[client]', or './serving[grpc]'")
+
+
 def _rest(url: str, timeout: float, retries: int, concurrency: int) -> Callable[[bytes], bytes]:
-    import requests
-    from requests.adapters import HTTPAdapter
-    from urllib3.util import Retry
+    try:
+        import requests
+        from requests.adapters import HTTPAdapter
+        from urllib3.util import Retry
+    except ImportError as error:
+        raise _missing("http://", error) from error
 
     waits = Retry(
         retries, backoff_factor=_FIRST_WAIT, status_forcelist=(429, 503), allowed_methods=None, raise_on_status=False
@@ -255,9 +264,12 @@ def _rest(url: str, timeout: float, retries: int, concurrency: int) -> Callable[
 def _grpc(
     address: str, model: str, version: int | None, label: str | None, timeout: float, retries: int
 ) -> Callable[[bytes], bytes]:
-    import grpc
+    try:
+        import grpc
 
-    from serving import protocol
+        from . import protocol  # the package has one name in the checkout, and another where the client is installed
+    except ImportError as error:
+        raise _missing("grpc://", error) from error
 
     policy = {
         "maxAttempts": retries + 1,
@@ -292,24 +304,41 @@ def _grpc(
     return predict
 
 
+def at_least(low: float, number: type = int) -> Callable[[str], float]:
+    """Returns the type of an option that is a number from `low` on."""
+
+    def parse(text: str) -> float:
+        value = number(text)
+        if not value >= low:
+            raise argparse.ArgumentTypeError(f"{text} is not at least {low}")
+        return value
+
+    parse.__name__ = number.__name__  # which messages about other texts name
+    return parse
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs the program; returns its exit status, 2 if a picture failed."""
     from tqdm import tqdm
 
-    parser = argparse.ArgumentParser(prog="serving.client", description="Segments pictures with a model server.")
+    parser = argparse.ArgumentParser(prog="fada_tf_client", description="Segments pictures with a model server.")
     parser.add_argument("--images", required=True, help="a picture, or a folder of pictures")
     parser.add_argument("--output", required=True, help="folder for masks/ and overlays/")
     parser.add_argument("--server", default=DEFAULT_SERVER, help="http://HOST:PORT or grpc://HOST:PORT (%(default)s)")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name of the model (%(default)s)")
     parser.add_argument("--version", type=int, help="of the model; without it the newest")
     parser.add_argument("--label", help="of the version, instead of its number")
-    parser.add_argument("--concurrency", type=int, default=4, help="requests at a time (%(default)s)")
-    parser.add_argument("--timeout", type=float, default=30.0, help="seconds for a request (%(default)s)")
+    parser.add_argument("--concurrency", type=at_least(1), default=4, help="requests at a time (%(default)s)")
+    parser.add_argument(
+        "--timeout", type=at_least(0.001, float), default=30.0, help="seconds for a request (%(default)s)"
+    )
     parser.add_argument("--retries", type=int, default=_MAX_RETRIES, help="of a request, 0 to 4 (%(default)s)")
-    parser.add_argument("--opacity", type=float, default=0.5, help="of the colours in overlays, 0 to 1 (%(default)s)")
+    parser.add_argument(
+        "--opacity", type=at_least(0, float), default=0.5, help="of the colours in overlays, 0 to 1 (%(default)s)"
+    )
     options = parser.parse_args(arguments)
-    if options.concurrency < 1:
-        parser.error("--concurrency must be at least 1")
+    if options.opacity > 1:
+        parser.error(f"--opacity is 0 to 1, not {options.opacity}")
     failures = 0
     try:
         client = Client(

@@ -215,27 +215,37 @@ def pictures(path: str, count: int, sizes: list[tuple[int, int]]) -> list[bytes]
 
 
 def _size(text: str) -> tuple[int, int]:
-    height, width = text.split("x")
-    return int(height), int(width)
+    height, width = map(client.at_least(1), text.split("x"))
+    return height, width
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the program; returns its exit status."""
     parser = argparse.ArgumentParser(prog="serving.load_test", description="Measures a model server under load.")
     parser.add_argument("--images", required=True, help="a picture, or a folder of pictures")
-    parser.add_argument("--max_images", type=int, default=16, help="pictures that are sent (%(default)s)")
+    parser.add_argument(
+        "--max_images", type=client.at_least(1), default=16, help="pictures that are sent (%(default)s)"
+    )
     parser.add_argument("--sizes", type=_size, nargs="*", default=[], help="HEIGHTxWIDTH of the pictures, mixed")
     parser.add_argument("--server", default="grpc://127.0.0.1:8500", help="http:// or grpc:// (%(default)s)")
     parser.add_argument("--model", default=client.DEFAULT_MODEL, help="name of the model (%(default)s)")
     parser.add_argument("--metrics", default="", help="URL of the server's metrics, for its memory")
-    parser.add_argument("--concurrency", type=int, default=16, help="clients of the closed loop (%(default)s)")
-    parser.add_argument("--rate", type=float, default=0.0, help="requests a second; above 0: an open loop")
-    parser.add_argument("--seconds", type=float, default=30.0, help="of a run (%(default)s)")
-    parser.add_argument("--timeout", type=float, default=60.0, help="seconds for a request (%(default)s)")
+    parser.add_argument(
+        "--concurrency", type=client.at_least(1), default=16, help="clients of the closed loop (%(default)s)"
+    )
+    parser.add_argument(
+        "--rate", type=client.at_least(0, float), default=0.0, help="requests a second; above 0: an open loop"
+    )
+    parser.add_argument("--seconds", type=client.at_least(0.001, float), default=30.0, help="of a run (%(default)s)")
+    parser.add_argument(
+        "--timeout", type=client.at_least(0.001, float), default=60.0, help="seconds for a request (%(default)s)"
+    )
     parser.add_argument("--direct", default="", help="a version's folder to compare with")
-    parser.add_argument("--batch", type=int, default=4, help="of --direct (%(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="of --direct, as num_batch_threads (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=5, help="of --direct (%(default)s)")
+    parser.add_argument("--batch", type=client.at_least(1), default=4, help="of --direct (%(default)s)")
+    parser.add_argument(
+        "--threads", type=client.at_least(1), default=2, help="of --direct, as num_batch_threads (%(default)s)"
+    )
+    parser.add_argument("--rounds", type=client.at_least(1), default=5, help="of --direct (%(default)s)")
     parser.add_argument("--output", default="", help="file for the figures, as JSON")
     options = parser.parse_args(arguments)
     try:

@@ -9,6 +9,7 @@ tensorflow_model_server has as well have the same names and meaning. http://127.
 """
 
 import asyncio
+import importlib.util
 import os
 import signal
 import sys
@@ -20,42 +21,70 @@ HOST = "127.0.0.1"
 _NOTICE = "compatible with TensorFlow Serving, not TensorFlow Serving: for development, demonstrations and tests"
 _CORES = os.cpu_count() or 1
 _MAX_THREADS = 512
+_PACKAGES = ("aiohttp", "grpc", "prometheus_client", "tensorflow_serving")
 
-_PORT = flags.DEFINE_integer("port", 8500, "Port of gRPC; 0: none.")
-_REST_API_PORT = flags.DEFINE_integer("rest_api_port", 8501, "Port of HTTP; 0: none.")
+_PORT = flags.DEFINE_integer("port", 8500, "Port of gRPC; 0: none.", lower_bound=0, upper_bound=65535)
+_REST_API_PORT = flags.DEFINE_integer("rest_api_port", 8501, "Port of HTTP; 0: none.", lower_bound=0, upper_bound=65535)
 _MODEL_CONFIG_FILE = flags.DEFINE_string("model_config_file", "", "Text proto of a ModelServerConfig.")
 _CONFIG_POLL = flags.DEFINE_integer(
-    "model_config_file_poll_wait_seconds", 0, "Seconds between two looks at the config file; 0: it is read once."
+    "model_config_file_poll_wait_seconds",
+    0,
+    "Seconds between two looks at the config file; 0: it is read once.",
+    lower_bound=0,
 )
 _MODEL_NAME = flags.DEFINE_string("model_name", "default", "Name of the model, without a config file.")
 _MODEL_BASE_PATH = flags.DEFINE_string("model_base_path", "", "Folder of its versions, without a config file.")
-_FILE_POLL = flags.DEFINE_float("file_system_poll_wait_seconds", 1.0, "Seconds between two looks for versions.")
+_FILE_POLL = flags.DEFINE_float(
+    "file_system_poll_wait_seconds", 1.0, "Seconds between two looks for versions.", lower_bound=0.01
+)
 _ENABLE_BATCHING = flags.DEFINE_bool("enable_batching", False, "Run requests together, on TensorFlow's scheduler.")
 _BATCHING_FILE = flags.DEFINE_string("batching_parameters_file", "", "Text proto of BatchingParameters.")
 _MONITORING_FILE = flags.DEFINE_string("monitoring_config_file", "", "Text proto of a MonitoringConfig.")
 _ENABLE_WARMUP = flags.DEFINE_bool("enable_model_warmup", True, "Run a version's warm-up records before it answers.")
-_MAX_RETRIES = flags.DEFINE_integer("max_num_load_retries", 5, "Further attempts to load a version.")
-_RETRY_MICROS = flags.DEFINE_integer("load_retry_interval_micros", 60_000_000, "Microseconds between attempts.")
+_MAX_RETRIES = flags.DEFINE_integer("max_num_load_retries", 5, "Further attempts to load a version.", lower_bound=0)
+_RETRY_MICROS = flags.DEFINE_integer(
+    "load_retry_interval_micros", 60_000_000, "Microseconds between attempts.", lower_bound=0
+)
 _ANY_LABELS = flags.DEFINE_bool(
     "allow_version_labels_for_unavailable_models", False, "Labels may name versions that are not loaded."
 )
-_REST_TIMEOUT = flags.DEFINE_integer("rest_api_timeout_in_ms", 30_000, "Milliseconds for an HTTP request.")
-_REST_THREADS = flags.DEFINE_integer("rest_api_num_threads", 0, "HTTP requests that run at a time; 0: enough.")
-_GRPC_THREADS = flags.DEFINE_integer("grpc_max_threads", 0, "gRPC requests that run at a time; 0: enough.")
-_INTRA_OP = flags.DEFINE_integer("tensorflow_intra_op_parallelism", 0, "Threads within an operation; 0: all cores.")
-_INTER_OP = flags.DEFINE_integer("tensorflow_inter_op_parallelism", 0, "Operations at a time; 0: all cores.")
+_REST_TIMEOUT = flags.DEFINE_integer(
+    "rest_api_timeout_in_ms", 30_000, "Milliseconds for an HTTP request.", lower_bound=1
+)
+_REST_THREADS = flags.DEFINE_integer(
+    "rest_api_num_threads", 0, "HTTP requests that run at a time; 0: enough.", lower_bound=0
+)
+_GRPC_THREADS = flags.DEFINE_integer(
+    "grpc_max_threads", 0, "gRPC requests that run at a time; 0: enough.", lower_bound=0
+)
+_INTRA_OP = flags.DEFINE_integer(
+    "tensorflow_intra_op_parallelism", 0, "Threads within an operation; 0: all cores.", lower_bound=0
+)
+_INTER_OP = flags.DEFINE_integer(
+    "tensorflow_inter_op_parallelism", 0, "Operations at a time; 0: all cores.", lower_bound=0
+)
 _PREFER_TENSOR_CONTENT = flags.DEFINE_bool(
     "prefer_tensor_content", False, "Answer gRPC with bytes in tensor_content, not with values in int_val and its like."
 )
-_GPU_MEMORY = flags.DEFINE_float("per_process_gpu_memory_fraction", 0.0, "Of each GPU; 0: TensorFlow decides.")
+_GPU_MEMORY = flags.DEFINE_float(
+    "per_process_gpu_memory_fraction", 0.0, "Of each GPU; 0: TensorFlow decides.", lower_bound=0
+)
 # tensorflow_model_server lacks these.
-_MAX_REQUESTS = flags.DEFINE_integer("max_waiting_requests", 32, "Requests of an interface that run or wait.")
-_MAX_BYTES = flags.DEFINE_integer("rest_api_max_request_bytes", 32 << 20, "Larger HTTP requests are refused.")
+_MAX_REQUESTS = flags.DEFINE_integer(
+    "max_waiting_requests", 32, "Requests of an interface that run or wait.", lower_bound=1
+)
+_MAX_BYTES = flags.DEFINE_integer(
+    "rest_api_max_request_bytes", 32 << 20, "Larger HTTP requests are refused.", lower_bound=1
+)
 
 
 def main(argv):
     """Serves until a signal ends it."""
     del argv
+    for package in _PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            sys.stderr.write(f"error: the local server needs the package {package}: pip install -e '.[serving]'\n")
+            sys.exit(2)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if os.path.exists("/dev/nvidiactl") else "3")
     # Said of every convolution with a gradient of its own; no server asks for gradients.
     logging.get_absl_logger().addFilter(lambda record: "unsaved custom gradients" not in record.getMessage())

@@ -86,6 +86,28 @@ def test_arguments_that_cannot_work(arguments, words):
         Client(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("server", "package", "words"),
+    [("http://127.0.0.1:1", "requests", "http:// needs the package requests: pip install"),
+     ("grpc://127.0.0.1:1", "grpc", "grpc:// needs the package grpc: pip install")],
+)  # fmt: skip
+def test_without_its_packages_there_is_one_line(server, package, words, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, package, None)
+    assert client.main(["--images=x", "--output=y", f"--server={server}"]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {words}")
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--concurrency=0", "--concurrency=x", "--timeout=-1", "--timeout=nan", "--opacity=-0.1", "--opacity=1.1"],
+)
+def test_numbers_that_cannot_work(option, capsys):
+    with pytest.raises(SystemExit) as caught:
+        client.main(["--images=x", "--output=y", option])
+    assert caught.value.code == 2
+    assert option.partition("=")[0] in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_pictures_whose_results_would_have_one_name_are_refused():
     client.check_result_names(["a.jpg", "b/a.jpg", "c.png"])
     with pytest.raises(client.ServingError, match=r"a.jpg and a.png would both be written as a.png: rename"):

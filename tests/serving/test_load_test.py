@@ -43,6 +43,14 @@ def test_errors_are_counted_by_status(server, options, capsys):
     assert "NOT_FOUND" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--max_images=0", "--batch=-1", "--rate=-1", "--seconds=0", "--sizes=0x4"])
+def test_numbers_that_cannot_work(option, capsys):
+    with pytest.raises(SystemExit) as caught:
+        load_test.main(["--images=x", option])
+    assert caught.value.code == 2
+    assert option.partition("=")[0] in capsys.readouterr().err.splitlines()[-1]
+
+
 @pytest.mark.slow
 def test_the_ratio_to_no_server_at_all(server, options):
     addresses = [f"--direct={server.models}/segmenter/1", f"--server=grpc://{server.grpc}"]

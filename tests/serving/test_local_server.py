@@ -35,6 +35,8 @@ def test_help_says_what_it_is_and_does_not_start_tensorflow():
     ("options", "words"),
     [
         (["--rest_port=1"], "rest_port"), (["serve"], "'serve'"), ([], "either --model_config_file or"),
+        (["--model_base_path=x", "--port=-1"], "--port"), (["--model_base_path=x", "--grpc_max_threads=-1"], "threads"),
+        (["--model_base_path=x", "--file_system_poll_wait_seconds=0"], "poll_wait"),
         (["--model_base_path=x", "--batching_parameters_file=x"], "needs --enable_batching"),
         pytest.param(["--model_config_file=nowhere"], "nowhere: No such file", marks=pytest.mark.slow),
     ],
@@ -45,6 +47,18 @@ def test_options_that_cannot_work_get_one_line(options, words):
     assert result.returncode == 2, result.stderr
     assert len(errors) == 1
     assert words in errors[0]
+
+
+@pytest.mark.parametrize("package", ["aiohttp", "grpc", "prometheus_client", "tensorflow_serving"])
+def test_without_the_extra_there_is_one_line(package):
+    probe = (
+        f"import runpy, sys\nsys.modules['{package}'] = None\nsys.argv = ['x', '--model_base_path=x']\n"
+        "runpy.run_module('serving.local_server', run_name='__main__', alter_sys=True)"
+    )
+    result = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 2, result.stderr
+    expected = f"error: the local server needs the package {package}: pip install -e '.[serving]'\n"
+    assert result.stderr == expected
 
 
 def test_a_config_that_failed_is_tried_again(tmp_path, monkeypatch):
