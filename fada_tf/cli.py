@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from fada_tf import machine
 from fada_tf.config import Config, validate
 from fada_tf.errors import InputError, Stopped
 
@@ -33,7 +34,7 @@ def run(main: Callable[[Sequence[str]], None], *, arguments: bool = False) -> No
     def guarded(argv: Sequence[str]) -> None:
         # TensorFlow's C++ notices would bury the program's own lines, as would, without a GPU, its errors that there is
         # none; what goes wrong later is raised in Python.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if os.path.exists("/dev/nvidiactl") else "3")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if machine.has_nvidia_driver() else "3")
         _share_memory_arena()
         if not {"keras", "tensorflow"} & set(sys.modules):
             sys.meta_path.insert(0, _LeanTensorFlow())

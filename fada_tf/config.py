@@ -9,6 +9,7 @@ import dataclasses
 import json
 import math
 import types
+from collections.abc import Collection
 from typing import Any
 
 from fada_tf import registry
@@ -56,7 +57,7 @@ class EvaluationConfig:
     records: str = option("", "folder of TFRecord shards with a manifest.json; empty: no evaluation")
     height: int = option(0, "pixels; images are resized to this height", minimum=0)
     width: int = option(0, "pixels; images are resized to this width", minimum=0)
-    batch_size: int = option(1, "images a step, over all replicas", minimum=1)
+    batch_size: int = option(0, "images a step, over all replicas; 0: one a replica", minimum=0)
 
 
 @dataclasses.dataclass
@@ -178,13 +179,20 @@ class Config:
 
 
 # Changing these does not change what a given iteration computes, so a run may continue with other values.
-FREE_FIELDS = tuple(
-    f"training.{name}"
-    for name in (
-        "iterations", "steps_per_loop", "checkpoint_interval", "evaluation_interval", "picture_interval",
-        "keep_checkpoints", "memory_growth", "prefetch_to_device",
-    )
-)  # fmt: skip
+FREE_FIELDS = (
+    "name",
+    "data.source.max_bad_records",
+    "data.target.max_bad_records",
+    "data.evaluation.batch_size",
+    "training.iterations",
+    "training.steps_per_loop",
+    "training.checkpoint_interval",
+    "training.evaluation_interval",
+    "training.picture_interval",
+    "training.keep_checkpoints",
+    "training.memory_growth",
+    "training.prefetch_to_device",
+)
 
 
 def trained_domains(config: Config) -> dict[str, DomainConfig]:
@@ -316,7 +324,8 @@ def flatten(config: Config) -> dict[str, Any]:
     return flat(dataclasses.asdict(config))
 
 
-def differences(one: Config, other: Config) -> list[str]:
-    """Returns a line "field: value in one, value in other" for every field that differs."""
+def differences(one: Config, other: Config, *, but: Collection[str] = ()) -> list[str]:
+    """Returns a line "field: value in one, value in other" for every field that differs and is not named in `but`."""
     first, second = flatten(one), flatten(other)
-    return [f"{name}: {first[name]!r}, {second[name]!r}" for name in first if first[name] != second[name]]
+    names = [name for name in first if first[name] != second[name] and name not in but]
+    return [f"{name}: {first[name]!r}, {second[name]!r}" for name in names]

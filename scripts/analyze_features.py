@@ -24,8 +24,12 @@ _CHECKPOINT = flags.DEFINE_multi_string(
 )
 _SOURCE = flags.DEFINE_string("source", "", "Folder of labelled source shards; empty: those the first run trained on.")
 _TARGET = flags.DEFINE_string("target", "", "Folder of labelled target shards; empty: the first run's evaluation set.")
-_HEIGHT = flags.DEFINE_integer("height", 0, "Pixels that images are resized to; 0: the run's evaluation height.")
-_WIDTH = flags.DEFINE_integer("width", 0, "Pixels that images are resized to; 0: the run's evaluation width.")
+_HEIGHT = flags.DEFINE_integer(
+    "height", 0, "Pixels that images are resized to; 0: the run's evaluation height.", lower_bound=0
+)
+_WIDTH = flags.DEFINE_integer(
+    "width", 0, "Pixels that images are resized to; 0: the run's evaluation width.", lower_bound=0
+)
 _IMAGES = flags.DEFINE_integer("images", 500, "Images of each domain, evenly taken; 0: all.", lower_bound=0)
 _PICTURE = flags.DEFINE_string("picture", "", "A PNG of feature vectors in the plane; empty: none.")
 _POINTS = flags.DEFINE_integer("points", 60, "Of each class and domain in the picture.", lower_bound=1)
@@ -39,7 +43,9 @@ def main(argv):
     from fada_tf.data import files
     from fada_tf.evaluation import features, results
     from fada_tf.models import checkpoint
+    from fada_tf.models.strategy import set_up_devices
 
+    set_up_devices()
     sources = [checkpoint.checkpoint_path(source) for source in _CHECKPOINT.value]
     run = checkpoint.run_config(sources[0]).data
     records = {"source": _SOURCE.value or run.source.records, "target": _TARGET.value or run.evaluation.records}

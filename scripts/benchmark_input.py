@@ -16,14 +16,16 @@ from collections.abc import Iterator, Sequence
 
 from absl import flags
 
-from fada_tf import cli
+from fada_tf import cli, machine
 from fada_tf.errors import InputError
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("photos", None, "folder of JPEG or PNG photos that the test images are made of", required=True)
 flags.DEFINE_integer("count", 12, "images of each domain", lower_bound=1)
 flags.DEFINE_float("seconds", 10.0, "length of each measurement", lower_bound=0.1)
-flags.DEFINE_float("step_seconds", 0.5, "length of the training step (of one pair) whose waiting is measured")
+flags.DEFINE_float(
+    "step_seconds", 0.5, "length of the training step (of one pair) whose waiting is measured", lower_bound=0
+)
 flags.DEFINE_string("torch_python", None, "an interpreter with torch, numpy and Pillow; default: no comparison")
 
 SOURCE_SIZE, TARGET_SIZE = (1052, 1914), (1024, 2048)  # height, width of the files
@@ -34,6 +36,7 @@ BLOCK = 24  # pixels; the made-up labels are squares of this size
 def main(argv: Sequence[str]) -> None:
     """Runs the program."""
     del argv
+    machine.hide_gpus()
     with tempfile.TemporaryDirectory() as folder:
         for suffix in ("jpg", "png"):
             _make_files(folder, suffix)

@@ -34,8 +34,10 @@ _WIDTH = flags.DEFINE_integer("width", 0, "For a run directory: evaluation width
 def main(argv):
     """Converts in the direction that the output's name asks for, and prints the account."""
     del argv
+    from fada_tf.models.strategy import set_up_devices
     from fada_tf.training import weight_conversion
 
+    set_up_devices()
     source, output = _INPUT.value, _OUTPUT.value
     if output.endswith(".npz"):
         account = weight_conversion.convert_backbone(source, _BACKBONE.value, output)

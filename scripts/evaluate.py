@@ -25,9 +25,15 @@ _OUTPUT = flags.DEFINE_string(
 _ALL = flags.DEFINE_bool("all", False, "Score every checkpoint of the run directory, and name the best.")
 _SCALES = flags.DEFINE_list("scales", ["1"], "Factors on the image size, averaged; the paper's: 0.7,1,1.3.")
 _FLIP = flags.DEFINE_bool("flip", False, "Average with the mirrored image, at every scale.")
-_HEIGHT = flags.DEFINE_integer("height", 0, "Pixels that images are resized to; 0: the run's evaluation height.")
-_WIDTH = flags.DEFINE_integer("width", 0, "Pixels that images are resized to; 0: the run's evaluation width.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 0, "Images a step; 0: the run's evaluation batch size.")
+_HEIGHT = flags.DEFINE_integer(
+    "height", 0, "Pixels that images are resized to; 0: the run's evaluation height.", lower_bound=0
+)
+_WIDTH = flags.DEFINE_integer(
+    "width", 0, "Pixels that images are resized to; 0: the run's evaluation width.", lower_bound=0
+)
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 0, "Images a step, over all replicas; 0: the run's, or one a replica.", lower_bound=0
+)
 
 
 def main(argv):
@@ -42,7 +48,7 @@ def main(argv):
     from fada_tf.evaluation.score_files import write_checkpoint_scores, write_scores
     from fada_tf.evaluation.views import SINGLE_VIEW, Views
     from fada_tf.models import checkpoint
-    from fada_tf.models.strategy import make_strategy
+    from fada_tf.models.strategy import make_strategy, workers
 
     views = Views.parse(_SCALES.value, _FLIP.value)
     if _ALL.value:
@@ -54,16 +60,16 @@ def main(argv):
     height, width = checkpoint.input_size(sources[0], _HEIGHT.value, _WIDTH.value)
     label_space = checkpoint.run_label_space(sources[0])
     manifest = Manifest.load(records)
+    strategy = make_strategy()
     dataset = pipeline.evaluation_dataset(
         records,
         label_space,
-        batch_size=_BATCH_SIZE.value or run.data.evaluation.batch_size,
+        batch_size=_BATCH_SIZE.value or run.data.evaluation.batch_size or strategy.num_replicas_in_sync,
         height=height,
         width=width,
         partial_labels=True,
     )
     unlabelled = tuple(name for name in label_space.names if name not in manifest.label_space.names)
-    strategy = make_strategy()
     with strategy.scope():
         segmenter = checkpoint.load_segmenter(sources[0])
     scores = {}
@@ -74,6 +80,8 @@ def main(argv):
             evaluator.evaluate(-1)
             scores[source] = evaluator.scores
 
+    if workers(strategy)[0]:
+        return  # the first one writes
     directory = checkpoint.run_directory(sources[0])
     output = _OUTPUT.value or results.scores_folder(directory, records, multi_scale=views != SINGLE_VIEW)
     if _ALL.value:

@@ -20,8 +20,12 @@ _NAME = flags.DEFINE_string("name", "segmenter", "Name under which the model is 
 _VERSION = flags.DEFINE_integer("version", 0, "Number of the version; 0: the next.", lower_bound=0)
 _IMAGES = flags.DEFINE_string("images", None, "A picture, or a folder of pictures, like those that will be served.")
 _MAX_IMAGES = flags.DEFINE_integer("max_images", 8, "Pictures that are used, spread over the folder.", lower_bound=1)
-_HEIGHT = flags.DEFINE_integer("height", 0, "Pixels that pictures are resized to; 0: the run's evaluation height.")
-_WIDTH = flags.DEFINE_integer("width", 0, "Pixels that pictures are resized to; 0: the run's evaluation width.")
+_HEIGHT = flags.DEFINE_integer(
+    "height", 0, "Pixels that pictures are resized to; 0: the run's evaluation height.", lower_bound=0
+)
+_WIDTH = flags.DEFINE_integer(
+    "width", 0, "Pixels that pictures are resized to; 0: the run's evaluation width.", lower_bound=0
+)
 _SCALES = flags.DEFINE_list("scales", ["1"], "Factors on the image size, averaged; the paper's test: 0.7,1,1.3.")
 _FLIP = flags.DEFINE_bool("flip", False, "Average with the mirrored image, at every scale.")
 _MAX_PIXELS = flags.DEFINE_integer(
@@ -50,7 +54,9 @@ def main(argv):
     from fada_tf.export import version
     from fada_tf.export.signatures import ServingOptions
     from fada_tf.models import checkpoint
+    from fada_tf.models.strategy import set_up_devices
 
+    set_up_devices()
     sizes = tuple(_numbers("warmup_sizes", text, "HEIGHTxWIDTH") for text in _WARMUP_SIZES.value)
     batches = tuple(_numbers("warmup_batches", text, "NUMBER")[0] for text in _WARMUP_BATCHES.value)
     names = prediction.find_pictures(_IMAGES.value)

@@ -15,8 +15,12 @@ _CHECKPOINT = flags.DEFINE_string(
 )
 _RECORDS = flags.DEFINE_string("records", "", "Folder of target shards; empty: the run's own target records.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the labelled shards.")
-_HEIGHT = flags.DEFINE_integer("height", 0, "Pixels that images are resized to; 0: the run's evaluation height.")
-_WIDTH = flags.DEFINE_integer("width", 0, "Pixels that images are resized to; 0: the run's evaluation width.")
+_HEIGHT = flags.DEFINE_integer(
+    "height", 0, "Pixels that images are resized to; 0: the run's evaluation height.", lower_bound=0
+)
+_WIDTH = flags.DEFINE_integer(
+    "width", 0, "Pixels that images are resized to; 0: the run's evaluation width.", lower_bound=0
+)
 _SCALES = flags.DEFINE_list("scales", ["1"], "Factors on the image size, averaged; the paper's test: 0.7,1,1.3.")
 _FLIP = flags.DEFINE_bool("flip", False, "Average with the mirrored image, at every scale.")
 _BEAM = flags.DEFINE_string(
@@ -35,7 +39,9 @@ def main(argv):
     from fada_tf.evaluation.pseudo_labels import write_pseudo_labels
     from fada_tf.evaluation.views import Views
     from fada_tf.models import checkpoint
+    from fada_tf.models.strategy import set_up_devices
 
+    set_up_devices()
     source = checkpoint.checkpoint_path(_CHECKPOINT.value)
     records = _RECORDS.value or checkpoint.run_config(source).data.target.records
     count = Manifest.load(records).num_records

@@ -20,8 +20,12 @@ _CHECKPOINT = flags.DEFINE_string(
 )
 _IMAGES = flags.DEFINE_string("images", None, "A picture, or a folder of pictures.")
 _OUTPUT = flags.DEFINE_string("output", None, "Folder for the results.")
-_HEIGHT = flags.DEFINE_integer("height", 0, "Pixels that pictures are resized to; 0: the run's evaluation height.")
-_WIDTH = flags.DEFINE_integer("width", 0, "Pixels that pictures are resized to; 0: the run's evaluation width.")
+_HEIGHT = flags.DEFINE_integer(
+    "height", 0, "Pixels that pictures are resized to; 0: the run's evaluation height.", lower_bound=0
+)
+_WIDTH = flags.DEFINE_integer(
+    "width", 0, "Pixels that pictures are resized to; 0: the run's evaluation width.", lower_bound=0
+)
 _SCALES = flags.DEFINE_list("scales", ["1"], "Factors on the image size, averaged; the paper's test: 0.7,1,1.3.")
 _FLIP = flags.DEFINE_bool("flip", False, "Average with the mirrored image, at every scale.")
 _SUBMISSION = flags.DEFINE_bool("submission", False, "Write label ids for Cityscapes' evaluation and nothing else.")
@@ -35,7 +39,9 @@ def main(argv):
     from fada_tf.evaluation import prediction, submission
     from fada_tf.evaluation.views import Views
     from fada_tf.models import checkpoint
+    from fada_tf.models.strategy import set_up_devices
 
+    set_up_devices()
     names = prediction.find_pictures(_IMAGES.value)
     folder = _IMAGES.value if os.path.isdir(_IMAGES.value) else os.path.dirname(_IMAGES.value)
     height, width = checkpoint.input_size(_CHECKPOINT.value, _HEIGHT.value, _WIDTH.value)

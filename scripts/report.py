@@ -32,8 +32,10 @@ def main(argv):
 
     from fada_tf.data import files
     from fada_tf.models import checkpoint
+    from fada_tf.models.strategy import set_up_devices
     from fada_tf.reporting import examples, page, runs, tables
 
+    set_up_devices()
     records = _RECORDS.value or checkpoint.run_config(named[0][1]).data.evaluation.records
     if not records:
         raise InputError(f"the run of {named[0][1]} names no evaluation records: give --records")

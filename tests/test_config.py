@@ -110,6 +110,16 @@ def test_differences_are_listed_by_field():
     assert config_lib.differences(one, other) == ["optimizer.learning_rate: 0.00025, 1.0"]
 
 
+def test_free_fields_exist_and_are_those_that_messages_advise():
+    assert set(config_lib.FREE_FIELDS) <= set(config_lib.flatten(Config()))
+    one, other = Config(), Config(name="other")
+    other.data.source.max_bad_records = other.data.target.max_bad_records = 3
+    other.data.evaluation.batch_size = 8
+    assert config_lib.differences(one, other, but=config_lib.FREE_FIELDS) == []
+    other.method.name = "fada"  # whose last part is a free field's name
+    assert config_lib.differences(one, other, but=config_lib.FREE_FIELDS) == ["method.name: 'source_only', 'fada'"]
+
+
 def test_every_field_is_documented():
     def fields(schema):
         for field in dataclasses.fields(schema):

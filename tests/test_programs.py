@@ -1,5 +1,6 @@
 """The real programs, run in the order in which a user runs them, on a few made-up scenes."""
 
+import ast
 import csv
 import json
 import pathlib
@@ -118,6 +119,17 @@ def test_help_does_not_start_tensorflow(program):
         "    sys.exit('tensorflow' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_numbers_have_a_lower_bound(program):
+    calls = [node for node in ast.walk(ast.parse((ROOT / f"scripts/{program}.py").read_text())) if is_number(node)]
+    assert not [ast.unparse(call) for call in calls if "lower_bound" not in {word.arg for word in call.keywords}]
+
+
+def is_number(node: ast.AST) -> bool:
+    """Tells whether a node of a program defines an option that takes a number."""
+    return isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("DEFINE_integer", "DEFINE_float"))
 
 
 @pytest.mark.parametrize("first", ["keras", "tensorflow", "fada_tf.training.run"])
@@ -285,6 +297,7 @@ BAD_INPUT = {
     "no such setting": ("run_pipeline", ["--config=scenes.py", "--set=training.xla=maybe"], "config.training.xla is"),
     "a version twice": ("export_model", [*EXPORT, "--name=scenes", "--version=2"], "models/scenes/2 exists"),
     "bad warm-up sizes": ("export_model", [*EXPORT, "--warmup_sizes=48"], "'48'"),
+    "a negative size": ("predict", [*PREDICT, "--images=scenes.py", "--height=-5"], "flag --height=-5"),
     "a missing option": ("evaluate", [], "--checkpoint"),
 }
 

@@ -10,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import Any, Protocol
 
+from fada_tf import machine
 from fada_tf.data import files
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import MANIFEST_NAME, Manifest, Shard, shard_name
@@ -33,9 +34,12 @@ def run_here(function: Callable, tasks: Sequence, *, title: str) -> Iterator:
 @contextlib.contextmanager
 def worker_pool(workers: int = 0) -> Iterator[Run]:
     """Yields a `Run` of as many processes, with a bar and its ETA; 0 for one a core."""
-    # Spawned, because a process that has started TensorFlow's threads must not be forked.
+    # Spawned, because a process that has started TensorFlow's threads must not be forked; and off the GPUs, since each
+    # of so many would take a part of their memory.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers or len(os.sched_getaffinity(0)), mp_context=context, initializer=_hide_gpus)
+    pool = ProcessPoolExecutor(
+        workers or len(os.sched_getaffinity(0)), mp_context=context, initializer=machine.hide_gpus
+    )
 
     def run(function: Callable, tasks: Sequence, *, title: str) -> Iterator:
         from tqdm import tqdm
@@ -49,11 +53,6 @@ def worker_pool(workers: int = 0) -> Iterator[Run]:
         raise InputError("a worker was killed, most likely for lack of memory; give fewer --workers") from error
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _hide_gpus() -> None:
-    """Keeps TensorFlow in this process, one of many, off the GPUs: each would take a part of their memory."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 
 def check_output(output: str) -> None:

@@ -17,6 +17,7 @@ from fada_tf.evaluation.pictures import colorize, overlay
 from fada_tf.evaluation.views import SINGLE_VIEW, Views, predict_class_map
 from fada_tf.models.checkpoint import load_segmenter
 from fada_tf.models.segmenter import Segmenter
+from fada_tf.models.strategy import set_up_devices
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -87,6 +88,7 @@ class SavedPredictor:
 
 @functools.lru_cache(maxsize=1)
 def _loaded(saved: SavedPredictor) -> Predictor:
+    set_up_devices()
     return Predictor(load_segmenter(saved.checkpoint), saved.height, saved.width, saved.views)
 
 

@@ -290,7 +290,7 @@ def check_files(experiment: Experiment, records: Sequence[str]) -> None:
 
 def _settings(config: Config) -> str:
     """Returns what decides the weights that training ends with; a new field of the schema changes no old run's."""
-    differing = [line for line in differences(Config(), config) if not line.startswith(FREE_FIELDS)]
+    differing = differences(Config(), config, but=[field for field in FREE_FIELDS if field != "name"])
     return "; ".join([*differing, f"iterations: {config.training.iterations}"])
 
 

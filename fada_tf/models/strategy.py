@@ -4,8 +4,40 @@ import os
 
 import keras
 import tensorflow as tf
+from absl import logging
 
+from fada_tf import machine
 from fada_tf.errors import InputError
+
+
+def set_up_devices(*, memory_growth: bool = True) -> None:
+    """Has GPUs give their memory as it is needed; call it before anything else of TensorFlow, data sets included.
+
+    Warns where there are GPUs that TensorFlow cannot use.
+
+    Args:
+      memory_growth: see `TrainingConfig`.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    try:
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, memory_growth)
+    except (RuntimeError, ValueError) as error:  # only in a process that has used TensorFlow for something else before
+        logging.warning("the GPUs keep the memory settings that they were started with (%s)", error)
+    if not gpus and machine.has_nvidia_driver() and not machine.hides_gpus():
+        logging.warning(
+            "this machine has an NVIDIA driver, and TensorFlow finds no GPU: it computes on the CPU. "
+            "pip install -e '.[gpu]' brings the CUDA libraries that it looks for; nvidia-smi shows the driver's version"
+        )
+
+
+def device_names(strategy: tf.distribute.Strategy) -> str:
+    """Returns what this process computes on, for example "2 x NVIDIA H100 80GB HBM3", "GPU" or "CPU"."""
+    gpus = tf.config.get_visible_devices("GPU")
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+    names = names or ["CPU"] * (strategy.num_replicas_in_sync // workers(strategy)[1])
+    counts = {name: names.count(name) for name in names}
+    return ", ".join(name if count == 1 else f"{count} x {name}" for name, count in counts.items())
 
 
 def make_strategy(*, memory_growth: bool = True, all_reduce_packs: int = 0) -> tf.distribute.Strategy:
@@ -26,8 +58,7 @@ def make_strategy(*, memory_growth: bool = True, all_reduce_packs: int = 0) -> t
             f"config.training.all_reduce_packs is {all_reduce_packs}, and TF_CONFIG names several workers, which pack "
             "by themselves: set it to 0"
         )
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, memory_growth)
+    set_up_devices(memory_growth=memory_growth)
     if "TF_CONFIG" in os.environ:
         return tf.distribute.MultiWorkerMirroredStrategy()
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")

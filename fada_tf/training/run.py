@@ -25,7 +25,14 @@ from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.methods.base import Method
 from fada_tf.models.checkpoint import BEST, CHECKPOINTS, restore_segmenter
 from fada_tf.models.segmenter import Segmenter, build_segmenter
-from fada_tf.models.strategy import make_strategy, set_channels_order, set_precision, wait_for_all, workers
+from fada_tf.models.strategy import (
+    device_names,
+    make_strategy,
+    set_channels_order,
+    set_precision,
+    wait_for_all,
+    workers,
+)
 from fada_tf.models.weights import load_initial_weights
 from fada_tf.training import actions, failures, provenance
 from fada_tf.training.checkpoints import restore_newest
@@ -88,6 +95,7 @@ def train(config: Config, directory: str, *, detect_anomaly: bool = False) -> No
                 check_run_directory(directory, config)
                 provenance.record(directory, config)
                 write_run_directory(directory, config, label_space)
+                sys.stdout.write(f"devices: {device_names(strategy)}\n")
                 _train(config, directory, trainer, label_space, sys.stdout)
         else:
             # All workers do the same, so that none waits in vain; the first one's files and lines are kept.
@@ -280,7 +288,7 @@ def _controller(
     evaluator, evaluation_actions = None, []
     metrics = MetricsFile(os.path.join(directory, "metrics.jsonl"), int(step.numpy()))
     if config.data.evaluation.records:
-        dataset = evaluation_dataset(config, label_space)
+        dataset = evaluation_dataset(config, label_space, strategy.num_replicas_in_sync)
         alone = workers(strategy)[1] == 1
         progress = (lambda images: trainer.stop.check()) if alone else (lambda images: None)
         evaluator = Evaluator(trainer.method.segmenter, dataset, label_space.names, strategy, progress=progress)
@@ -311,7 +319,7 @@ def _controller(
     return metrics, controller
 
 
-def evaluation_dataset(config: Config, label_space: LabelSpace) -> tf.data.Dataset:
+def evaluation_dataset(config: Config, label_space: LabelSpace, replicas: int = 1) -> tf.data.Dataset:
     """Returns the labelled images of `config.data.evaluation`, once, in the order of their records."""
     evaluation = config.data.evaluation
     return pipeline.evaluation_dataset(
@@ -319,7 +327,7 @@ def evaluation_dataset(config: Config, label_space: LabelSpace) -> tf.data.Datas
         label_space,
         height=evaluation.height,
         width=evaluation.width,
-        batch_size=evaluation.batch_size,
+        batch_size=evaluation.batch_size or replicas,
     )
 
 

@@ -28,9 +28,7 @@ def check_run_directory(directory: str, config: config_lib.Config) -> None:
     path = os.path.join(directory, CONFIG_FILE)
     if files.exists(path):
         earlier = config_lib.from_json(files.read_bytes(path), path)
-        different = [
-            line for line in config_lib.differences(earlier, config) if not line.startswith(config_lib.FREE_FIELDS)
-        ]
+        different = config_lib.differences(earlier, config, but=config_lib.FREE_FIELDS)
         if different:
             raise InputError(
                 f"{directory} holds another run ({'; '.join(different[:3])}{' ...' if len(different) > 3 else ''}): "

@@ -51,6 +51,17 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(records, tmp_path, monk
     assert_same(tmp_path / "whole", tmp_path / "parts", 4)
 
 
+def test_a_begun_run_continues_with_another_name_evaluation_batch_and_tolerance(records, tmp_path, capsys):
+    config = small_config(records, "source_only")
+    config.training.iterations = 2
+    run_lib.train(config, str(tmp_path / "run"))
+    config.training.iterations, config.name = 4, "another"
+    config.data.evaluation.batch_size = config.data.source.max_bad_records = 2
+    run_lib.train(config, str(tmp_path / "run"))
+    assert json.loads((tmp_path / "run/config.json").read_text())["name"] == "another"
+    assert capsys.readouterr().out.startswith("devices: CPU\n")
+
+
 def test_what_is_saved_is_loaded(records, tmp_path):
     config = small_config(records, "source_only")
     run_lib.train(config, str(tmp_path))
@@ -64,7 +75,7 @@ def test_what_is_saved_is_loaded(records, tmp_path):
     assert np.abs(loaded(image) - build(config).segmenter(image)).max() > 1e-2
 
 
-@pytest.mark.parametrize("batch_size", [1, 3])
+@pytest.mark.parametrize("batch_size", [0, 3])
 def test_pictures_of_evaluation_images_of_several_sizes(records, tmp_path, batch_size):
     scenes.write_folder(tmp_path / "raw", 3, dusk=True)
     for kind in ("images", "labels"):
@@ -270,3 +281,13 @@ def test_training_learns(records, tmp_path):
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     losses = [float(line.split('"loss/segmentation": ')[1].split(",")[0]) for line in lines]
     assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize(("batch_size", "images"), [(0, [2, 2, 1]), (4, [4, 1])])
+def test_evaluation_sees_one_image_a_replica_unless_told_otherwise(records, batch_size, images):
+    config = small_config(records, "source_only")
+    evaluation = config.data.evaluation
+    evaluation.records, evaluation.height, evaluation.width = str(records / "target"), 24, 32
+    evaluation.batch_size = batch_size
+    space = label_space(config.data.label_space)
+    assert [len(batch["image"]) for batch in run_lib.evaluation_dataset(config, space, replicas=2)] == images

@@ -1,0 +1,21 @@
+"""What the machine has, as far as that can be known before TensorFlow starts."""
+
+import os
+
+# Of the driver on Linux, in containers, and in the Windows Subsystem for Linux.
+_NVIDIA_DRIVER = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/usr/lib/wsl/lib/libcuda.so.1")
+
+
+def has_nvidia_driver() -> bool:
+    """Tells whether an NVIDIA driver is installed, whatever TensorFlow makes of it."""
+    return any(os.path.exists(path) for path in _NVIDIA_DRIVER)
+
+
+def hides_gpus() -> bool:
+    """Tells whether the user, or a program that needs none, keeps this process off the GPUs."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1")
+
+
+def hide_gpus() -> None:
+    """Keeps TensorFlow, if it has not started yet, off the GPUs, in this process and those that it starts."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
