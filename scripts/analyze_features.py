@@ -31,6 +31,9 @@ _WIDTH = flags.DEFINE_integer(
     "width", 0, "Pixels that images are resized to; 0: the run's evaluation width.", lower_bound=0
 )
 _IMAGES = flags.DEFINE_integer("images", 500, "Images of each domain, evenly taken; 0: all.", lower_bound=0)
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", 0, "Images a step; 0: 4 on a GPU, 1 on CPUs, where more are no faster.", lower_bound=0
+)
 _PICTURE = flags.DEFINE_string("picture", "", "A PNG of feature vectors in the plane; empty: none.")
 _POINTS = flags.DEFINE_integer("points", 60, "Of each class and domain in the picture.", lower_bound=1)
 
@@ -43,7 +46,7 @@ def main(argv):
     from fada_tf.data import files
     from fada_tf.evaluation import features, results
     from fada_tf.models import checkpoint
-    from fada_tf.models.strategy import set_up_devices
+    from fada_tf.models.strategy import inference_batch_size, set_up_devices
 
     set_up_devices()
     sources = [checkpoint.checkpoint_path(source) for source in _CHECKPOINT.value]
@@ -61,6 +64,7 @@ def main(argv):
             analysis = features.analyze(
                 checkpoint.load_segmenter(source), records, label_space, size,
                 images=_IMAGES.value, sample_size=_POINTS.value, progress=bar.update,
+                batch_size=_BATCH_SIZE.value or inference_batch_size(),
             )  # fmt: skip
         directory = checkpoint.run_directory(source)
         output = results.features_folder(directory, records["target"])

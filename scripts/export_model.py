@@ -59,9 +59,8 @@ def main(argv):
     set_up_devices()
     sizes = tuple(_numbers("warmup_sizes", text, "HEIGHTxWIDTH") for text in _WARMUP_SIZES.value)
     batches = tuple(_numbers("warmup_batches", text, "NUMBER")[0] for text in _WARMUP_BATCHES.value)
-    names = prediction.find_pictures(_IMAGES.value)
+    folder, names = prediction.find_pictures(_IMAGES.value)
     names = names[:: -(-len(names) // _MAX_IMAGES.value)]
-    folder = _IMAGES.value if os.path.isdir(_IMAGES.value) else os.path.dirname(_IMAGES.value)
     pictures = [prediction.read_picture(os.path.join(folder, name)) for name in tqdm.tqdm(names, desc="read")]
     height, width = checkpoint.input_size(_CHECKPOINT.value, _HEIGHT.value, _WIDTH.value)
     views = Views.parse(_SCALES.value, _FLIP.value)

@@ -65,6 +65,15 @@ def test_no_text_steers_the_terminal():
         assert str(error.value).isprintable()
 
 
+class AllRoad:
+    """Calls every pixel class 0."""
+
+    def segment(self, pictures):
+        """Yields a class map for each picture."""
+        for picture in pictures:
+            yield np.zeros(picture.shape[:2], np.uint8)
+
+
 def test_shards_and_results_stay_in_their_folder(tmp_path):
     values = json.loads(hostile.seeds("manifest")[0])
     for name in ("../a.tfrecord", "/etc/passwd", "..", "", "x/../../a"):
@@ -75,7 +84,7 @@ def test_shards_and_results_stay_in_their_folder(tmp_path):
     makers.save(tmp_path / "outside.png", makers.texture(8, 9))
     (tmp_path / "in").mkdir()
     written = prediction.write_predictions(
-        lambda image: np.zeros(image.shape[:2], np.uint8),
+        AllRoad(),
         makers.THREE_CLASSES,
         str(tmp_path / "in"),
         ["../outside.png"],
@@ -89,13 +98,13 @@ def test_shards_and_results_stay_in_their_folder(tmp_path):
 def test_two_pictures_never_share_a_result(tmp_path):
     for name in ("a.png", "a.jpg"):
         makers.save(tmp_path / "in" / name, makers.texture(8, 9))
-    names = prediction.find_pictures(str(tmp_path / "in"))
-    predictor = lambda image: np.zeros(image.shape[:2], np.uint8)  # noqa: E731
+    _, names = prediction.find_pictures(str(tmp_path / "in"))
     written = prediction.write_predictions(
-        predictor, makers.THREE_CLASSES, str(tmp_path / "in"), names, str(tmp_path / "out")
+        AllRoad(), makers.THREE_CLASSES, str(tmp_path / "in"), names, str(tmp_path / "out")
     )
     with pytest.raises(InputError, match=r"a.jpg and a.png would both be written as a.png: rename one of them"):
         list(written)
+    assert not (tmp_path / "out").exists()
 
 
 class Malicious:

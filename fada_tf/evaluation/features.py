@@ -110,6 +110,7 @@ def analyze(
     images: int,
     sample_size: int,
     progress: Callable[[], object] = lambda: None,
+    batch_size: int = 1,
 ) -> FeatureAnalysis:
     """Computes F on labelled images of every domain, with each label reduced to the size of the features.
 
@@ -121,21 +122,27 @@ def analyze(
       images: of each domain, evenly taken from the records; 0 for all.
       sample_size: feature vectors of each class and domain to keep.
       progress: called after every image.
+      batch_size: images that the segmenter sees at a time.
 
     Raises:
       InputError: records without labels, or with others.
     """
     both = ClassStatistics(label_space.num_classes, segmenter.feature_channels)
     counts, samples = {}, {}
-    compute = tf.function(lambda image, label: _features_and_labels(segmenter, image, label), reduce_retracing=True)
+    compute = tf.function(lambda images: tf.cast(segmenter.features(images), tf.float32), reduce_retracing=True)
+    reduce = tf.function(resize_label, reduce_retracing=True)
     for domain, folder in records.items():
         before = both.counts.copy()
         samples[domain] = Sample(label_space.num_classes, sample_size)
-        for batch in _some_images(folder, label_space, size, images):
-            features, labels = (values.numpy() for values in compute(batch["image"], batch["label"][0]))
-            both.add(features, labels)
-            samples[domain].add(features, labels)
-            progress()
+        for batch in _some_images(folder, label_space, size, images, batch_size):
+            maps = compute(batch["image"]).numpy()
+            for features, label, (height, width) in zip(maps, batch["label"], batch["label_size"].numpy(), strict=True):
+                # Beyond its own size lies what a batch of several sizes was filled up with.
+                labels = reduce(label[:height, :width], tf.constant(features.shape[:2])).numpy().ravel()
+                vectors = features.reshape(-1, features.shape[-1])
+                both.add(vectors, labels)
+                samples[domain].add(vectors, labels)
+                progress()
         counts[domain] = both.counts - before
     return FeatureAnalysis(both, counts, samples)
 
@@ -146,16 +153,11 @@ def number_of_images(folder: str, images: int) -> int:
     return min(images, total) if images else total
 
 
-def _some_images(folder: str, label_space: LabelSpace, size: tuple[int, int], images: int) -> tf.data.Dataset:
+def _some_images(
+    folder: str, label_space: LabelSpace, size: tuple[int, int], images: int, batch_size: int
+) -> tf.data.Dataset:
     last = Manifest.load(folder).num_records - 1
     evenly = np.linspace(0, last, number_of_images(folder, images)).round().astype(np.int64)
     return pipeline.evaluation_dataset(
-        folder, label_space, batch_size=1, height=size[0], width=size[1], partial_labels=True, only=evenly
+        folder, label_space, batch_size=batch_size, height=size[0], width=size[1], partial_labels=True, only=evenly
     )
-
-
-def _features_and_labels(segmenter: Segmenter, image: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns float32 [n, channels] and uint8 [n] for every position of the feature map of one image."""
-    features = tf.cast(segmenter.features(image)[0], tf.float32)
-    labels = resize_label(label, tf.shape(features)[:2])
-    return tf.reshape(features, [-1, features.shape[-1]]), tf.reshape(labels, [-1])

@@ -1,14 +1,19 @@
 """From picture files to class maps, colour masks and overlays."""
 
+import collections
 import dataclasses
 import functools
+import itertools
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from fada_tf.data import files, images
+from fada_tf.data.ahead import map_ahead
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.tfrecord import decode_image
 from fada_tf.data.transforms import resize_image
@@ -22,74 +27,24 @@ from fada_tf.models.strategy import set_up_devices
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 
-def find_pictures(path: str) -> list[str]:
-    """Returns the pictures that a path names: itself, or all in a folder and the folders below, relative to it.
+def find_pictures(path: str) -> tuple[str, list[str]]:
+    """Returns a folder and the pictures in it, relative to it, that a path names.
+
+    Args:
+      path: of a picture, or of a folder: all pictures in it and in the folders below. May be a remote one.
 
     Raises:
       InputError: nothing is there, or a folder without pictures.
     """
     if not files.exists(path):
         raise InputError(f"{path} does not exist: name a picture or a folder of pictures")
-    if not os.path.isdir(path):
-        return [os.path.basename(path)]
+    if not files.is_folder(path):
+        name = os.path.basename(path)
+        return path.removesuffix(name), [name]
     found = [name for name in files.walk(path) if name.lower().endswith(SUFFIXES)]
     if not found:
         raise InputError(f"{path} holds no pictures ({', '.join(SUFFIXES)}): name another folder")
-    return found
-
-
-class Predictor:
-    """Segments pictures of any size with a segmenter that works at one size."""
-
-    def __init__(self, segmenter: Segmenter, height: int, width: int, views: Views = SINGLE_VIEW):
-        """Sets up the predictor.
-
-        Args:
-          segmenter: the model.
-          height: pixels, to which pictures are resized before the model.
-          width: pixels.
-          views: how the segmenter looks at the resized picture.
-        """
-        self.segmenter = segmenter
-        self.size = (height, width)
-        self.views = views
-        self._run = tf.function(self._predict, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
-
-    def _predict(self, image: tf.Tensor) -> tf.Tensor:
-        resized = tf.ensure_shape(resize_image(image, self.size), [*self.size, 3])
-        logits = self.views.logits(self.segmenter, resized[None])
-        return tf.cast(predict_class_map(logits, tf.shape(image)[:2])[0], tf.uint8)
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Returns uint8 class ids [height, width] for an RGB image, uint8 [height, width, 3]."""
-        return self._run(image).numpy()
-
-
-@dataclasses.dataclass(frozen=True)
-class SavedPredictor:
-    """A `Predictor` by what it is made of, so that other processes can be given it.
-
-    Attributes:
-      checkpoint: run directory or checkpoint, which they can read.
-      height: pixels, to which pictures are resized before the model.
-      width: pixels.
-      views: how the segmenter looks at the resized picture.
-    """
-
-    checkpoint: str
-    height: int
-    width: int
-    views: Views = SINGLE_VIEW
-
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Returns uint8 class ids [height, width] for an RGB image, uint8 [height, width, 3]."""
-        return _loaded(self)(image)
-
-
-@functools.lru_cache(maxsize=1)
-def _loaded(saved: SavedPredictor) -> Predictor:
-    set_up_devices()
-    return Predictor(load_segmenter(saved.checkpoint), saved.height, saved.width, saved.views)
+    return path, found
 
 
 def read_picture(path: str) -> np.ndarray:
@@ -101,13 +56,175 @@ def read_picture(path: str) -> np.ndarray:
     try:
         return decode_image(images.to_stored(files.read_bytes(path)).data).numpy()
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): name a picture") from error
+        raise InputError(f"{path} cannot be read ({error.strerror or error}): name a picture") from error
+    except tf.errors.OpError as error:  # it lies elsewhere and cannot be read, or is not what Pillow takes it for
+        raise InputError(f"{path} cannot be read ({error.message}): name a picture, or store it anew") from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
 
+def as_pictures(picture) -> np.ndarray:
+    """Returns what a caller takes for a picture, or for several of one size, as RGB pixels.
+
+    Args:
+      picture: the path of a file; or a Pillow image, array or tensor of integers in 0..255, [height, width],
+        [height, width, channels] or [batch, height, width, channels], of 1 (grey), 3 (RGB) or 4 channels, of which the
+        last, the opacity, does not count.
+
+    Returns:
+      uint8 [height, width, 3] or [batch, height, width, 3].
+
+    Raises:
+      InputError: it is none of these.
+    """
+    if isinstance(picture, str | os.PathLike):
+        return read_picture(os.fspath(picture))
+    if isinstance(picture, Image.Image) and not picture.mode.startswith(("I", "F")):  # those have more than 8 bits
+        picture = picture.convert("RGB")
+    pixels = np.asarray(picture)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim not in (3, 4) or pixels.shape[-1] not in (1, 3, 4) or not pixels.size:
+        raise InputError(
+            f"a picture of the shape {pixels.shape} cannot be segmented: give [height, width, 3], RGB, or several of "
+            "one size as [batch, height, width, 3]"
+        )
+    if pixels.dtype.kind not in "iu" or pixels.min() < 0 or pixels.max() > 255:
+        raise InputError(
+            f"a picture of {pixels.dtype} from {pixels.min()} to {pixels.max()} cannot be segmented: give integers in "
+            "0..255, uint8; of a picture in 0..1 they are np.rint(255 * picture).astype(np.uint8)"
+        )
+    colours = pixels[..., :3] if pixels.shape[-1] > 1 else np.repeat(pixels, 3, axis=-1)
+    return colours.astype(np.uint8)
+
+
+class Segments(Protocol):
+    """Whoever segments pictures."""
+
+    def segment(self, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yields uint8 class ids [height, width] for each RGB picture, uint8 [height, width, 3], in order."""
+
+
+class Predictor:
+    """Segments pictures of any size with a segmenter that works at one size."""
+
+    def __init__(
+        self, segmenter: Segmenter, height: int, width: int, views: Views = SINGLE_VIEW, *, batch_size: int = 1
+    ):
+        """Sets up the predictor.
+
+        Args:
+          segmenter: the model.
+          height: pixels, to which pictures are resized before the model.
+          width: pixels.
+          views: how the segmenter looks at the resized picture.
+          batch_size: pictures that the segmenter sees at a time.
+        """
+        self.segmenter = segmenter
+        self.size = (height, width)
+        self.views = views
+        self.batch_size = batch_size
+        self._resize = tf.function(self._resized, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
+        batch = tf.TensorSpec([None, *self.size, 3], tf.uint8)
+        self._logits = tf.function(lambda images: views.logits(segmenter, images), input_signature=[batch])
+        self._class_map = tf.function(lambda logits, size: tf.cast(predict_class_map(logits, size)[0], tf.uint8))
+
+    def _resized(self, image: tf.Tensor) -> tf.Tensor:
+        with tf.device("CPU:0"):  # beside what a GPU does with the pictures before
+            return tf.ensure_shape(resize_image(image, self.size), [*self.size, 3])
+
+    def segment(self, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yields uint8 class ids [height, width] for each RGB picture, uint8 [height, width, 3], in order."""
+        prepared = map_ahead(lambda picture: (self._resize(picture), picture.shape[:2]), pictures, self.batch_size + 1)
+        while batch := list(itertools.islice(prepared, self.batch_size)):
+            logits = self._logits(tf.stack([image for image, _ in batch]))
+            for index, (_, size) in enumerate(batch):
+                yield self._class_map([view[index : index + 1] for view in logits], tf.constant(size)).numpy()
+
+    def __call__(self, picture) -> np.ndarray:
+        """Returns uint8 class ids [height, width] for a picture, or [batch, height, width]; see `as_pictures`."""
+        pixels = as_pictures(picture)
+        maps = np.stack(list(self.segment(pixels.reshape(-1, *pixels.shape[-3:]))))
+        return maps.reshape(pixels.shape[:-1])
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedPredictor:
+    """A `Predictor` by what it is made of, so that other processes can be given it.
+
+    Attributes:
+      checkpoint: run directory or checkpoint, which they can read.
+      height: pixels, to which pictures are resized before the model.
+      width: pixels.
+      views: how the segmenter looks at the resized picture.
+      batch_size: pictures that the segmenter sees at a time.
+    """
+
+    checkpoint: str
+    height: int
+    width: int
+    views: Views = SINGLE_VIEW
+    batch_size: int = 1
+
+    def segment(self, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yields uint8 class ids [height, width] for each RGB picture, uint8 [height, width, 3], in order."""
+        return _loaded(self).segment(pictures)
+
+
+@functools.lru_cache(maxsize=1)
+def _loaded(saved: SavedPredictor) -> Predictor:
+    set_up_devices()
+    segmenter = load_segmenter(saved.checkpoint)
+    return Predictor(segmenter, saved.height, saved.width, saved.views, batch_size=saved.batch_size)
+
+
+def segment_files(
+    predictor: Segments, folder: str, names: Iterable[str], bad: Callable[[InputError], object] | None = None
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yields name, RGB pixels, uint8 [height, width, 3], and class ids, uint8 [height, width], of picture files.
+
+    Args:
+      predictor: the segmenter.
+      folder: where the pictures are.
+      names: of the pictures, relative to `folder`.
+      bad: called for each picture that cannot be read, which is left out; None: the first one is raised.
+
+    Raises:
+      InputError: a picture cannot be read.
+    """
+    waiting: collections.deque[tuple[str, np.ndarray]] = collections.deque()
+    last: list[InputError] = []
+
+    def read(name: str) -> tuple[str, np.ndarray | InputError]:
+        try:
+            return name, read_picture(os.path.join(folder, name))
+        except InputError as error:
+            return name, error
+
+    def pictures() -> Iterator[np.ndarray]:
+        for name, picture in map_ahead(read, names):
+            if not isinstance(picture, InputError):
+                waiting.append((name, picture))
+                yield picture
+            elif bad:
+                bad(picture)
+            else:
+                last.append(picture)  # to be raised when those before it, which are drawn ahead, are segmented
+                return
+
+    for class_map in predictor.segment(pictures()):
+        yield (*waiting.popleft(), class_map)
+    if last:
+        raise last[0]
+
+
 def write_predictions(
-    predictor: Predictor, label_space: LabelSpace, folder: str, names: Iterable[str], output: str
+    predictor: Segments,
+    label_space: LabelSpace,
+    folder: str,
+    names: Iterable[str],
+    output: str,
+    bad: Callable[[InputError], object] | None = None,
 ) -> Iterator[str]:
     """Writes three PNGs for every picture, each whole or not at all, and yields the picture's name when they are there.
 
@@ -117,25 +234,42 @@ def write_predictions(
       folder: where the pictures are.
       names: of the pictures, relative to `folder`.
       output: gets ids/NAME.png (class ids), masks/NAME.png (colours) and overlays/NAME.png.
+      bad: see `segment_files`.
 
     Raises:
-      InputError: a name leads out of `folder`, two pictures would have one result, or one cannot be read; the ones
-        before that are written.
+      InputError: a name leads out of `folder`, or two pictures would have one result: nothing is written. A picture
+        cannot be read: the ones before that are written.
     """
-    owners: dict[str, str] = {}
-    for name in names:
-        result = files.join_inside("", os.path.splitext(name)[0] + ".png")
-        if owners.setdefault(result, name) != name:
-            raise InputError(f"{owners[result]} and {name} would both be written as {result}: rename one of them")
-        image = read_picture(os.path.join(folder, name))
-        class_map = predictor(image)
-        results = {
+    results = result_names(names, lambda name: files.join_inside("", os.path.splitext(name)[0] + ".png"))
+
+    def write(segmented: tuple[str, np.ndarray, np.ndarray]) -> str:
+        name, image, class_map = segmented
+        drawn = {
             "ids": class_map,
             "masks": colorize(class_map, label_space),
             "overlays": overlay(image, class_map, label_space),
         }
-        for kind, pixels in results.items():
-            path = os.path.join(output, kind, result)
+        for kind, pixels in drawn.items():
+            path = os.path.join(output, kind, results[name])
             files.make_folder(os.path.dirname(path))
             files.write_atomically(path, images.encode_png(pixels))
-        yield name
+        return name
+
+    yield from map_ahead(write, segment_files(predictor, folder, results, bad))
+
+
+def result_names(names: Iterable[str], result_of: Callable[[str], str]) -> dict[str, str]:
+    """Returns the file that each picture's result goes to, by the picture's name.
+
+    Raises:
+      InputError: two pictures would have one.
+    """
+    results: dict[str, str] = {}
+    owners: dict[str, str] = {}
+    for name in names:
+        results[name] = result_of(name)
+        if owners.setdefault(results[name], name) != name:
+            raise InputError(
+                f"{owners[results[name]]} and {name} would both be written as {results[name]}: rename one of them"
+            )
+    return results

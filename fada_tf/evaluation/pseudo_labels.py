@@ -7,16 +7,16 @@ import numpy as np
 import tensorflow as tf
 
 from fada_tf.data import relabelling, shards
+from fada_tf.data.ahead import map_ahead
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import Manifest
 from fada_tf.data.tfrecord import Record, decode_image
 from fada_tf.errors import InputError
-
-Predict = Callable[[np.ndarray], np.ndarray]
+from fada_tf.evaluation.prediction import Segments
 
 
 def write_pseudo_labels(
-    predictor: Predict,
+    predictor: Segments,
     records: str,
     output: str,
     label_space: LabelSpace,
@@ -28,7 +28,7 @@ def write_pseudo_labels(
     """Copies a folder of target shards and labels every pixel with its most likely class; no threshold (code).
 
     Args:
-      predictor: the adapted segmenter: an RGB image, uint8 [height, width, 3], to its class ids, uint8 [height, width].
+      predictor: the adapted segmenter.
       records: a folder of shards; labels in it are not read.
       output: a new or empty folder, or one where the same call was interrupted; it continues there.
       label_space: the segmenter's classes.
@@ -46,12 +46,18 @@ def write_pseudo_labels(
     return relabelling.relabel(records, output, label_space, label, labeller_id=predictor_id, run=run)
 
 
-def _labels(shard: Iterable[Record], predictor: Predict, progress: Callable[[], object] | None) -> Iterator[np.ndarray]:
-    for record in shard:
-        try:
-            image = decode_image(record.image).numpy()
-        except tf.errors.InvalidArgumentError as error:
-            raise InputError(f"{record.filename} cannot be decoded: convert the data again") from error
-        yield predictor(image)
+def _labels(
+    shard: Iterable[Record], predictor: Segments, progress: Callable[[], object] | None
+) -> Iterator[np.ndarray]:
+    for class_map in predictor.segment(map_ahead(_decoded, shard)):
+        yield class_map
         if progress:
             progress()
+
+
+def _decoded(record: Record) -> np.ndarray:
+    try:
+        with tf.device("CPU:0"):  # beside what a GPU does with the images before
+            return decode_image(record.image).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        raise InputError(f"{record.filename} cannot be decoded: convert the data again") from error

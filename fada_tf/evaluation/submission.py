@@ -2,14 +2,15 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from fada_tf.data import files, images
+from fada_tf.data.ahead import map_ahead
 from fada_tf.data.labels import CITYSCAPES_LABEL_IDS, LabelSpace
 from fada_tf.errors import InputError
-from fada_tf.evaluation.prediction import Predictor, read_picture
+from fada_tf.evaluation.prediction import Segments, result_names, segment_files
 
 _IMAGE_NAME = re.compile(r"(?P<frame>[^_/]+_\d+_\d+)(_leftImg8bit)?\.[a-z]+$", re.IGNORECASE)
 
@@ -42,7 +43,12 @@ def file_name(picture: str) -> str:
 
 
 def write_submission(
-    predictor: Predictor, label_space: LabelSpace, folder: str, names: Iterable[str], output: str
+    predictor: Segments,
+    label_space: LabelSpace,
+    folder: str,
+    names: Iterable[str],
+    output: str,
+    bad: Callable[[InputError], object] | None = None,
 ) -> Iterator[str]:
     """Writes a PNG of label ids for every picture, each whole or not at all, and yields the picture's name.
 
@@ -52,14 +58,18 @@ def write_submission(
       folder: where the pictures are.
       names: of the pictures, relative to `folder`.
       output: gets CITY_SEQUENCE_FRAME_pred_labelIds.png.
+      bad: see `segment_files`.
 
     Raises:
-      InputError: a class or a name is not Cityscapes', or a picture cannot be read.
+      InputError: a class or a name is not Cityscapes', or two pictures are of one frame: nothing is written. A picture
+        cannot be read: the ones before that are written.
     """
-    ids = label_ids(label_space)
-    outputs = {name: os.path.join(output, file_name(name)) for name in names}
+    ids, results = label_ids(label_space), result_names(names, file_name)
     files.make_folder(output)
-    for name, path in outputs.items():
-        class_map = predictor(read_picture(os.path.join(folder, name)))
-        files.write_atomically(path, images.encode_png(ids[class_map]))
-        yield name
+
+    def write(segmented: tuple[str, np.ndarray, np.ndarray]) -> str:
+        name, _, class_map = segmented
+        files.write_atomically(os.path.join(output, results[name]), images.encode_png(ids[class_map]))
+        return name
+
+    yield from map_ahead(write, segment_files(predictor, folder, results, bad))

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from fada_tf.errors import InputError
-from fada_tf.models.layers import resize_align_corners
+from fada_tf.models.layers import interpolation_matrix, resize_align_corners
 from fada_tf.models.segmenter import Segmenter
 
 PAPER_SCALES = (0.7, 1.0, 1.3)  # code
+_BLOCK_VALUES = 1 << 21  # scores of a view in a block of rows; a few maps of this size are alive at once
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,22 +65,43 @@ class Views:
 SINGLE_VIEW = Views()
 
 
-def predict_class_map(logits: tf.Tensor | Sequence[tf.Tensor], size: tf.Tensor) -> tf.Tensor:
+def predict_class_map(logits: tf.Tensor | Sequence[tf.Tensor], size) -> tf.Tensor:
     """Returns the most likely class of every pixel.
+
+    The scores of all classes at full size would need gigabytes for a large picture, so its rows come in blocks.
 
     Args:
       logits: float32 [batch, height, width, classes], at the model's output stride; or one such tensor for each view,
         whose probabilities at `size` are averaged (code).
-      size: int32 [2], height and width of the result.
+      size: height and width of the result, integers or an integer tensor [2].
 
     Returns:
       int32 [batch, *size].
     """
-    views = [logits] if tf.is_tensor(logits) else logits
-    scores = [resize_align_corners(view, size) for view in views]
-    if len(scores) > 1:
-        scores = [tf.add_n([tf.nn.softmax(view) for view in scores])]
-    return tf.argmax(scores[0], axis=-1, output_type=tf.int32)
+    views = [logits] if tf.is_tensor(logits) else list(logits)
+    height, width = tf.unstack(tf.cast(size, tf.int32))
+    batch, classes = tf.shape(views[0])[0], views[0].shape[-1]
+    rows = tf.clip_by_value(_BLOCK_VALUES // (batch * width * classes), 1, height)
+    blocks = -(-height // rows)
+    # In width the maps grow at once, which leaves them an eighth of full size.
+    wide = [tf.matmul(interpolation_matrix(tf.shape(view)[2], width), view) for view in views]
+    wide = [tf.reshape(view, [batch, tf.shape(view)[1], width * classes]) for view in wide]
+    weights = []
+    for view in wide:
+        low_height = tf.shape(view)[1]
+        padded = tf.pad(interpolation_matrix(low_height, height), [[0, blocks * rows - height], [0, 0]])
+        weights.append(tf.reshape(padded, [blocks, rows, low_height]))
+
+    def block(weights: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Returns int32 [batch, rows, width]."""
+        maps = [tf.matmul(own, view) for own, view in zip(weights, wide, strict=True)]
+        scores = [tf.reshape(values, [batch, rows, width, classes]) for values in maps]
+        if len(scores) > 1:
+            scores = [tf.add_n([tf.nn.softmax(values) for values in scores])]
+        return tf.argmax(scores[0], axis=-1, output_type=tf.int32)
+
+    maps = tf.map_fn(block, weights, fn_output_signature=tf.TensorSpec([None, None, None], tf.int32))
+    return tf.reshape(tf.transpose(maps, [1, 0, 2, 3]), [batch, blocks * rows, width])[:, :height]
 
 
 def mean_probabilities(logits: Sequence[tf.Tensor], size) -> tf.Tensor:

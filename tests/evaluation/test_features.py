@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from fada_tf.data import conversion
-from fada_tf.data.transforms import resize_label
+from fada_tf.data.transforms import resize_image, resize_label
 from fada_tf.evaluation.features import ClassStatistics, Sample, analyze
 from fada_tf.models.segmenter import build_segmenter
 from tests.data import makers
@@ -63,21 +63,24 @@ def test_a_sample_is_a_fair_part_of_the_stream():
     assert counts.min() > 0 and counts.max() < 30  # 10 of each part on average, not the first or the last
 
 
-def test_both_domains_count_at_the_size_of_the_features(tmp_path):
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_both_domains_count_at_the_size_of_the_features(tmp_path, batch_size):
     records, expected = {}, []
     segmenter = build_segmenter("tiny", 3, "synchronized", seed=2)
     rng = np.random.default_rng(4)
     for offset, domain in enumerate(("source", "target")):
         folder, pairs = str(tmp_path / domain), []
         for index in range(3):
-            image, label = makers.texture(32, 40, seed=9 * offset + index), rng.integers(0, 3, (32, 40)).astype("u1")
+            height = 32 - 3 * index  # another one than that of the image beside it
+            image = makers.texture(height, 40, seed=9 * offset + index)
+            label = rng.integers(0, 3, (height, 40)).astype("u1")
             label[:8] = 255
             name = f"{index}.png"
             makers.save(f"{folder}/images/{name}", image)
             makers.save(f"{folder}/labels/{name}", label)
             pairs.append(makers.Pair(name, f"{folder}/images/{name}", f"{folder}/labels/{name}"))
             if index != 1:  # two of three, evenly taken, are the first and the last
-                features = segmenter.features(image[None])[0].numpy()
+                features = segmenter.features(resize_image(tf.constant(image), (32, 40))[None])[0].numpy()
                 small = resize_label(tf.constant(label), features.shape[:2]).numpy()
                 expected.append((features.reshape(-1, features.shape[-1]), small.reshape(-1)))
         source = makers.Source(tuple(pairs), makers.THREE_CLASSES, makers.THREE_IDS, makers.read_ids)
@@ -85,8 +88,9 @@ def test_both_domains_count_at_the_size_of_the_features(tmp_path):
         records[domain] = f"{folder}/records"
     seen = []
     analysis = analyze(
-        segmenter, records, makers.THREE_CLASSES, (32, 40), images=2, sample_size=5, progress=lambda: seen.append(1)
-    )
+        segmenter, records, makers.THREE_CLASSES, (32, 40),
+        images=2, sample_size=5, progress=lambda: seen.append(1), batch_size=batch_size,
+    )  # fmt: skip
     features, labels = (np.concatenate(parts) for parts in zip(*expected, strict=True))
     np.testing.assert_allclose(analysis.both.class_center_distance, direct(features, labels, 3), rtol=1e-4)
     assert len(seen) == 4

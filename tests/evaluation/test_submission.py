@@ -69,7 +69,7 @@ def test_scores_are_those_of_cityscapes_own_evaluator(root, tmp_path, two_replic
     views = Views(flip=True)
     pictures = f"{root}/leftImg8bit/val"
     predictor = Predictor(segmenter, 32, 64, views)
-    written = list(write_submission(predictor, CITYSCAPES19, pictures, find_pictures(pictures), str(tmp_path)))
+    written = list(write_submission(predictor, CITYSCAPES19, pictures, find_pictures(pictures)[1], str(tmp_path)))
     assert len(written) == 3
     assert sorted(os.listdir(tmp_path))[0] == "city0_000000_000019_pred_labelIds.png"
 
@@ -130,6 +130,14 @@ def test_files_hold_label_ids(root, tmp_path):
     class_map = predictor(np.asarray(Image.open(f"{root}/leftImg8bit/val/{name}")))
     assert ids.shape == (40, 70) and ids.dtype == np.uint8
     np.testing.assert_array_equal(ids, label_ids(CITYSCAPES19)[class_map])
+
+
+def test_two_pictures_of_one_frame_are_refused_before_anything_is_written(root, tmp_path):
+    names = ["a/ulm_000001_000019_leftImg8bit.png", "b/ulm_000001_000019.jpg"]
+    predictor = Predictor(random_segmenter(19), 32, 64)
+    with pytest.raises(InputError, match=r"png and b/ulm_000001_000019.jpg would both be written as ulm_000001_000019"):
+        list(write_submission(predictor, CITYSCAPES19, root, names, str(tmp_path / "out")))
+    assert not (tmp_path / "out").exists()
 
 
 def test_only_cityscapes_names_and_classes_make_a_submission():

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from fada_tf.errors import InputError
+from fada_tf.evaluation import views as views_lib
 from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.evaluation.prediction import Predictor
 from fada_tf.evaluation.views import PAPER_SCALES, Views, predict_class_map
@@ -68,6 +69,30 @@ def test_the_evaluator_and_the_predictor_see_the_same_views(segmenter, image):
     evaluator = Evaluator(segmenter, dataset, tuple("abcd"), tf.distribute.get_strategy(), views=views)
     evaluator.evaluate(-1)
     assert evaluator.scores.pixel_accuracy > 0.999
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_rows_in_blocks_are_the_rows_of_the_whole(monkeypatch, views):
+    rng = np.random.default_rng(2)
+    logits = [tf.constant(rng.normal(0, 3, (2, 5 + i, 7, 6)), tf.float32) for i in range(views)]
+    whole = sum(tf.nn.softmax(resize_align_corners(view, SIZE)).numpy() for view in logits)
+    clear = np.sort(whole, -1)[..., -1] - np.sort(whole, -1)[..., -2] > 1e-5
+    assert clear.mean() > 0.99
+    for block in (1, 2 * 50 * 6 * 4, 1 << 20):  # one row, blocks of which the last is shorter, all
+        monkeypatch.setattr(views_lib, "_BLOCK_VALUES", block)
+        for size in (SIZE, tf.constant(SIZE)):
+            found = tf.function(predict_class_map)(logits, size).numpy()
+            assert found.shape == (2, *SIZE)
+            np.testing.assert_array_equal(found[clear], whole.argmax(-1)[clear])
+
+
+def test_the_scores_of_a_large_picture_are_never_alive_at_once(monkeypatch):
+    sizes, argmax, softmax = [], tf.argmax, tf.nn.softmax
+    monkeypatch.setattr(tf, "argmax", lambda values, **options: sizes.append(values.shape) or argmax(values, **options))
+    monkeypatch.setattr(tf.nn, "softmax", lambda values: sizes.append(values.shape) or softmax(values))
+    logits = tf.random.stateless_normal([1, 16, 24, 30], [0, 1])
+    assert predict_class_map([logits, logits], (400, 600)).shape == (1, 400, 600)
+    assert max(shape.num_elements() for shape in sizes) <= views_lib._BLOCK_VALUES < 400 * 600 * 30
 
 
 @pytest.mark.parametrize("scales", [["0"], ["1", "x"], [], ["-1"], ["nan"], ["inf"]])
