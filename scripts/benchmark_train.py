@@ -55,68 +55,46 @@ def main(argv):
 
 
 def _measured(config) -> dict:
-    import keras
-    import numpy as np
     import tensorflow as tf
 
-    from fada_tf import benchmark, registry
-    from fada_tf.config import trained_domains
+    from fada_tf import benchmark
     from fada_tf.data import labels
-    from fada_tf.models.layers import FrozenBatchNorm
-    from fada_tf.models.segmenter import build_segmenter
     from fada_tf.models.strategy import make_strategy, set_channels_order, set_precision
+    from fada_tf.training import made_up
 
     logging.set_verbosity(logging.WARNING)  # MirroredStrategy names every gradient that it adds up
     if _REPLICAS.value > 1:
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * _REPLICAS.value)
     set_precision(config.training.precision)
-    keras.utils.set_random_seed(config.seed)
     set_channels_order(config.training.channels_order)
     strategy = make_strategy(all_reduce_packs=config.training.all_reduce_packs)
     classes = _CLASSES.value or labels.label_space(config.data.label_space).num_classes
     with strategy.scope():
-        model = config.model
-        segmenter = build_segmenter(model.backbone, classes, model.batch_norm, recompute=model.recompute)
-        method = registry.load("fada_tf.methods", config.method.name).build(config, segmenter)
-    for layer in segmenter.feature_extractor.layers:
-        if isinstance(layer, FrozenBatchNorm):
-            layer.gamma.assign(0.2 * layer.gamma)  # or values would double from block to block, and overflow
-    random = np.random.default_rng(config.seed)
-    size = config.training.batch_size // strategy.num_replicas_in_sync
-
-    def batch(domain):
-        shape = (size, domain.height, domain.width)
-        image = random.uniform(0, 255, (*shape, 3)).astype(np.float32)
-        return {"image": tf.constant(image), "label": tf.constant(random.integers(0, classes, shape), tf.uint8)}
-
-    domains = trained_domains(config)
-    batches = [batch(domains[name]) for name in method.domains]
-
-    def new_step():
-        return tf.function(lambda: strategy.experimental_local_results(strategy.run(method.step, args=batches)))
-
+        method = made_up.build_method(config, classes)
+    segmenter = method.segmenter
+    batches = made_up.batches(config, classes, config.training.batch_size // strategy.num_replicas_in_sync)
     names = {segmenter.feature_extractor.name: "feature extractor", "classifier": "classifier"}
     names |= {helper.name: name for name, helper in method.helpers.items()}
     names |= {group.optimizer.name: "optimizers" for group in method.groups.values()}
     names |= dict.fromkeys(("row_blocks", "while"), "softmaxes and losses")
-    step = new_step()
+    step = made_up.step_function(method, batches, strategy)
     if config.training.xla:
         # What is compiled cannot be counted any more.
         parts = benchmark.count_parts(step.get_concrete_function(), names)
         method.use_xla()
-        step = new_step()
+        step = made_up.step_function(method, batches, strategy)
     seconds = benchmark.measure(step, warmup=_WARMUP.value, repeats=_STEPS.value)
     if not config.training.xla:
         parts = benchmark.count_parts(step.get_concrete_function(), names)
     results = {
         "config": config.name,
-        "sizes": {name: [domains[name].height, domains[name].width] for name in method.domains},
+        "sizes": {name: batches[name]["label"].shape.as_list()[1:] for name in method.domains},
         "batch_size": config.training.batch_size,
         "replicas": strategy.num_replicas_in_sync,
         "classes": classes,
         "precision": config.training.precision,
-        "recompute": model.recompute,
+        "recompute": config.model.recompute,
         "xla": config.training.xla,
     } | benchmark.summary(seconds, parts, config.training.precision)
     if _PROFILE.value:

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from fada_tf.models.layers import convolution, torch_uniform
+from fada_tf.models.layers import LeakyReLU, convolution, torch_uniform
 from fada_tf.models.segmenter import Segmenter
 
 _SLOPE = 0.2  # of the leaky ReLU below zero
@@ -32,7 +32,7 @@ def build_discriminator(segmenter: Segmenter, num_classes: int, seed: int = 0) -
     features = x = keras.Input((None, None, segmenter.feature_channels), name="features")
     for filters, name in ((256, "conv1"), (128, "conv2")):
         x = convolve(x, filters, name)
-        x = keras.layers.LeakyReLU(_SLOPE, name=f"{name}_relu")(x)
+        x = LeakyReLU(_SLOPE, name=f"{name}_relu")(x)
     heads = [convolve(x, num_classes, f"{domain}_head") for domain in ("source", "target")]
     logits = keras.layers.Concatenate(name="logits", dtype="float32")(heads)
     return keras.Model(features, logits, name="discriminator")

@@ -66,8 +66,13 @@ class Convolution(keras.layers.Conv2D):
         self._affine, self._kernel_gradient_first = affine, kernel_gradient_first
 
     def add_weight(self, *args, name=None, **options):
-        """Makes a weight; the kernel is cast where it is used, after it has been scaled."""
-        return super().add_weight(*args, name=name, autocast=name != "kernel", **options)
+        """Makes a weight; it is cast where it is used, a kernel after it has been scaled."""
+        return super().add_weight(*args, name=name, autocast=False, **options)
+
+    def call(self, inputs):
+        """Convolves [batch, height, width, channels] and adds the bias."""
+        outputs = self.convolution_op(inputs, self.kernel)
+        return _add_bias(outputs, tf.convert_to_tensor(self.bias)) if self.use_bias else outputs
 
     def convolution_op(self, inputs, kernel):
         """Convolves, see the class."""
@@ -86,6 +91,37 @@ class Convolution(keras.layers.Conv2D):
                 inputs = tf.pad(inputs, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
         outputs = tf.nn.conv2d(inputs, kernel, self.strides, padding, dilations=dilation)
         return outputs if offset is None else tf.nn.bias_add(outputs, tf.cast(offset, outputs.dtype))
+
+
+class LeakyReLU(keras.layers.LeakyReLU):
+    """Leaky ReLU of two operations, instead of TensorFlow's own one.
+
+    In bfloat16 on CPUs its optimizer fuses that one with the convolution, misses that the gradient needs what lies
+    between, and gives up fusing anything of the whole step.
+    """
+
+    def call(self, inputs):
+        """Returns inputs above 0, and `negative_slope` times those below."""
+        return tf.maximum(inputs, self.negative_slope * inputs)
+
+
+def _add_bias(outputs: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """Adds a float32 bias to outputs of any float type.
+
+    CPUs add up bfloat16 in bfloat16, where a sum over thousands of pixels stops growing: here the bias's gradient is
+    summed in float32.
+    """
+    if outputs.dtype == tf.float32:
+        return outputs + bias
+
+    @tf.custom_gradient
+    def added(outputs, bias):
+        def gradient(upstream):
+            return upstream, tf.reduce_sum(tf.cast(upstream, tf.float32), [0, 1, 2])
+
+        return outputs + tf.cast(bias, outputs.dtype), gradient
+
+    return added(outputs, bias)
 
 
 def convolution(

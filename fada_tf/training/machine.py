@@ -1,0 +1,270 @@
+"""What a machine is checked for before the first training: devices, their messages, their numbers, their speed."""
+
+import dataclasses
+import functools
+import importlib.metadata
+import os
+import platform
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TextIO
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from fada_tf import benchmark
+from fada_tf.config import Config
+from fada_tf.data import conversion, labels, pipeline
+from fada_tf.data.datasets.base import Pair, Source
+from fada_tf.data.images import read_ids
+from fada_tf.data.transforms import Augmentation
+from fada_tf.models import convolutions
+from fada_tf.models.strategy import make_strategy, set_precision
+from fada_tf.training import made_up
+
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+# Largest relative distance from the CPU's numbers in float32, three to ten times what sound machines showed. On GPUs
+# float32 rounds the operands of products to 10 bits (TF32), as float16 does.
+_TOLERANCES = {"float32": 0.01, "mixed_float16": 0.02, "mixed_bfloat16": 0.1}
+_CHECKED_SIZE = (64, 128)  # pixels
+_CLASSES = 19
+_REDUCED_VALUES = 1 << 20  # 4 MB: enough for the way that gradients take
+_MADE_UP_RECORDS = 16
+_INPUT_SECONDS = 4.0
+_PACKAGES = ("fada_tf", "tensorflow", "keras", "numpy", "tf-models-official")
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One row of the table.
+
+    Attributes:
+      what: what was looked at.
+      result: what was found, for people.
+      figures: the same as numbers and texts, for the JSON file.
+      wrong: whether the machine cannot be relied on.
+    """
+
+    what: str
+    result: str
+    figures: dict
+    wrong: bool = False
+
+
+def check_all(precision: str) -> Iterator[tuple[str, Callable[[], Finding]]]:
+    """Yields all checks in order, each as its title and a function that makes it.
+
+    Args:
+      precision: that speed is measured in; "automatic": mixed_bfloat16 on GPUs, float32 on CPUs.
+    """
+    yield "versions", _versions
+    yield "devices", _devices
+    gpus = tf.config.list_physical_devices("GPU")
+    if precision == "automatic":
+        precision = "mixed_bfloat16" if gpus else "float32"
+    strategy = make_strategy()
+    yield "all-reduce", functools.partial(_all_reduce, strategy)
+    device = "GPU:0" if gpus else "CPU:0"
+    for backbone in ("tiny", "resnet50"):
+        reference = functools.cache(functools.partial(_numbers, backbone, "float32", "CPU:0", xla=False))
+        for checked in PRECISIONS:
+            for xla in (False, True):
+                if (checked, xla, device) == ("float32", False, "CPU:0"):
+                    continue  # is the reference
+                name = f"numbers of {backbone}, {checked}{', XLA' if xla else ''}"
+                yield name, functools.partial(_compare, reference, backbone, checked, device, xla=xla)
+    size = (512, 1024) if gpus else (128, 256)
+    yield "speed of the input", functools.partial(_input_speed, size)
+    yield "speed of inference", functools.partial(_inference_speed, size, precision)
+    yield "speed of training", functools.partial(_training_speed, size, precision, strategy)
+    yield "memory", _memory
+
+
+def make(checks: Iterable[tuple[str, Callable[[], Finding]]], stream: TextIO) -> list[Finding]:
+    """Makes every check, also where one before it failed, and writes a line of each."""
+    findings = []
+    for what, check in checks:
+        try:
+            finding = check()
+        except (tf.errors.OpError, ValueError, OSError) as error:
+            lines = str(getattr(error, "message", error)).strip().splitlines() or [type(error).__name__]
+            finding = Finding(what, f"failed: {lines[0][:200]}", {"error": str(error)}, wrong=True)
+        findings.append(finding)
+        stream.write(f"{'WRONG' if finding.wrong else 'ok':<6} {finding.what:<40} {finding.result}\n")
+        stream.flush()
+    return findings
+
+
+def driver() -> list[dict[str, str]]:
+    """Returns name, total memory in MiB and driver of every NVIDIA GPU that the driver knows; empty without one."""
+    fields = ("name", "memory.total", "driver_version")
+    command = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
+    try:
+        lines = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [dict(zip(fields, map(str.strip, line.split(",")), strict=True)) for line in lines]
+
+
+def _versions() -> Finding:
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed as a package"
+    build = tf.sysconfig.get_build_info()
+    versions |= {key: build[key] for key in ("cuda_version", "cudnn_version") if build.get(key)}
+    return Finding("versions", ", ".join(f"{name} {value}" for name, value in versions.items()), versions)
+
+
+def _devices() -> Finding:
+    cards = driver()
+    gpus = tf.config.list_physical_devices("GPU")
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+    cores = os.cpu_count()
+    figures = {"gpus": names, "driver": cards, "cores": cores, "machine": platform.machine()}
+    if cards and not gpus:
+        reason = (
+            f"{cards[0]['name']} with driver {cards[0]['driver_version']} is there, but TensorFlow sees no GPU: "
+            "pip install -e '.[gpu]' brings its CUDA libraries"
+        )
+        return Finding("devices", reason, figures, wrong=True)
+    found = ", ".join(names) or "CPU"
+    about = f", driver {cards[0]['driver_version']}" if cards else ""
+    return Finding("devices", f"{found}{about}, {cores} cores", figures)
+
+
+def _all_reduce(strategy: tf.distribute.Strategy) -> Finding:
+    """Adds up 1, 2, ... n of n replicas."""
+
+    def values():
+        context = tf.distribute.get_replica_context()
+        own = tf.fill([_REDUCED_VALUES], tf.cast(context.replica_id_in_sync_group + 1, tf.float32))
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+
+    replicas = strategy.num_replicas_in_sync
+    results = strategy.experimental_local_results(tf.function(lambda: strategy.run(values))())
+    found = sorted({float(value) for result in results for value in np.unique(result)})
+    expected = replicas * (replicas + 1) / 2
+    text = f"{replicas} replica{'s' * (replicas > 1)}: sum {', '.join(f'{value:g}' for value in found)}"
+    if found != [expected]:
+        text += f", and {expected:g} is right: set NCCL_DEBUG=INFO and look at what it says of the links"
+    return Finding("all-reduce", text, {"replicas": replicas, "sums": found}, wrong=found != [expected])
+
+
+def _numbers(backbone: str, precision: str, device: str, *, xla: bool) -> dict[str, np.ndarray]:
+    """Returns the logits of a forward pass, and the losses and gradient norms of FADA's first step, on one device."""
+    config = Config()
+    config.model.backbone, config.method.name = backbone, "fada"
+    for domain in (config.data.source, config.data.target):
+        domain.records, (domain.height, domain.width) = "made up", _CHECKED_SIZE
+    policy = keras.config.dtype_policy()
+    set_precision(precision)
+    try:
+        forms = "cpu" if device.startswith("CPU") else "plain"
+        with convolutions.forms(forms), tf.device(device):
+            method = made_up.build_method(config, _CLASSES)
+            batches = made_up.batches(config, _CLASSES, 1)
+            if xla:
+                method.use_xla()
+            logits = tf.function(method.segmenter, jit_compile=xla)(batches["source"]["image"])
+            step = made_up.step_function(method, batches, tf.distribute.get_strategy())
+            (measures,) = step()
+            while method.loss_scale and not all(measures[f"gradient_norm/{name}"] for name in method.groups):
+                (measures,) = step()  # at half the loss scale: the update was skipped
+    finally:
+        keras.config.set_dtype_policy(policy)
+    values = {name: value.numpy() for name, value in measures.items() if name != "loss_scale"}
+    return {"logits": tf.cast(logits, tf.float32).numpy()} | values
+
+
+def _compare(reference: Callable[[], dict], backbone: str, precision: str, device: str, *, xla: bool) -> Finding:
+    start = time.perf_counter()
+    expected, found = reference(), _numbers(backbone, precision, device, xla=xla)
+    distances = {
+        name: float(np.linalg.norm(found[name] - value) / np.linalg.norm(value)) for name, value in expected.items()
+    }
+    furthest = max(distances, key=lambda name: np.nan_to_num(distances[name], nan=np.inf))
+    wrong = not distances[furthest] <= _TOLERANCES[precision]
+    text = f"at most {distances[furthest]:.1e} from the CPU's float32 ({furthest})"
+    if wrong:
+        text += f", {_TOLERANCES[precision]:g} is allowed: train in another precision, and tell the project"
+    figures = {"distances": distances, "seconds": time.perf_counter() - start}
+    return Finding(f"numbers of {backbone}, {precision}{', XLA' if xla else ''}", text, figures, wrong)
+
+
+def _input_speed(size: tuple[int, int]) -> Finding:
+    """Reads, decodes, jitters and batches made-up records."""
+    random = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        pairs = []
+        for index in range(_MADE_UP_RECORDS):
+            image, label = (os.path.join(folder, f"{index}{end}") for end in (".jpg", "_label.png"))
+            coarse = random.integers(0, 256, (size[0] // 8, size[1] // 8, 3), np.uint8)
+            Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC).save(image, quality=95)
+            ids = random.integers(0, 34, (size[0] // 16, size[1] // 16), np.uint8)
+            Image.fromarray(np.kron(ids, np.ones((16, 16), np.uint8))).save(label)
+            pairs.append(Pair(f"{index}.jpg", image, label))
+        source = Source(tuple(pairs), labels.CITYSCAPES19, labels.CITYSCAPES_ID_MAP, read_ids)
+        records = os.path.join(folder, "records")
+        conversion.convert(source, records)
+        augmentation = Augmentation(*size, color_jitter=True)
+        images = iter(pipeline.train_dataset(records, labels.CITYSCAPES19, augmentation, batch_size=1, seed=0))
+        for _ in range(_MADE_UP_RECORDS):  # fills the buffers, lets the parallelism settle
+            next(images)
+        count, start = 0, time.perf_counter()
+        while time.perf_counter() - start < _INPUT_SECONDS:
+            next(images)
+            count += 1
+        rate = count / (time.perf_counter() - start)
+    text = f"{rate:.1f} images/s of {size[1]}x{size[0]} with labels and colour jitter"
+    return Finding("speed of the input", text, {"images_per_second": rate, "size": size})
+
+
+def _inference_speed(size: tuple[int, int], precision: str) -> Finding:
+    set_precision(precision)
+    segmenter = made_up.build_segmenter("resnet101", _CLASSES)
+    images = tf.constant(np.random.default_rng(0).integers(0, 256, (1, *size, 3), np.uint8))
+    call = tf.function(lambda images: tf.argmax(segmenter(images), axis=-1))
+    seconds = benchmark.measure(lambda: call(images), warmup=1, repeats=5)
+    return _speed("inference", 1, seconds, size, precision)
+
+
+def _training_speed(size: tuple[int, int], precision: str, strategy: tf.distribute.Strategy) -> Finding:
+    set_precision(precision)
+    config = Config()
+    config.method.name = "fada"
+    for domain in (config.data.source, config.data.target):
+        domain.records, (domain.height, domain.width) = "made up", size
+    with strategy.scope():
+        method = made_up.build_method(config, _CLASSES)
+    step = made_up.step_function(method, made_up.batches(config, _CLASSES, 1), strategy)
+    seconds = benchmark.measure(step, warmup=1, repeats=5)
+    return _speed("training", 2 * strategy.num_replicas_in_sync, seconds, size, precision)
+
+
+def _speed(what: str, images: int, seconds: dict, size: tuple[int, int], precision: str) -> Finding:
+    rate = images / seconds["median"]
+    text = (
+        f"{rate:.2f} images/s of {size[1]}x{size[0]}, ResNet-101, {precision}, {images} at a time; "
+        f"the first after {seconds['first']:.0f} s"
+    )
+    figures = {"images_per_second": rate, "seconds": seconds, "size": size, "precision": precision}
+    return Finding(f"speed of {what}", text, figures)
+
+
+def _memory() -> Finding:
+    """Says what the largest check so far, training ResNet-101, left of the memory of the first device."""
+    peak, cards = benchmark.peak_memory(), driver()
+    if tf.config.list_logical_devices("GPU"):
+        total = int(cards[0]["memory.total"]) * 2**20 if cards else 0
+    else:
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    left = f", {(total - peak) / 1e9:.1f} GB of {total / 1e9:.1f} left" if total else ""
+    return Finding("memory", f"{peak / 1e9:.1f} GB at the most{left}", {"peak_bytes": peak, "total_bytes": total})

@@ -1,0 +1,45 @@
+"""The first minutes on a new machine: does what trains here compute what it should, and how fast?
+
+python scripts/check_machine.py
+python scripts/check_machine.py --precision=mixed_float16 --output=machine.json
+
+Needs no data. Prints a line a check, and exits with 1 where something is wrong. Numbers of two small trainings on this
+machine's devices are compared with its CPU's in float32; then input, inference and training of ResNet-101 are timed.
+"""
+
+import json
+import sys
+import time
+
+from absl import flags, logging
+
+from fada_tf import cli
+
+_PRECISION = flags.DEFINE_enum(
+    "precision", "automatic", ["automatic", "float32", "mixed_bfloat16", "mixed_float16"],
+    "What speed is measured in; automatic: mixed_bfloat16 on GPUs, float32 on CPUs.",
+)  # fmt: skip
+_OUTPUT = flags.DEFINE_string("output", "", "JSON file to write; empty: none.")
+
+
+def main(argv):
+    """Makes every check, one that fails included."""
+    del argv
+    import dataclasses
+
+    from fada_tf.data import files
+    from fada_tf.training import machine
+
+    logging.set_verbosity(logging.ERROR)  # TensorFlow warns of functions traced again, which is what is wanted here
+    start = time.perf_counter()
+    findings = machine.make(machine.check_all(_PRECISION.value), sys.stdout)
+    wrong, seconds = sum(finding.wrong for finding in findings), time.perf_counter() - start
+    print(f"{wrong or 'nothing'} wrong of {len(findings)} checks, {seconds:.0f} s")
+    if _OUTPUT.value:
+        result = {"seconds": seconds, "wrong": wrong, "checks": [dataclasses.asdict(finding) for finding in findings]}
+        files.write_atomically(_OUTPUT.value, (json.dumps(result, indent=1) + "\n").encode())
+    sys.exit(int(wrong > 0))
+
+
+if __name__ == "__main__":
+    cli.run(main)
