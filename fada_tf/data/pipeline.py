@@ -63,8 +63,12 @@ def train_dataset(
     blocks()  # raises what is wrong with the options now, not in the first batch
 
     @_as_written
-    def load(draw, record):
-        element = parse(reader.read(record, replace=True), with_label=label_space is not None)
+    def read(draw, record):
+        return draw, reader.read(record, replace=True)
+
+    @_as_written
+    def load(draw, payload):
+        element = parse(payload, with_label=label_space is not None)
         draw_seed = tf.random.experimental.stateless_fold_in([seed, 0], draw)
         image, label = transforms.augment(element["image"], element.get("label"), draw_seed, augmentation)
         loaded = {"image": image, "name": element["name"], "draw": draw}
@@ -75,7 +79,9 @@ def train_dataset(
     index, count = part
     if count > 1:
         draws = draws.filter(lambda draw, record: draw // batch_size % count == index)
-    dataset = draws.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    # Two maps: reading has a state, and where operations must be deterministic such a map works on one image at a time.
+    dataset = draws.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return dataset.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 

@@ -238,3 +238,24 @@ def test_two_replicas_together_see_what_one_sees(labelled, two_replicas):
     for batch in expected:
         parts = two_replicas.experimental_local_results(next(distributed)["image"])
         np.testing.assert_array_equal(np.concatenate(parts), batch["image"])
+
+
+@pytest.mark.parametrize("build", [train, evaluate])
+def test_the_map_that_decodes_has_no_state(labelled, monkeypatch, build):
+    # Where operations must be deterministic, TensorFlow runs maps with a stateful operation one element at a time.
+    maps, of_dataset = [], tf.data.Dataset.map
+
+    def recorded(dataset, function, **options):
+        if function.__module__ == pipeline.__name__:
+            maps.append((function, dataset.element_spec))
+        return of_dataset(dataset, function, **options)
+
+    monkeypatch.setattr(tf.data.Dataset, "map", recorded)
+    build(labelled)
+    decoding = []
+    for function, spec in maps:
+        inputs = spec if isinstance(spec, tuple) else (spec,)
+        operations = tf.function(function).get_concrete_function(*inputs).graph.get_operations()
+        if {"DecodeJpeg", "DecodePng"} & {operation.type for operation in operations}:
+            decoding.append({operation.type for operation in operations if operation.op_def.is_stateful})
+    assert decoding == [set()]
