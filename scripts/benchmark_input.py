@@ -51,13 +51,14 @@ def _make_files(folder: str, suffix: str) -> None:
     import numpy as np
     from PIL import Image
 
-    from fada_tf.data import conversion, labels
-    from fada_tf.data.datasets.base import IMAGE_SUFFIXES, Pair, Source, paths_by_key
-    from fada_tf.data.images import read_ids
+    from fada_tf.data import conversion
+    from fada_tf.data.datasets import cityscapes
+    from fada_tf.data.datasets.base import Pair, Source, paths_by_key
+    from fada_tf.data.images import SUFFIXES
 
-    photos = list(paths_by_key(FLAGS.photos, IMAGE_SUFFIXES).values())
+    photos = list(paths_by_key(FLAGS.photos, SUFFIXES).values())
     if not photos:
-        raise InputError(f"--photos={FLAGS.photos} holds no JPEG or PNG")
+        raise InputError(f"--photos={FLAGS.photos} holds no pictures ({', '.join(SUFFIXES)})")
     random = np.random.default_rng(0)
     for domain, (height, width) in (("source", SOURCE_SIZE), ("target", TARGET_SIZE)):
         pairs = []
@@ -73,9 +74,7 @@ def _make_files(folder: str, suffix: str) -> None:
             blocks = random.integers(0, 34, (height // BLOCK + 1, width // BLOCK + 1)).astype(np.uint8)
             Image.fromarray(np.kron(blocks, np.ones((BLOCK, BLOCK), np.uint8))[:height, :width]).save(label)
             pairs.append(Pair(f"{i}.{suffix}", image, label if domain == "source" else None))
-        source = Source(tuple(pairs))
-        if domain == "source":
-            source = Source(tuple(pairs), labels.CITYSCAPES19, labels.CITYSCAPES_ID_MAP, read_ids)
+        source = Source(tuple(pairs), cityscapes.LABELS if domain == "source" else None)
         size = SOURCE_TRAINED if domain == "source" else TARGET_TRAINED
         conversion.convert(source, f"{folder}/{suffix}/{domain}_records")
         conversion.convert(source, f"{folder}/{suffix}/{domain}_records_resized", resize=size)

@@ -31,6 +31,9 @@ flags.DEFINE_integer("workers", 0, "processes; 0: one a core", lower_bound=0)
 flags.DEFINE_string("beam", None, "work as Beam pipelines with these Beam options, such as '--runner=DirectRunner'")
 flags.DEFINE_string("resize", None, "store at this size, HEIGHTxWIDTH, as PNG; default: as they are")
 flags.DEFINE_bool("skip_bad", False, "leave out what cannot be converted, and report it")
+flags.DEFINE_enum(
+    "unknown_ids", "refuse", ["refuse", "ignore"], "label ids that mean no class: a bad pair, or ignored pixels"
+)
 flags.DEFINE_string("only", None, "text file of the image names to convert, one a line")
 flags.DEFINE_bool("verify", False, "convert nothing; prove that the shards in --output are whole")
 
@@ -57,6 +60,7 @@ def _convert(run) -> None:
         num_shards=FLAGS.num_shards,
         resize=_parse_size(FLAGS.resize),
         skip_bad=FLAGS.skip_bad,
+        ignore_unknown=FLAGS.unknown_ids == "ignore",
         only=FLAGS.only and base.read_list(FLAGS.only),
         run=run,
     )
@@ -64,6 +68,8 @@ def _convert(run) -> None:
         sys.stdout.write(f"left out: {line}\n")
     for line in report.changes:
         sys.stdout.write(f"re-encoded: {line}\n")
+    for line in report.remarks:
+        sys.stdout.write(f"note: {line}\n")
     manifest = report.manifest
     labels = f"labels of {manifest.label_space.name}" if manifest.label_space else "no labels"
     sys.stdout.write(

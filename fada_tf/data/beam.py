@@ -1,6 +1,6 @@
 """The work of a conversion as Apache Beam pipelines, for fleets of images; needs `pip install fada_tf[beam]`."""
 
-import pickle
+import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -29,13 +29,13 @@ def runner(options: Sequence[str], scratch: str) -> shards.Run:
     def run(function: Callable, tasks: Sequence, *, title: str) -> Iterator:
         size = max(1, min(TASKS_PER_ELEMENT, len(tasks) // 1000))
         chunks = [tasks[start : start + size] for start in range(0, len(tasks), size)]
-        paths = [files.join(scratch, f"{title}-{i:05d}.pickle") for i in range(len(chunks))]
+        paths = [files.join(scratch, f"{title}-{i:05d}.json") for i in range(len(chunks))]
         files.make_folder(scratch)
         with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
             elements = pipeline | beam.Create(list(zip(paths, chunks, strict=True))) | beam.Reshuffle()
             _ = elements | title >> beam.Map(partial(_run_chunk, function=function))
         for path in paths:
-            yield from pickle.loads(files.read_bytes(path))
+            yield from files.read_json(path)
             files.remove(path)
 
     return run
@@ -43,4 +43,4 @@ def runner(options: Sequence[str], scratch: str) -> shards.Run:
 
 def _run_chunk(element: tuple[str, Sequence], function: Callable) -> None:
     path, tasks = element
-    files.write_atomically(path, pickle.dumps([function(task) for task in tasks]))
+    files.write_atomically(path, json.dumps([function(task) for task in tasks]).encode())

@@ -1,50 +1,22 @@
 """A data set's files to shards: everything is checked first, then written by all cores, safe to interrupt."""
 
-import contextlib
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
 import numpy as np
 
-from fada_tf.data import files, images, shards
+from fada_tf.data import images, shards
+from fada_tf.data.checking import Findings, Settings, read_pair
 from fada_tf.data.datasets.base import Pair, Source, keep_listed
-from fada_tf.data.labels import UNKNOWN_ID, LabelSpace
 from fada_tf.data.manifest import Manifest
 from fada_tf.data.tfrecord import Record
-from fada_tf.errors import InputError
+from fada_tf.errors import InputError, printable
 
 IMAGES_PER_SHARD = 200  # about 0.5 GB of GTA5: small enough that an interruption costs minutes
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How pairs become records.
-
-    Args:
-        label_space: the source's; None without labels, as are the next two.
-        id_map: the source's.
-        read_ids: the source's.
-        resize: (height, width) of the stored images and labels; None keeps their own.
-    """
-
-    label_space: LabelSpace | None = None
-    id_map: np.ndarray | None = None
-    read_ids: Callable[[bytes], np.ndarray] | None = None
-    resize: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What checking a pair brought: a problem, or the digest of its contents and how its image will be changed."""
-
-    problem: str = ""
-    digest: str = ""
-    changes: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,38 +27,13 @@ class Report:
         manifest: of the finished folder.
         problems: a line for each pair left out.
         changes: a line for each image that is not stored as its original file.
+        remarks: lines about files that are no pictures and classes that no label shows.
     """
 
     manifest: Manifest
     problems: tuple[str, ...]
     changes: tuple[str, ...]
-
-
-def read_pair(pair: Pair, settings: Settings) -> tuple[images.StoredImage, np.ndarray | None]:
-    """Reads a pair's files and checks them against each other.
-
-    Returns:
-        The image, and the label as [height, width] uint8 train ids and 255, or None.
-
-    Raises:
-        InputError: either file cannot be read, their sizes differ, or the label has an id of no class.
-    """
-    with _naming(pair.image):
-        pair.name.encode()
-        image = images.to_stored(files.read_bytes(pair.image))
-    if settings.label_space is None:
-        return image, None
-    with _naming(pair.label):
-        ids = settings.read_ids(files.read_bytes(pair.label))
-        if ids.shape != (image.height, image.width):
-            raise InputError(
-                f"is {ids.shape[1]}x{ids.shape[0]} but its image {pair.image} is {image.width}x{image.height} pixels"
-            )
-        label = settings.id_map[ids]
-        unknown = np.unique(ids[label == UNKNOWN_ID]).tolist()
-        if unknown:
-            raise InputError(f"has ids {unknown} that the class file lists neither in a class nor in ignore_ids")
-    return image, label.astype(np.uint8)
+    remarks: tuple[str, ...] = ()
 
 
 def make_record(pair: Pair, settings: Settings) -> Record:
@@ -95,18 +42,7 @@ def make_record(pair: Pair, settings: Settings) -> Record:
     if settings.resize is not None:
         image, label = _resized(image, label, settings.resize)
     record = Record(pair.name, image.data, image.format, image.height, image.width)
-    return record if label is None else record.labelled(label, settings.label_space.num_classes)
-
-
-def check(pair: Pair, settings: Settings) -> Finding:
-    """Reads a pair as conversion will, and says what is wrong or what its files are."""
-    try:
-        image, label = read_pair(pair, settings)
-    except InputError as error:
-        return Finding(problem=str(error))
-    digest = hashlib.sha256(image.data)
-    digest.update(b"" if label is None else label.tobytes())
-    return Finding(digest=digest.hexdigest(), changes=image.changes and f"{pair.image}: {image.changes}")
+    return record if label is None else record.labelled(label, settings.labels.label_space.num_classes)
 
 
 def convert(
@@ -116,6 +52,7 @@ def convert(
     num_shards: int = 0,
     resize: tuple[int, int] | None = None,
     skip_bad: bool = False,
+    ignore_unknown: bool = False,
     only: Iterable[str] | None = None,
     run: shards.Run = shards.run_here,
 ) -> Report:
@@ -127,6 +64,7 @@ def convert(
         num_shards: number of files; 0 for one to 200 images.
         resize: (height, width) to store images (then as PNG) and labels at.
         skip_bad: leave out what cannot be converted, instead of stopping before anything is written.
+        ignore_unknown: take ids and colours that mean nothing as ignored, instead of as a bad pair.
         only: names of the images to convert, with or without suffix; None for all.
         run: who does the work, see `shards`.
 
@@ -139,15 +77,16 @@ def convert(
     """
     shards.check_output(output)
     source = keep_listed(source, only, "the list of names")
-    settings = Settings(source.label_space, source.id_map, source.read_ids, resize)
-    findings = list(run(partial(check, settings=settings), source.pairs, title="check"))
-    problems = (*source.problems, *(finding.problem for finding in findings if finding.problem))
-    good = [(pair, found) for pair, found in zip(source.pairs, findings, strict=True) if not found.problem]
-    if problems and not skip_bad:
-        raise InputError(
-            f"{len(problems)} bad pairs, nothing was written; mend them or leave them out with --skip_bad:"
-            + "".join(f"\n  {problem}" for problem in problems)
-        )
+    settings = Settings(source.labels, resize, ignore_unknown)
+    partners = tuple(map(printable, source.problems))
+    if not skip_bad:
+        _refuse(partners)  # known without reading a file
+    findings = Findings(output, settings)
+    found = findings.of(source.pairs, run)
+    problems = (*partners, *(finding.problem for finding in found if finding.problem))
+    if not skip_bad:
+        _refuse(problems)
+    good = [(pair, finding) for pair, finding in zip(source.pairs, found, strict=True) if not finding.problem]
     if not good:
         raise InputError("no image is left to convert:" + "".join(f"\n  {problem}" for problem in problems))
     num_shards = num_shards or -(-len(good) // IMAGES_PER_SHARD)
@@ -155,22 +94,42 @@ def convert(
         raise InputError(f"num_shards={num_shards} is more than the {len(good)} images; give at most one a shard")
     manifest = shards.write(
         output,
-        source.label_space,
+        source.labels and source.labels.label_space,
         [good[start:stop] for start, stop in pairwise(i * len(good) // num_shards for i in range(num_shards + 1))],
         partial(_records, settings=settings),
-        job=_digest([(pair.name, found.digest) for pair, found in good], settings, num_shards),
+        job=_digest([(pair.name, finding.digest) for pair, finding in good], settings, num_shards),
         run=run,
+        labelled=source.labels and source.labels.classes,
     )
-    return Report(manifest, problems, tuple(found.changes for _, found in good if found.changes))
+    findings.forget()
+    changes = tuple(finding.changes for _, finding in good if finding.changes)
+    return Report(manifest, problems, changes, (*map(printable, source.passed_over), *_unseen(manifest)))
 
 
-def _records(group: list[tuple[Pair, Finding]], settings: Settings) -> Iterator[Record]:
+def _refuse(problems: Sequence[str]) -> None:
+    if problems:
+        raise InputError(
+            f"{len(problems)} bad pairs, nothing was written; mend them or leave them out with --skip_bad:"
+            + "".join(f"\n  {problem}" for problem in problems)
+        )
+
+
+def _unseen(manifest: Manifest) -> list[str]:
+    """Says which classes no label shows."""
+    if manifest.label_space is None or not manifest.unseen:
+        return []
+    if manifest.unseen == manifest.classes:
+        return ["no label has a pixel of any class, and training will refuse them: check the ids"]
+    return [f"no label has a pixel of {', '.join(manifest.unseen)}"]
+
+
+def _records(group: Sequence[tuple[Pair, object]], settings: Settings) -> Iterator[Record]:
     return (make_record(pair, settings) for pair, _ in group)
 
 
 def _digest(contents: list[tuple[str, str]], settings: Settings, num_shards: int) -> str:
     """Returns a digest of all that decides the bytes of the shards."""
-    space = settings.label_space and settings.label_space.to_json()
+    space = settings.labels and settings.labels.label_space.to_json()
     return hashlib.sha256(json.dumps([contents, space, settings.resize, num_shards]).encode()).hexdigest()
 
 
@@ -184,16 +143,3 @@ def _resized(
     return images.StoredImage(data, "png", *size), None if label is None else transforms.resize_label(
         label, size
     ).numpy()
-
-
-@contextlib.contextmanager
-def _naming(path: str) -> Iterator[None]:
-    """Puts the file's name in front of what is wrong with it."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except UnicodeEncodeError as error:
-        raise InputError(f"{os.fsencode(path)!r}: the name is not UTF-8; rename the file") from error

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from fada_tf.errors import InputError
@@ -134,15 +135,47 @@ def remove(path: str) -> None:
 
 
 def list_folder(folder: str) -> list[str]:
-    """Returns the names in a folder, sorted."""
-    return sorted(_gfile().listdir(folder) if is_remote(folder) else os.listdir(folder))
+    """Returns the names in a folder, sorted, without hidden ones."""
+    names = _gfile().listdir(folder) if is_remote(folder) else os.listdir(folder)
+    return sorted(name for name in names if not is_hidden(name))
+
+
+def is_hidden(name: str) -> bool:
+    """Tells whether a file or folder is none of the user's data: its name begins with a dot."""
+    return name.startswith(".")
 
 
 def walk(folder: str) -> list[str]:
-    """Returns the paths of all files in a folder and in those below it, relative to it, sorted, with `/` in them."""
-    tree = _gfile().walk(folder) if is_remote(folder) else os.walk(folder, followlinks=True)
-    paths = (os.path.join(top, name) for top, _, names in tree for name in names)
-    return sorted(path[len(folder) :].replace(os.sep, "/").lstrip("/") for path in paths)
+    """Returns the paths of all files in a folder and in those below it, relative to it, sorted, with `/` in them.
+
+    Hidden files and folders below it are left out. Links to folders are followed, except to one that holds the link.
+
+    Raises:
+        InputError: a folder cannot be listed.
+    """
+    tree = _gfile().walk(folder) if is_remote(folder) else _walk_local(folder)
+    paths = (os.path.join(top, name)[len(folder) :].replace(os.sep, "/") for top, _, names in tree for name in names)
+    relative = (path.lstrip("/") for path in paths)
+    return sorted(path for path in relative if not any(map(is_hidden, path.split("/"))))
+
+
+def _walk_local(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Does what `os.walk` does, without going in circles."""
+
+    def fail(error: OSError) -> None:
+        raise InputError(f"folder {error.filename} cannot be listed ({error.strerror}): check path and permissions")
+
+    above = {folder: (os.path.realpath(folder),)}  # the folders that the way to each one led through
+    for top, folders, names in os.walk(folder, followlinks=True, onerror=fail):
+        entered = []
+        for name in folders:
+            path = os.path.join(top, name)
+            real = os.path.realpath(path)
+            if not is_hidden(name) and all(os.path.commonpath([holder, real]) != real for holder in above[top]):
+                entered.append(name)
+                above[path] = (*above[top], real)
+        folders[:] = entered
+        yield top, folders, names
 
 
 def sha256(path: str) -> str:

@@ -43,25 +43,12 @@ class LabelSpace:
         kept = [i for i, class_name in enumerate(self.names) if class_name not in drop]
         return LabelSpace(name, tuple(self.names[i] for i in kept), tuple(self.colors[i] for i in kept))
 
-    def subset_map(self, other: "LabelSpace", *, partial: bool = False) -> np.ndarray:
+    def subset_map(self, other: "LabelSpace") -> np.ndarray:
         """Translates labels of this space into labels of `other`, class by class name.
-
-        Args:
-            other: the space to train or score in; each of its classes must exist here.
-            partial: allow `other` more classes, if all of this space's are among them: no label will show those.
 
         Returns:
             [256] uint8: entry i is what label i becomes; classes that `other` lacks become 255.
-
-        Raises:
-            InputError: `other` has a class that this space has not.
         """
-        missing = [name for name in other.names if name not in self.names]
-        if missing and not (partial and set(self.names) < set(other.names)):
-            raise InputError(
-                f"label space {other.name!r} has classes that the records' space {self.name!r} lacks: "
-                f"{', '.join(missing)}; choose a space made of {', '.join(self.names)}"
-            )
         table = np.full(256, IGNORE, np.uint8)
         for target, name in enumerate(other.names):
             if name in self.names:
@@ -134,16 +121,22 @@ CROSSCITY13 = CITYSCAPES16.subset("crosscity13", drop=("wall", "fence", "pole"))
 LABEL_SPACES = {space.name: space for space in (CITYSCAPES19, CITYSCAPES16, CITYSCAPES13, CROSSCITY13)}
 
 
-def _id_map(ids: Mapping[int, int], others: int) -> np.ndarray:
-    table = np.full(256, others, np.int16)
+def _id_map(ids: Mapping[int, int], highest: int) -> np.ndarray:
+    table = np.full(256, UNKNOWN_ID, np.int16)
+    table[: highest + 1] = IGNORE
     table[list(ids)] = list(ids.values())
     return table
 
 
 CITYSCAPES_LABEL_IDS = {c[0]: c[1] for c in _CITYSCAPES}  # by class name, what Cityscapes' own evaluation reads
+_CITYSCAPES_IDS = {c[1]: i for i, c in enumerate(_CITYSCAPES)}
 # [256] int16: the train id, in the 19-class space, of every id found in label files.
-CITYSCAPES_ID_MAP = _id_map({c[1]: i for i, c in enumerate(_CITYSCAPES)}, others=IGNORE)
-SYNTHIA_ID_MAP = _id_map({c[2]: i for i, c in enumerate(_CITYSCAPES) if c[2] is not None}, others=IGNORE)
+CITYSCAPES_ID_MAP = _id_map(_CITYSCAPES_IDS, highest=33)
+GTA5_ID_MAP = _id_map(_CITYSCAPES_IDS, highest=34)
+SYNTHIA_ID_MAP = _id_map({c[2]: i for i, c in enumerate(_CITYSCAPES) if c[2] is not None}, highest=22)
+CROSSCITY_ID_MAP = _id_map(
+    {c[1]: i for i, c in enumerate(_CITYSCAPES) if c[0] in CROSSCITY13.names}, highest=33
+)  # 13 classes
 
 
 @dataclass(frozen=True)
@@ -189,6 +182,11 @@ class ClassFile:
         for train_id, entry in enumerate(values["classes"]):
             _claim_ids(id_map, owners, entry["ids"], entry["name"], train_id)
         _claim_ids(id_map, owners, values.get("ignore_ids", []), "ignore_ids", IGNORE)
+        if space.num_classes == 1:
+            raise InputError(
+                f"the only class is {printable(space.names[0])!r}, which nothing can be told from: "
+                "list the background as a class, too, not in ignore_ids"
+            )
         return cls(space, id_map)
 
 

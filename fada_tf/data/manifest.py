@@ -71,6 +71,15 @@ def _are_counts(values: Iterable[object]) -> bool:
     return all(type(value) is int and 0 <= value < 1 << 48 for value in values)
 
 
+def _names(values: dict) -> tuple[str, ...] | None:
+    names = values.get("labelled")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"labelled is {names!r}")
+    return tuple(names)
+
+
 def shard_name(index: int, count: int) -> str:
     """Returns the file name of a shard."""
     return f"records-{index:05d}-of-{count:05d}.tfrecord"
@@ -85,12 +94,14 @@ class Manifest:
         label_space: the classes of the labels on disk; None if the records have no labels.
         shards: the files and their records.
         job: digest of the inputs and settings that decided the shards' bytes.
+        labelled: names of the classes that the labels were made for; None for all, as in older manifests.
     """
 
     folder: str
     label_space: LabelSpace | None
     shards: tuple[Shard, ...]
     job: str = ""
+    labelled: tuple[str, ...] | None = None
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
@@ -107,13 +118,52 @@ class Manifest:
         """Pixels of each class and, last, ignored ones, by record: [records, classes + 1] int64."""
         if self.label_space is None:
             raise InputError(f"the records in {self.folder} have no labels; convert them again with labels")
-        return np.array([entry.pixels for entry in self.entries], np.int64)
+        columns = self.label_space.num_classes + 1
+        return np.array([entry.pixels for entry in self.entries], np.int64).reshape(-1, columns)
 
     @property
     def pixel_shares(self) -> np.ndarray:
         """Each class's share of all labelled pixels, [classes] float64."""
         pixels = self.pixels[:, :-1].sum(axis=0)
         return pixels / max(pixels.sum(), 1)
+
+    @cached_property
+    def unseen(self) -> tuple[str, ...]:
+        """Names of the classes that the labels can hold and no label shows."""
+        shown = self.pixels[:, :-1].any(axis=0)
+        names = zip(self.label_space.names, shown, strict=True)
+        return tuple(name for name, is_shown in names if not is_shown and name in self.classes)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that the labels can hold: those that they were made for or show."""
+        if self.labelled is None:
+            return self.label_space.names
+        names = zip(self.label_space.names, self.pixels[:, :-1].any(axis=0), strict=True)
+        return tuple(name for name, is_shown in names if is_shown or name in self.labelled)
+
+    def label_map(self, label_space: LabelSpace, *, partial: bool = False) -> np.ndarray:
+        """Translates the labels on disk into labels of another space, class by class name.
+
+        Args:
+            label_space: what to train or score in.
+            partial: allow classes that these labels cannot hold, if all classes that they can hold are asked for.
+
+        Returns:
+            [256] uint8: entry i is what label i becomes; classes that were not asked for become 255.
+
+        Raises:
+            InputError: there are no labels, or they cannot hold a class that is asked for.
+        """
+        if self.label_space is None:
+            raise InputError(f"the records in {self.folder} have no labels; convert them again with labels")
+        missing = [name for name in label_space.names if name not in self.classes]
+        if missing and not (partial and set(self.classes) <= set(label_space.names)):
+            raise InputError(
+                f"label space {label_space.name!r} has classes that {self.folder} lacks: "
+                f"{', '.join(missing)}; choose a space made of {', '.join(self.classes)}"
+            )
+        return self.label_space.subset_map(label_space)
 
     def with_classes(self, label_space: LabelSpace) -> "Manifest":
         """Returns the manifest as of labels of `label_space`, some of the classes on disk; all others are ignored."""
@@ -155,6 +205,7 @@ class Manifest:
         }
         if self.label_space is not None:
             values |= {
+                "labelled": self.labelled,
                 "class_pixel_shares": self.pixel_shares.tolist(),
                 "class_images": (self.pixels[:, :-1] > 0).sum(axis=0).tolist(),
             }
@@ -182,7 +233,9 @@ class Manifest:
             version = values["format_version"]
             if version == FORMAT_VERSION:
                 space = values["label_space"] and LabelSpace.from_json(values["label_space"])
-                manifest = cls(folder, space or None, tuple(map(Shard.from_json, values["shards"])), values["job"])
+                manifest = cls(
+                    folder, space or None, tuple(map(Shard.from_json, values["shards"])), values["job"], _names(values)
+                )
                 columns = space.num_classes + 1 if space else 0
                 if any(len(entry.pixels) != columns for entry in manifest.entries):
                     raise ValueError(f"an entry has not {columns} pixel counts")

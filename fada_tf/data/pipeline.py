@@ -105,7 +105,7 @@ def evaluation_dataset(
         height: rows of the images; 0 for their own, which must then be the same for all.
         width: columns of the images; 0 as above.
         max_bad_records: this many unreadable records are left out, with a warning; one more is an error.
-        partial_labels: allow labels that know only some of the classes.
+        partial_labels: allow labels that can hold only some of the classes.
         only: numbers of the records to read; None for all.
 
     Returns:
@@ -158,11 +158,11 @@ def _translation(
     manifest: Manifest, label_space: LabelSpace | None, partial: bool = False
 ) -> Callable[[tf.Tensor], tf.Tensor]:
     """Returns the function from labels on disk to labels of `label_space`."""
-    if label_space is None or label_space == manifest.label_space:
+    if label_space is None:
         return lambda label: label
-    if manifest.label_space is None:
-        raise InputError(f"the records in {manifest.folder} have no labels; convert them again with labels")
-    table = manifest.label_space.subset_map(label_space, partial=partial)
+    table = manifest.label_map(label_space, partial=partial)
+    if label_space == manifest.label_space:
+        return lambda label: label
     return lambda label: tf.gather(tf.constant(table), tf.cast(label, tf.int32))
 
 

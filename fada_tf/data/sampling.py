@@ -114,7 +114,7 @@ def blocks(
         An endless iterator of [any length] int64 record numbers.
 
     Raises:
-        InputError: no such strategy, no records, or no labelled pixels where the strategy needs them.
+        InputError: no such strategy, no records, or no labelled pixels where the label space or strategy needs them.
     """
     if strategy not in STRATEGIES:
         raise InputError(f"unknown sampling {strategy!r}; use one of {', '.join(STRATEGIES)}")
@@ -122,6 +122,7 @@ def blocks(
         raise InputError(f"{manifest.folder} holds no records to draw from")
     if label_space is not None:
         manifest = manifest.with_classes(label_space)
+        _check_labelled(manifest)
     stream = STRATEGIES[strategy](manifest, seed, **options)
     first = next(stream)  # now, so that what is wrong shows here and not in the first batch
     return _skip(chain([first], stream), start)
@@ -148,9 +149,7 @@ def _pick(weights: np.ndarray, random: float) -> int:
 
 def _shuffled_images(manifest: Manifest, present: np.ndarray, seed: int) -> dict[int, Iterator[int]]:
     """Returns, for each class that some image holds, an endless walk over its images, each round in a new order."""
-    if not present.any():
-        names = ", ".join(manifest.label_space.names)
-        raise InputError(f"no label in {manifest.folder} has a pixel of {names}: check the ids of the class file")
+    _check_labelled(manifest)
 
     def walk(class_id: int) -> Iterator[int]:
         images = np.flatnonzero(present[:, class_id])
@@ -159,3 +158,9 @@ def _shuffled_images(manifest: Manifest, present: np.ndarray, seed: int) -> dict
             yield from random.permutation(images)
 
     return {int(class_id): walk(class_id) for class_id in np.flatnonzero(present.any(axis=0))}
+
+
+def _check_labelled(manifest: Manifest) -> None:
+    if not manifest.pixels[:, :-1].any():
+        names = ", ".join(manifest.label_space.names)
+        raise InputError(f"no label in {manifest.folder} has a pixel of {names}: check the ids of the class file")

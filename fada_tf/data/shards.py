@@ -22,7 +22,10 @@ class Run(Protocol):
     """Who does a job's work: this process, several, or a Beam pipeline."""
 
     def __call__(self, function: Callable, tasks: Sequence, *, title: str) -> Iterable:
-        """Returns function(task) of each task, in order; `title` names the progress bar."""
+        """Returns function(task) of each task, in order: JSON values, which may pass through files.
+
+        `title` names the progress bar.
+        """
 
 
 def run_here(function: Callable, tasks: Sequence, *, title: str) -> Iterator:
@@ -73,6 +76,7 @@ def write(
     *,
     job: str,
     run: Run = run_here,
+    labelled: tuple[str, ...] | None = None,
 ) -> Manifest:
     """Writes one shard a group, then the manifest; shards that an earlier run of the job finished are kept if whole.
 
@@ -83,6 +87,7 @@ def write(
         make_records: group to records; a function that can be pickled.
         job: digest of all that decides the shards' bytes.
         run: who does the work.
+        labelled: names of the classes that the labels can hold; None for all of the label space.
 
     Raises:
         InputError: `output` holds something else, or cannot be written.
@@ -90,9 +95,10 @@ def write(
     names = [shard_name(i, len(groups)) for i in range(len(groups))]
     done = _finished(output, names, job)
     tasks = [(files.join(output, name), group) for name, group in zip(names, groups, strict=True) if name not in done]
-    for shard in run(partial(_write_one, make_records=make_records, job=job), tasks, title="write"):
+    for values in run(partial(_write_one, make_records=make_records, job=job), tasks, title="write"):
+        shard = Shard.from_json(values)
         done[shard.file] = shard
-    manifest = Manifest(output, label_space, tuple(done[name] for name in names), job)
+    manifest = Manifest(output, label_space, tuple(done[name] for name in names), job, labelled)
     manifest.save()
     for name in names:
         files.remove(files.join(output, _note_name(name)))
@@ -104,10 +110,10 @@ def _note_name(shard: str) -> str:
     return f"{shard}.done.json"
 
 
-def _write_one(task: tuple[str, Any], make_records: Callable[[Any], Iterable[Record]], job: str) -> Shard:
+def _write_one(task: tuple[str, Any], make_records: Callable[[Any], Iterable[Record]], job: str) -> dict:
     path, group = task
-    shard = write_shard(path, make_records(group))
-    note = json.dumps({"job": job, "shard": shard.to_json()}, ensure_ascii=False)
+    shard = write_shard(path, make_records(group)).to_json()
+    note = json.dumps({"job": job, "shard": shard}, ensure_ascii=False)
     files.write_atomically(_note_name(path), note.encode())
     return shard
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fada_tf.data import files
-from fada_tf.data.images import encode_png
+from fada_tf.data.images import decode_image, encode_png
 from fada_tf.data.labels import IGNORE
 from fada_tf.data.manifest import FOOTER_BYTES, HEADER_BYTES, Entry, Shard
 from fada_tf.errors import InputError
@@ -120,13 +120,6 @@ def parse(payload, *, with_label: bool) -> dict:
     if with_label:
         decoded["label"] = tf.io.decode_png(example[LABEL_ENCODED], channels=1)[..., 0]
     return decoded
-
-
-def decode_image(encoded):
-    """Decodes a JPEG or PNG with the pixels that Pillow gives (the accurate DCT), [height, width, 3] uint8."""
-    import tensorflow as tf
-
-    return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")  # the op reads PNG as well
 
 
 def read_payload(shard, offset, length):

@@ -9,13 +9,14 @@ from PIL import Image
 
 from fada_tf.data import conversion
 from fada_tf.data.datasets.base import Pair, Source
-from fada_tf.data.images import read_ids
+from fada_tf.data.label_files import LabelFiles
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import Manifest
 
 THREE_CLASSES = LabelSpace("three", ("road", "car", "sky"), ((128, 64, 128), (0, 0, 142), (70, 130, 180)))
 THREE_IDS = np.full(256, -1, np.int16)
 THREE_IDS[[0, 1, 2, 9, 255]] = [0, 1, 2, 255, 255]
+THREE = LabelFiles(THREE_CLASSES, THREE_IDS, "the class file lists neither in a class nor in ignore_ids", by_color=True)
 
 
 def texture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -41,13 +42,29 @@ def save(path, array: np.ndarray, **options) -> str:
 def png16(array: np.ndarray) -> bytes:
     """A 16-bit RGB PNG made by hand, [height, width, 3] uint16: no decoder under test had a part in it."""
     height, width, _ = array.shape
-    rows = b"".join(b"\x00" + row.astype(">u2").tobytes() for row in array)
+    return png((width, height, 16, 2), b"".join(b"\x00" + row.astype(">u2").tobytes() for row in array))
+
+
+def png(
+    header: tuple[int, int, int, int], rows: bytes, *, interlaced: int = 0, crc: int = 0, end: bool = True
+) -> bytes:
+    """A PNG made by hand.
+
+    Args:
+        header: width, height, bits a channel, colour type.
+        rows: what is compressed.
+        interlaced: 1 if the rows are those of Adam7.
+        crc: added to the checksum of the compressed data; other than 0 makes it wrong.
+        end: whether the last chunk is there.
+    """
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    data = bytearray(chunk(b"IDAT", zlib.compress(rows)))
+    data[-1] ^= crc
+    parts = chunk(b"IHDR", struct.pack(">IIBBBBB", *header, 0, 0, interlaced)), bytes(data), chunk(b"IEND", b"") * end
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
 def labelled_source(folder, count: int = 5, size: tuple[int, int] = (12, 16), suffix: str = ".png") -> Source:
@@ -60,7 +77,7 @@ def labelled_source(folder, count: int = 5, size: tuple[int, int] = (12, 16), su
         )
         image = save(f"{folder}/images/{i:03d}{suffix}", texture(height, width, i))
         pairs.append(Pair(f"{i:03d}{suffix}", image, save(f"{folder}/labels/{i:03d}.png", label)))
-    return Source(tuple(pairs), THREE_CLASSES, THREE_IDS, read_ids)
+    return Source(tuple(pairs), THREE)
 
 
 def records(folder, count: int = 5, num_shards: int = 2, labels: bool = True, **options) -> Manifest:

@@ -52,26 +52,27 @@ def test_all_bad_pairs_are_reported_together_before_anything_is_written(tmp_path
     os.truncate(pairs[1].image, 60)
     makers.save(pairs[2].label, np.zeros((3, 3), np.uint8))
     makers.save(pairs[3].label, np.full((15, 22), 77, np.uint8))
-    makers.save(pairs[4].label, np.zeros((16, 24, 3), np.uint8))
+    makers.save(pairs[4].label, np.full((16, 24, 3), (9, 8, 7), np.uint8))
     os.remove(pairs[5].label)
     with pytest.raises(InputError) as error:
-        convert(replace(source, problems=("lonely.png: has no label",)), tmp_path)
+        convert(source, tmp_path)
     first, *lines = str(error.value).splitlines()
-    assert first == "7 bad pairs, nothing was written; mend them or leave them out with --skip_bad:"
+    assert first == "6 bad pairs, nothing was written; mend them or leave them out with --skip_bad:"
     assert lines == [
-        "  lonely.png: has no label",
         f"  {pairs[0].image}: cannot be read (No such file or directory)",
-        lines[2],
+        lines[1],
         f"  {pairs[2].label}: is 3x3 but its image {pairs[2].image} is 20x14 pixels",
-        f"  {pairs[3].label}: has ids [77] that the class file lists neither in a class nor in ignore_ids",
-        f"  {pairs[4].label}: a label must have one 8-bit channel of ids, this has mode RGB",
+        f"  {pairs[3].label}: has ids [77] that the class file lists neither in a class nor in ignore_ids; "
+        "mend it, or take such pixels as ignored with --unknown_ids=ignore",
+        f"  {pairs[4].label}: has colours [[9, 8, 7]] that no class, or more than one, has; "
+        "mend it, or take such pixels as ignored with --unknown_ids=ignore",
         f"  {pairs[5].label}: cannot be read (No such file or directory)",
     ]
-    assert lines[2].startswith(f"  {pairs[1].image}: cannot be read as an image")
+    assert lines[1].startswith(f"  {pairs[1].image}: cannot be read as an image")
     assert not os.path.exists(tmp_path / "records")
 
     report = convert(replace(source, problems=("lonely.png: has no label",)), tmp_path, skip_bad=True)
-    assert [line.strip() for line in lines] == list(report.problems)
+    assert report.problems == ("lonely.png: has no label", *(line.strip() for line in lines))
     assert list(read(report.manifest)) == ["006.png", "007.png"]
 
 
@@ -158,6 +159,53 @@ def test_a_name_that_is_not_utf8_is_a_bad_pair(tmp_path):
         convert(Source((Pair(name, path),)), tmp_path)
 
 
+def test_missing_partners_are_reported_before_anything_is_read(tmp_path):
+    source = replace(makers.labelled_source(tmp_path, count=2), problems=("lonely.png: has no label",))
+
+    def run(function, tasks, *, title):
+        raise AssertionError(f"{title} was begun")
+
+    with pytest.raises(InputError, match=r"1 bad pairs, nothing was written.*\n  lonely\.png: has no label"):
+        convert(source, tmp_path, run=run)
+
+
+def test_what_was_checked_is_not_read_again(tmp_path):
+    source = makers.labelled_source(tmp_path, count=5)
+    os.truncate(source.pairs[1].image, 60)
+    checked = []
+
+    def run(function, tasks, *, title):
+        if title == "check":
+            checked.append([pair.name for pair in tasks])
+        return [function(task) for task in tasks]
+
+    with pytest.raises(InputError, match="1 bad pairs"):
+        convert(source, tmp_path, run=run)
+    assert checked.pop() == [pair.name for pair in source.pairs]
+    makers.save(source.pairs[3].label, np.full((15, 22), 77, np.uint8))
+    report = convert(source, tmp_path, skip_bad=True, run=run)
+    assert checked.pop() == ["003.png"]
+    assert len(report.problems) == 2 and list(read(report.manifest)) == ["000.png", "002.png", "004.png"]
+    assert sorted(os.listdir(tmp_path)) == ["images", "labels", "records"]
+    convert(source, tmp_path, "other", skip_bad=True, ignore_unknown=True, run=run)
+    assert len(checked.pop()) == 5  # another output
+
+
+def test_problems_are_one_printable_line_whatever_the_names(tmp_path):
+    name = os.fsdecode(b"caf\xe9\x1b[2J.png")
+    source = makers.labelled_source(tmp_path, count=1)
+    report = convert(replace(source, problems=(f"{name}: has no label",)), tmp_path, skip_bad=True)
+    assert report.problems == (r"caf\udce9\x1b[2J.png: has no label",)
+
+
+def test_classes_that_no_label_shows_are_said(tmp_path):
+    source = makers.labelled_source(tmp_path, count=1)
+    makers.save(source.pairs[0].label, np.full((12, 16), 1, np.uint8))
+    assert convert(source, tmp_path, "one").remarks == ("no label has a pixel of road, sky",)
+    makers.save(source.pairs[0].label, np.full((12, 16), 9, np.uint8))
+    assert "no label has a pixel of any class" in convert(source, tmp_path, "none").remarks[0]
+
+
 @hypothesis.given(st.data())
 def test_whatever_the_sizes_channels_and_ids_a_pair_is_stored_whole_or_reported(tmp_path_factory, data):
     tmp_path = tmp_path_factory.mktemp("any")
@@ -172,7 +220,7 @@ def test_whatever_the_sizes_channels_and_ids_a_pair_is_stored_whole_or_reported(
     image.save(tmp_path / f"a.{suffix}")
     label = np.resize(np.array(ids, np.uint8), label_size)
     pair = Pair(f"a.{suffix}", str(tmp_path / f"a.{suffix}"), makers.save(f"{tmp_path}/label.png", label))
-    source = Source((pair,), makers.THREE_CLASSES, makers.THREE_IDS, read_ids)
+    source = Source((pair,), makers.THREE)
     bad = mode == "I;16" or label_size != (height, width) or not set(label.ravel()) <= {0, 1, 2, 9, 255}
     if bad:
         with pytest.raises(InputError, match="1 bad pairs"):

@@ -94,11 +94,63 @@ def test_broken_files_are_refused(kind):
                 read(broken)
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "CMYK"])
-def test_labels_of_several_channels_are_refused(mode):
-    data = encoded(PHOTO.convert(mode), "TIFF")
-    with pytest.raises(InputError, match=f"one 8-bit channel of ids, this has mode {mode}"):
-        images.read_ids(data)
+def test_what_is_wrong_is_said_without_the_name_of_an_object():
+    for read in (images.to_stored, images.read_ids):
+        with pytest.raises(InputError, match=r"^cannot be read as an image \(its kind is unknown\)$"):
+            read(b"\0\5\x16\7" * 20)
+
+
+ROWS = np.asarray(PHOTO)
+RAW = b"".join(b"\0" + row.tobytes() for row in ROWS)
+
+
+@pytest.mark.parametrize("damage", [{"crc": 1}, {"end": False}])
+def test_a_damaged_png_with_all_its_pixels_is_stored_anew(damage):
+    data = makers.png((30, 20, 8, 2), RAW, **damage)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode_image(data)
+    stored = images.to_stored(data)
+    assert stored.changes == "damaged, but with all pixels: stored anew"
+    np.testing.assert_array_equal(decode_image(stored.data), ROWS)
+    label = makers.png((30, 20, 8, 0), b"".join(b"\0" + row[:, 0].tobytes() for row in ROWS), **damage)
+    np.testing.assert_array_equal(images.read_ids(label), ROWS[..., 0])
+
+
+def test_rows_that_no_png_held_are_not_invented():
+    data = makers.png((30, 20, 8, 2), RAW[: 91 * 13])
+    assert (np.asarray(Image.open(io.BytesIO(data)))[13:] == 0).all()  # so Pillow does
+    label = makers.png((30, 20, 8, 0), bytes(31 * 12))
+    for read, short in ((images.to_stored, data), (images.read_ids, label)):
+        with pytest.raises(InputError, match=r"cannot be read as an image \(it ends before its last row\)"):
+            read(short)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (8, 8), (13, 9), (1, 20), (20, 1)])
+def test_interlaced_pngs_are_whole_or_refused(size):
+    width, height = size
+    passes = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+    pixels = ROWS.reshape(-1)[: width * height].reshape(height, width)
+    rows = [row for left, top, across, down in passes for row in pixels[top::down, left::across] if row.size]
+    raw = [b"\0" + row.tobytes() for row in rows]
+    label = makers.png((width, height, 8, 0), b"".join(raw), interlaced=1)
+    np.testing.assert_array_equal(images.read_ids(label), pixels)
+    with pytest.raises(InputError, match="cannot be read as an image"):
+        images.read_ids(makers.png((width, height, 8, 0), b"".join(raw)[:-1], interlaced=1))
+
+
+def test_a_jpeg_that_two_decoders_read_differently_is_refused(monkeypatch):
+    data = encoded(PHOTO, "JPEG", quality=90)
+    others = decode_image(encoded(PHOTO, "JPEG", quality=89))
+    monkeypatch.setattr(images, "decode_image", lambda data: others)
+    with pytest.raises(InputError, match="is damaged: Pillow and TensorFlow read different pixels"):
+        images.to_stored(data)
+
+
+def test_labels_of_other_formats_and_of_colours_are_refused():
+    with pytest.raises(InputError, match="a label must be a PNG, this is JPEG"):
+        images.read_ids(encoded(PHOTO.convert("L"), "JPEG"))
+    with pytest.raises(InputError, match=r"one 8-bit channel of ids, this has \d+ colours"):
+        images.read_ids(encoded(PHOTO, "PNG"))
 
 
 @hypothesis.given(st.data(), st.integers(1, 40), st.integers(1, 40), st.sampled_from(["L", "P"]))

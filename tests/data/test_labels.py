@@ -1,4 +1,5 @@
 import json
+import re
 
 import hypothesis
 import hypothesis.strategies as st
@@ -28,7 +29,8 @@ def test_cityscapes_tables_are_those_of_cityscapesscripts():
     trained = sorted((label for label in official if 0 <= label.trainId < 255), key=lambda label: label.trainId)
     assert labels.CITYSCAPES19.names == tuple(label.name for label in trained)
     assert labels.CITYSCAPES19.colors == tuple(label.color for label in trained)
-    expected = np.full(256, 255)
+    expected = np.full(256, labels.UNKNOWN_ID)
+    expected[: max(label.id for label in official) + 1] = 255
     for label in trained:
         expected[label.id] = label.trainId
     np.testing.assert_array_equal(labels.CITYSCAPES_ID_MAP, expected)
@@ -54,7 +56,7 @@ def test_synthia_ids_become_the_published_16_class_ids():
         11: 15,
     }
     to_16 = labels.CITYSCAPES19.subset_map(labels.CITYSCAPES16)
-    mapped = to_16[labels.SYNTHIA_ID_MAP]
+    mapped = to_16[labels.SYNTHIA_ID_MAP[:23]]
     assert {i: int(label) for i, label in enumerate(mapped) if label != 255} == published
 
 
@@ -91,11 +93,6 @@ def test_subset_maps_keep_names_and_colours(space):
             assert space.colors[table[train_id]] == labels.CITYSCAPES19.colors[train_id]
         else:
             assert table[train_id] == 255
-
-
-def test_a_class_missing_on_disk_is_an_error():
-    with pytest.raises(InputError, match="lacks: terrain, truck, train"):
-        labels.CITYSCAPES16.subset_map(labels.CITYSCAPES19)
 
 
 def test_palette_colours_classes_and_leaves_the_rest_black_or_as_told():
@@ -148,6 +145,7 @@ def test_class_file_maps_ids(tmp_path):
         ({"classes": [{"name": "a", "color": [1, 2, 3], "ids": [256]}]}, "ids of 'a' must be a list of integers 0-255"),
         ({"classes": [{"name": "a", "color": [1, 2, 3], "ids": [True]}]}, "ids of 'a' must be a list of integers"),
         ({"classes": [{"name": "a", "color": [1, 2, 3], "ids": [i]} for i in (1, 2)]}, "found twice: a"),
+        ({"classes": [{"name": "cat", "color": [1, 2, 3], "ids": [1]}]}, "only class is 'cat'.*list the background"),
         ({"ignore_ids": [7]}, "id 7 belongs to 'road' and to 'ignore_ids'"),
         ({"colour": 1}, "the file has unknown keys colour"),
         ({"name": ""}, '"name" of the file must be a text'),
@@ -158,7 +156,7 @@ def test_class_file_errors_name_file_and_rule(tmp_path, changes, message):
     with pytest.raises(InputError) as error:
         labels.ClassFile.load(path)
     assert str(error.value).startswith(f"class file {path}: ")
-    assert message in str(error.value)
+    assert re.search(message, str(error.value))
 
 
 def test_class_file_that_is_missing_or_not_json(tmp_path):
@@ -169,7 +167,7 @@ def test_class_file_that_is_missing_or_not_json(tmp_path):
         labels.ClassFile.load(str(tmp_path / "bad.json"))
 
 
-@hypothesis.given(st.lists(st.sets(st.integers(0, 255)), min_size=1, max_size=12), st.sets(st.integers(0, 255)))
+@hypothesis.given(st.lists(st.sets(st.integers(0, 255)), min_size=2, max_size=12), st.sets(st.integers(0, 255)))
 def test_every_id_of_a_class_file_has_one_meaning(ids_of_class, ignored):
     classes = [{"name": str(i), "color": [i] * 3, "ids": sorted(ids)} for i, ids in enumerate(ids_of_class)]
     values = {"name": "any", "classes": classes, "ignore_ids": sorted(ignored)}

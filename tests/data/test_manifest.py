@@ -42,6 +42,29 @@ def test_the_file_shows_counts_shares_and_images_of_each_class(tmp_path):
     assert values["class_images"] == [2, 1, 0]
 
 
+def test_records_know_which_classes_their_labels_can_hold(tmp_path):
+    manifest = Manifest(str(tmp_path), makers.THREE_CLASSES, SHARDS, labelled=("sky",))
+    assert manifest.classes == ("road", "car", "sky")  # what a label shows, it can hold
+    assert manifest.unseen == ("sky",)
+    manifest = Manifest(str(tmp_path), makers.THREE_CLASSES, SHARDS, labelled=("road",))
+    manifest.save()
+    assert Manifest.load(str(tmp_path)) == manifest
+    assert manifest.classes == ("road", "car") and manifest.unseen == ()
+    with pytest.raises(InputError, match=r"label space 'three' has classes that .* lacks: sky; .* made of road, car"):
+        manifest.label_map(makers.THREE_CLASSES)
+    assert manifest.label_map(makers.THREE_CLASSES, partial=True)[:4].tolist() == [0, 1, 2, 255]
+    with pytest.raises(InputError, match="lacks: sky"):  # road is known, and would not be scored
+        manifest.label_map(makers.THREE_CLASSES.subset("x", drop=("road",)), partial=True)
+
+
+def test_older_manifests_hold_all_classes(tmp_path):
+    Manifest(str(tmp_path), makers.THREE_CLASSES, SHARDS, labelled=("road",)).save()
+    values = json.loads((tmp_path / "manifest.json").read_text())
+    del values["labelled"]
+    (tmp_path / "manifest.json").write_text(json.dumps(values))
+    assert Manifest.load(str(tmp_path)).classes == ("road", "car", "sky")
+
+
 def test_a_manifest_without_labels(tmp_path):
     Manifest(str(tmp_path), None, (Shard("a", 36, "0", (Entry("1.png", 0, 20, 2, 3, ()),)),)).save()
     manifest = Manifest.load(str(tmp_path))

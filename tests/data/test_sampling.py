@@ -152,6 +152,14 @@ def test_balanced_sampling_needs_labels():
             sampling.blocks(strategy, unlabelled, 0)
 
 
+def test_labels_without_a_pixel_of_any_class_are_not_trained_on():
+    manifest = manifest_of([[0, 0]])
+    sampling.blocks("shuffled", manifest, 0)  # without its labels
+    for strategy in sampling.STRATEGIES:
+        with pytest.raises(InputError, match="no label in folder has a pixel of 0, 1: check the ids"):
+            sampling.blocks(strategy, manifest, 0, label_space=manifest.label_space)
+
+
 def test_no_records_is_an_error():
     with pytest.raises(InputError, match="holds no records"):
         sampling.blocks("shuffled", Manifest("folder", None, ()), 0)

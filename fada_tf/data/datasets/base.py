@@ -2,17 +2,15 @@
 
 import inspect
 import os
+import unicodedata
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-
-import numpy as np
+from dataclasses import dataclass, replace
 
 from fada_tf import registry
 from fada_tf.data import files
-from fada_tf.data.labels import LabelSpace
+from fada_tf.data.images import SUFFIXES
+from fada_tf.data.label_files import LabelFiles
 from fada_tf.errors import InputError
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(frozen=True)
@@ -36,17 +34,15 @@ class Source:
 
     Args:
         pairs: the images, in the order in which they are converted.
-        label_space: classes of the converted labels; None for a data set without labels.
-        id_map: [256] int16, the train id of every id in label files, 255 for ignored, `UNKNOWN_ID` for wrong ones.
-        read_ids: contents of a label file to [height, width] uint8 ids; a module's function.
+        labels: how the label files are read; None for a data set without labels.
         problems: one line for each file that has no partner.
+        passed_over: one line for each kind of file that is none of the pictures.
     """
 
     pairs: tuple[Pair, ...]
-    label_space: LabelSpace | None = None
-    id_map: np.ndarray | None = None
-    read_ids: Callable[[bytes], np.ndarray] | None = None
+    labels: LabelFiles | None = None
     problems: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
 
 def find(dataset: str, **options: str | None) -> Source:
@@ -78,7 +74,8 @@ def pair_up(
     labels: dict[str, str] | None,
     images_folder: str,
     labels_folder: str | None,
-    **of_labels,
+    label_files: LabelFiles | None = None,
+    no_labels: dict[str, str] | None = None,
 ) -> Source:
     """Makes a source of the images and labels that share a key; those without a partner become its problems.
 
@@ -87,12 +84,15 @@ def pair_up(
         labels: {key: path below `labels_folder`}, or None for a data set without labels.
         images_folder: the folder of all images.
         labels_folder: the folder of all labels.
-        **of_labels: `label_space`, `id_map` and `read_ids` of the source; unused without labels.
+        label_files: how the labels are read; unused without labels.
+        no_labels: {key: path below `labels_folder`} of other files there, to be named where a label is missing.
     """
     if labels is None:
         return Source(tuple(Pair(name, files.join(images_folder, name)) for name in images.values()))
+    instead = no_labels or {}
     problems = [
         f"{files.join(images_folder, name)}: has no label in {labels_folder}"
+        + (f"; {instead[key]} there is no PNG: save ids as PNG, JPEG changes them" if key in instead else "")
         for key, name in images.items()
         if key not in labels
     ] + [
@@ -105,7 +105,7 @@ def pair_up(
         for key, name in images.items()
         if key in labels
     )
-    return Source(pairs, problems=tuple(problems), **of_labels)
+    return Source(pairs, label_files, tuple(problems))
 
 
 def paths_by_key(
@@ -114,7 +114,7 @@ def paths_by_key(
     """Finds the files below a folder whose names end in one of `suffixes`, in any case of letters.
 
     Returns:
-        {key(path): path below the folder}, sorted by path.
+        {composed(key(path)): path below the folder}, sorted by path.
 
     Raises:
         InputError: the folder does not exist, or two files have one key.
@@ -125,10 +125,28 @@ def paths_by_key(
     found: dict[str, str] = {}
     for path in files.walk(folder):
         if path.lower().endswith(endings):
-            other = found.setdefault(key(path), path)
+            other = found.setdefault(composed(key(path)), path)
             if other != path:
                 raise InputError(f"{files.join(folder, path)} and {other} there name the same pair; rename one of them")
     return found
+
+
+def composed(name: str) -> str:
+    """Returns a name with one code for each accented letter (NFC): macOS writes two where other systems write one."""
+    return unicodedata.normalize("NFC", name)
+
+
+def passed_over(paths: Iterable[str], folder: str) -> tuple[str, ...]:
+    """Says which of the files below a folder are no pictures by their names, a line for each suffix."""
+    others: dict[str, list[str]] = {}
+    for path in paths:
+        if not path.lower().endswith(SUFFIXES):
+            others.setdefault(os.path.splitext(path)[1], []).append(path)
+    return tuple(
+        f"{files.join(folder, found[0])}{f' and {len(found) - 1} more' if found[1:] else ''}: no picture, since the "
+        f"name ends in {suffix!r} and not in {', '.join(SUFFIXES)}"
+        for suffix, found in sorted(others.items())
+    )
 
 
 def keep_listed(source: Source, names: Iterable[str] | None, listed_in: str) -> Source:
@@ -138,17 +156,25 @@ def keep_listed(source: Source, names: Iterable[str] | None, listed_in: str) -> 
         source: all pairs found.
         names: image names, with or without suffix; None keeps all.
         listed_in: where the names come from, for the message about one that is not there.
+
+    Raises:
+        InputError: the list is empty.
     """
     if names is None:
         return source
-    by_name = {name: pair.name for pair in source.pairs for name in (pair.name, os.path.splitext(pair.name)[0])}
-    wanted = dict.fromkeys(names)
+    wanted = {composed(name): name for name in names}
+    if not wanted:
+        raise InputError(f"{listed_in} names no images; list them, one a line")
+    by_name = {
+        composed(name): pair.name for pair in source.pairs for name in (pair.name, os.path.splitext(pair.name)[0])
+    }
     missing = tuple(
-        f"{name}: is listed in {listed_in} but there is no such pair" for name in wanted if name not in by_name
+        f"{name}: is listed in {listed_in} but there is no such pair"
+        for key, name in wanted.items()
+        if key not in by_name
     )
-    kept = {by_name[name] for name in wanted if name in by_name}
-    pairs = tuple(pair for pair in source.pairs if pair.name in kept)
-    return Source(pairs, source.label_space, source.id_map, source.read_ids, missing)
+    kept = {by_name[key] for key in wanted if key in by_name}
+    return replace(source, pairs=tuple(pair for pair in source.pairs if pair.name in kept), problems=missing)
 
 
 def read_list(path: str) -> list[str]:
@@ -158,6 +184,6 @@ def read_list(path: str) -> list[str]:
         InputError: it cannot be read.
     """
     try:
-        return [line.strip() for line in files.read_bytes(path).decode().splitlines() if line.strip()]
+        return [line.strip() for line in files.read_bytes(path).decode("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"list {path} cannot be read: {error}") from error

@@ -3,12 +3,16 @@
 Its splits are folders: 2,975 images train, 500 val, 1,525 test, of 2048x1024 pixels.
 """
 
-from fada_tf.data import files, images
+from fada_tf.data import files
 from fada_tf.data.datasets import base
+from fada_tf.data.label_files import LabelFiles
 from fada_tf.data.labels import CITYSCAPES19, CITYSCAPES_ID_MAP
 from fada_tf.errors import InputError
 
 SPLITS = ("train", "val", "test", "train_extra")
+LABELS = LabelFiles(
+    CITYSCAPES19, CITYSCAPES_ID_MAP, "Cityscapes does not have (it has 0 to 33; *_labelTrainIds.png hold train ids)"
+)
 IMAGE_ENDING, LABEL_ENDING = "_leftImg8bit.png", "_gtFine_labelIds.png"
 
 
@@ -30,7 +34,5 @@ def source(root: str, split: str) -> base.Source:
         base.paths_by_key(labels_folder, (LABEL_ENDING,), lambda path: path[: -len(LABEL_ENDING)]),
         images_folder,
         labels_folder,
-        label_space=CITYSCAPES19,
-        id_map=CITYSCAPES_ID_MAP,
-        read_ids=images.read_ids,
+        LABELS,
     )

@@ -6,11 +6,13 @@ Cityscapes ids of 13 classes. The lists <City>/List/train.txt and test.txt are f
 
 from fada_tf.data import files, images
 from fada_tf.data.datasets import base
-from fada_tf.data.labels import CITYSCAPES19, CITYSCAPES_ID_MAP
+from fada_tf.data.label_files import LabelFiles
+from fada_tf.data.labels import CITYSCAPES19, CROSSCITY_ID_MAP
 from fada_tf.errors import InputError
 
 CITIES = ("Rio", "Rome", "Taipei", "Tokyo")
 SPLITS = ("train", "test")
+LABELS = LabelFiles(CITYSCAPES19, CROSSCITY_ID_MAP, "Cityscapes, whose ids these labels have, does not have (0 to 33)")
 LABEL_ENDING = "_eval.png"
 
 
@@ -29,7 +31,7 @@ def source(root: str, city: str, split: str) -> base.Source:
     images_folder = files.join(root, city, "Images", split.capitalize())
     labels_folder = files.join(root, city, "Labels", split.capitalize())
     names = files.join(root, city, "List", f"{split}.txt")
-    found = base.paths_by_key(images_folder, base.IMAGE_SUFFIXES)
+    found = base.paths_by_key(images_folder, images.SUFFIXES)
     labels = None
     if files.exists(labels_folder):
         labels = base.paths_by_key(labels_folder, (LABEL_ENDING,), lambda path: path[: -len(LABEL_ENDING)])
@@ -38,8 +40,6 @@ def source(root: str, city: str, split: str) -> base.Source:
         labels,
         images_folder,
         labels_folder,
-        label_space=CITYSCAPES19,
-        id_map=CITYSCAPES_ID_MAP,
-        read_ids=images.read_ids,
+        LABELS,
     )
     return base.keep_listed(pairs, base.read_list(names) if files.exists(names) else None, names)

@@ -1,9 +1,13 @@
 """Any folder of images and, with labels, a folder of label PNGs of the same names, described by a class file."""
 
 import fnmatch
+import os
+from dataclasses import replace
 
+from fada_tf.data import files
 from fada_tf.data import images as image_files
 from fada_tf.data.datasets import base
+from fada_tf.data.label_files import LabelFiles
 from fada_tf.data.labels import ClassFile
 from fada_tf.errors import InputError
 
@@ -12,31 +16,38 @@ def source(images: str, labels: str | None = None, classes: str | None = None, n
     """Pairs images and labels by their path without the suffix, in nested folders too.
 
     Args:
-        images: folder of JPEG and PNG images.
-        labels: folder of label PNGs, one for each image; None for images without labels.
+        images: folder of pictures.
+        labels: folder of label PNGs, one for each image, of ids or of the classes' colours; None for images without
+            labels.
         classes: the class file (JSON) that says what the labels' ids mean; needed with labels.
         names: keep the pairs whose path, without the suffix, matches one of these shell patterns, separated by commas,
             such as "0001TP_*"; None keeps all.
     """
-    found = _matching(base.paths_by_key(images, base.IMAGE_SUFFIXES), names)
+    patterns = [base.composed(pattern.strip()) for pattern in (names or "*").split(",") if pattern.strip()]
+    found = _matching(base.paths_by_key(images, image_files.SUFFIXES), patterns)
+    for pattern in patterns:
+        if names and not _matching(found, [pattern]):
+            raise InputError(f"no image found with --images={images} --names={pattern}; patterns are without suffixes")
+    others = base.passed_over(_matching({path: path for path in files.walk(images)}, patterns), images)
     if labels is None:
-        return base.pair_up(found, None, images, None)
+        return replace(base.pair_up(found, None, images, None), passed_over=others)
     if classes is None:
         raise InputError("labels need a class file that says what their ids mean; give --classes=FILE.json")
     class_file = ClassFile.load(classes)
-    return base.pair_up(
-        found,
-        _matching(base.paths_by_key(labels, (".png",)), names),
-        images,
-        labels,
-        label_space=class_file.label_space,
-        id_map=class_file.id_map,
-        read_ids=image_files.read_ids,
+    label_files = LabelFiles(
+        class_file.label_space,
+        class_file.id_map,
+        "the class file lists neither in a class nor in ignore_ids",
+        by_color=True,
     )
+    masks = _matching(base.paths_by_key(labels, (image_files.LABEL_SUFFIX,)), patterns)
+    no_masks = {
+        base.composed(os.path.splitext(path)[0]): path
+        for path in files.walk(labels)
+        if path.lower().endswith(image_files.SUFFIXES)
+    }
+    return replace(base.pair_up(found, masks, images, labels, label_files, no_masks), passed_over=others)
 
 
-def _matching(found: dict[str, str], names: str | None) -> dict[str, str]:
-    if names is None:
-        return found
-    patterns = names.split(",")
+def _matching(found: dict[str, str], patterns: list[str]) -> dict[str, str]:
     return {key: path for key, path in found.items() if any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns)}

@@ -6,9 +6,11 @@ frames (15188 and 17705) has another size than the image. Such pairs are reporte
 
 from fada_tf.data import files, images
 from fada_tf.data.datasets import base
-from fada_tf.data.labels import CITYSCAPES19, CITYSCAPES_ID_MAP
+from fada_tf.data.label_files import LabelFiles
+from fada_tf.data.labels import CITYSCAPES19, GTA5_ID_MAP
 from fada_tf.errors import InputError
 
+LABELS = LabelFiles(CITYSCAPES19, GTA5_ID_MAP, "GTA5 does not have (it has 0 to 34)")
 SPLIT_FILES = ("split.mat", "read_mapping/split.mat", "mapping/split.mat")  # where users put the authors' split
 SPLIT_KEYS = {"train": "trainIds", "val": "valIds", "test": "testIds"}
 
@@ -22,13 +24,11 @@ def source(root: str, split: str = "all") -> base.Source:
     """
     images_folder, labels_folder = files.join(root, "images"), files.join(root, "labels")
     found = base.pair_up(
-        base.paths_by_key(images_folder, (".png",)),
-        base.paths_by_key(labels_folder, (".png",)),
+        base.paths_by_key(images_folder, images.SUFFIXES),
+        base.paths_by_key(labels_folder, (images.LABEL_SUFFIX,)),
         images_folder,
         labels_folder,
-        label_space=CITYSCAPES19,
-        id_map=CITYSCAPES_ID_MAP,
-        read_ids=images.read_ids,
+        LABELS,
     )
     if split == "all":
         return found

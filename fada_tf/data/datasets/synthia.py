@@ -4,10 +4,9 @@ A label is a 16-bit RGB PNG: the class is in the first channel, an instance numb
 the 19-class space; SYNTHIA has 16 of them.
 """
 
-import numpy as np
-
-from fada_tf.data import files
+from fada_tf.data import files, images
 from fada_tf.data.datasets import base
+from fada_tf.data.label_files import LabelFiles
 from fada_tf.data.labels import CITYSCAPES19, SYNTHIA_ID_MAP
 from fada_tf.errors import InputError
 
@@ -24,18 +23,16 @@ def source(root: str) -> base.Source:
         root = files.join(root, FOLDER)
     images_folder, labels_folder = files.join(root, "RGB"), files.join(root, "GT/LABELS")
     return base.pair_up(
-        base.paths_by_key(images_folder, (".png",)),
-        base.paths_by_key(labels_folder, (".png",)),
+        base.paths_by_key(images_folder, images.SUFFIXES),
+        base.paths_by_key(labels_folder, (images.LABEL_SUFFIX,)),
         images_folder,
         labels_folder,
-        label_space=CITYSCAPES19,
-        id_map=SYNTHIA_ID_MAP,
-        read_ids=read_ids,
+        LabelFiles(CITYSCAPES19, SYNTHIA_ID_MAP, "SYNTHIA does not have (it has 0 to 22)", read_label),
     )
 
 
-def read_ids(data: bytes) -> np.ndarray:
-    """Decodes a label, [height, width] uint8 class ids.
+def read_label(data: bytes) -> images.LabelPixels:
+    """Decodes a label.
 
     Raises:
         InputError: it is not a 16-bit RGB PNG.
@@ -49,4 +46,4 @@ def read_ids(data: bytes) -> np.ndarray:
         ids = tf.io.decode_png(data, dtype=tf.uint16)[..., 0].numpy()
     except tf.errors.InvalidArgumentError as error:
         raise InputError(f"cannot be read as an image ({error.message})") from error
-    return np.minimum(ids, 255).astype(np.uint8)  # no class has so high an id: they all become ignored
+    return images.LabelPixels(ids)

@@ -5,6 +5,7 @@ import pytest
 
 from fada_tf import registry
 from fada_tf.data.datasets import base
+from fada_tf.data.images import SUFFIXES
 from fada_tf.errors import InputError
 from tests.data import makers
 
@@ -41,23 +42,38 @@ def test_keep_listed_keeps_order_and_names_what_is_missing():
     assert [pair.name for pair in kept.pairs] == ["a.png", "c.png"]
     assert kept.problems == ("x: is listed in list.txt but there is no such pair",)
     assert base.keep_listed(base.Source(pairs), None, "") == base.Source(pairs)
+    with pytest.raises(InputError, match=r"list\.txt names no images"):
+        base.keep_listed(base.Source(pairs), [], "list.txt")
 
 
 def test_paths_by_key_walks_nested_folders_in_order(tmp_path):
-    for name in ("b/1.PNG", "a/2.jpg", "3.jpeg", "notes.txt"):
-        makers.save(f"{tmp_path}/{name}".replace(".txt", ".bmp"), np.zeros((2, 2, 3), np.uint8))
-    assert base.paths_by_key(str(tmp_path), base.IMAGE_SUFFIXES) == {"3": "3.jpeg", "a/2": "a/2.jpg", "b/1": "b/1.PNG"}
+    for name in ("b/1.PNG", "a/2.jpg", "3.jpeg"):
+        makers.save(f"{tmp_path}/{name}", np.zeros((2, 2, 3), np.uint8))
+    (tmp_path / "notes.txt").write_text("no picture")
+    assert base.paths_by_key(str(tmp_path), SUFFIXES) == {"3": "3.jpeg", "a/2": "a/2.jpg", "b/1": "b/1.PNG"}
+
+
+def test_letters_of_one_code_and_of_two_are_the_same(tmp_path):
+    composed, decomposed = "gr\u00fcn", "gru\u0308n"
+    makers.save(f"{tmp_path}/images/{composed}.jpg", np.zeros((2, 2, 3), np.uint8))
+    makers.save(f"{tmp_path}/labels/{decomposed}.png", np.zeros((2, 2), np.uint8))
+    images, labels = f"{tmp_path}/images", f"{tmp_path}/labels"
+    source = base.pair_up(base.paths_by_key(images, SUFFIXES), base.paths_by_key(labels, SUFFIXES), images, labels)
+    assert len(source.pairs) == 1 and not source.problems
+    assert base.keep_listed(source, [decomposed], "list.txt") == source
 
 
 def test_two_files_of_one_key_are_an_error(tmp_path):
     for name in ("1.jpg", "1.png"):
         makers.save(f"{tmp_path}/{name}", np.zeros((2, 2, 3), np.uint8))
     with pytest.raises(InputError, match=r"1\.png and 1\.jpg there name the same pair"):
-        base.paths_by_key(str(tmp_path), base.IMAGE_SUFFIXES)
+        base.paths_by_key(str(tmp_path), SUFFIXES)
 
 
 def test_lists_are_read_without_blank_lines(tmp_path):
     (tmp_path / "list.txt").write_text("a\n\n  ü.png \r\n")
     assert base.read_list(str(tmp_path / "list.txt")) == ["a", "ü.png"]
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfim0.jpg\r\nim1.jpg\r\n")
+    assert base.read_list(str(tmp_path / "list.txt")) == ["im0.jpg", "im1.jpg"]
     with pytest.raises(InputError, match=r"none\.txt cannot be read"):
         base.read_list(str(tmp_path / "none.txt"))

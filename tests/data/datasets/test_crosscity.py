@@ -5,6 +5,7 @@ from fada_tf.data import conversion, tfrecord
 from fada_tf.data.datasets import base
 from fada_tf.data.images import read_ids
 from fada_tf.data.labels import CITYSCAPES19, CROSSCITY13
+from fada_tf.data.manifest import Manifest
 from fada_tf.errors import InputError
 from tests.data import makers
 
@@ -23,7 +24,7 @@ def root(tmp_path):
 
 def test_training_images_have_no_labels(root):
     source = base.find("crosscity", root=str(root), city="Rio", split="train")
-    assert source.label_space is None and source.problems == ()
+    assert source.labels is None and source.problems == ()
     assert source.pairs[0].name == "pano_00001_0_0.jpg"
 
 
@@ -35,6 +36,14 @@ def test_test_labels_are_scored_in_13_classes(root):
     assert len(records) == 2
     for record in records:
         np.testing.assert_array_equal(to_13[read_ids(record.label)], [[*range(13), 255]])
+
+
+def test_records_know_that_13_of_the_19_classes_are_labelled(root):
+    source = base.find("crosscity", root=str(root), city="Rio", split="test")
+    manifest = conversion.convert(source, f"{root}/out").manifest
+    assert manifest.label_space == CITYSCAPES19
+    assert Manifest.load(manifest.folder).classes == CROSSCITY13.names
+    np.testing.assert_array_equal(manifest.label_map(CITYSCAPES19, partial=True), np.r_[range(19), [255] * 237])
 
 
 def test_the_official_lists_are_followed_where_they_are_present(root):

@@ -35,7 +35,7 @@ def test_pairs_are_found_by_stem_and_ids_mapped(options, tmp_path):
 
 def test_labels_may_be_missing_as_a_whole_but_not_one_by_one(options, tmp_path):
     source = base.find("folder", images=options["images"])
-    assert source.label_space is None and len(source.pairs) == 2
+    assert source.labels is None and len(source.pairs) == 2
     makers.save(f"{tmp_path}/images/c.png", makers.texture(2, 3))
     makers.save(f"{tmp_path}/labels/d.png", np.zeros((2, 3), np.uint8))
     source = base.find("folder", **options)
@@ -49,11 +49,45 @@ def test_labels_may_be_missing_as_a_whole_but_not_one_by_one(options, tmp_path):
 def test_names_choose_pairs_by_patterns(options, tmp_path):
     makers.save(f"{tmp_path}/images/night_1.jpg", makers.texture(2, 3))  # has no label, and is not asked for
     assert [pair.name for pair in base.find("folder", **options, names="deep/*").pairs] == ["deep/er/b.jpg"]
-    source = base.find("folder", **options, names="a,deep/*")
+    source = base.find("folder", **options, names="a, deep/*,")
     assert [pair.name for pair in source.pairs] == ["a.jpg", "deep/er/b.jpg"]
     assert not source.problems
     with pytest.raises(InputError, match=r"no image found with .*--names=dusk_\*"):
         base.find("folder", **options, names="dusk_*")
+
+
+def test_a_pattern_that_matches_nothing_is_an_error(options):
+    with pytest.raises(InputError, match=r"no image found with .*--names=dusk_\*; patterns are without suffixes"):
+        base.find("folder", **options, names="a,dusk_*")
+
+
+def test_files_that_are_no_pictures_by_their_names_are_said_to_be_passed_over(options, tmp_path):
+    for name in ("b.gif", "deep/c.gif", "README", ".hidden.gif"):
+        (tmp_path / "images" / name).write_bytes(b"")
+    found = base.find("folder", **options)
+    assert [line.partition(": ")[0].removeprefix(f"{tmp_path}/") for line in found.passed_over] == [
+        "images/README",
+        "images/b.gif and 1 more",
+    ]
+    assert "no picture, since the name ends in '.gif' and not in .jpg, " in found.passed_over[1]
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "webp", "tif", "TIFF", "jfif"])
+def test_pictures_of_every_suffix_are_read(tmp_path, suffix):
+    kind = {"tif": "TIFF", "jfif": "JPEG"}.get(suffix, suffix)
+    makers.save(f"{tmp_path}/images/a.{suffix}", makers.texture(6, 8), format=kind)
+    report = conversion.convert(base.find("folder", images=f"{tmp_path}/images"), f"{tmp_path}/out")
+    assert [entry.filename for entry in report.manifest.entries] == [f"a.{suffix}"]
+    assert bool(report.changes) == (suffix != "jfif")
+
+
+def test_a_mask_that_is_no_png_is_named(options, tmp_path):
+    (tmp_path / "labels/a.png").unlink()
+    makers.save(f"{tmp_path}/labels/a.jpg", np.zeros((2, 3), np.uint8))
+    assert base.find("folder", **options).problems == (
+        f"{tmp_path}/images/a.jpg: has no label in {tmp_path}/labels; a.jpg there is no PNG: "
+        "save ids as PNG, JPEG changes them",
+    )
 
 
 def test_errors(options, tmp_path):

@@ -1,0 +1,93 @@
+"""What the label files of a data set mean: their ids and colours to train ids."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fada_tf.data import images
+from fada_tf.data.labels import IGNORE, UNKNOWN_ID, LabelSpace
+from fada_tf.errors import InputError
+
+
+@dataclass(frozen=True)
+class LabelFiles:
+    """How the label files of a data set are read.
+
+    Args:
+        label_space: the classes.
+        id_map: [256] int16, the train id of every id in the files, 255 for ignored ones, `UNKNOWN_ID` for wrong ones.
+        wrong: what is wrong with an id of `UNKNOWN_ID`, for messages: "has ids [...] that ...".
+        read: contents of a file to its pixels; a module's function.
+        by_color: whether the colours of the classes may stand for their ids.
+    """
+
+    label_space: LabelSpace
+    id_map: np.ndarray
+    wrong: str
+    read: Callable[[bytes], images.LabelPixels] = images.read_label
+    by_color: bool = False
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes that some id means."""
+        return tuple(name for train_id, name in enumerate(self.label_space.names) if train_id in self.id_map)
+
+    def train_ids(self, data: bytes, *, ignore_unknown: bool = False) -> np.ndarray:
+        """Returns the train ids of a label file, [height, width] uint8, 255 for ignored pixels.
+
+        Args:
+            data: the file.
+            ignore_unknown: take ids and colours that mean nothing as 255.
+
+        Raises:
+            InputError: it cannot be read, holds ids or colours that mean nothing, or could be read in two ways.
+        """
+        pixels = self.read(data)
+        values, inverse = np.unique(pixels.values, return_inverse=True)
+        readings = self._readings(pixels, values)
+        whole = [reading for reading in readings if UNKNOWN_ID not in reading]
+        if any((reading != whole[0]).any() for reading in whole):
+            raise InputError(
+                f"could be read in two ways: its values {_listed(values)} and its colours "
+                f"{_listed(pixels.colors[values])} mean different classes; save it with one channel of 8-bit ids"
+            )
+        chosen = (whole or readings)[0]
+        if not whole:
+            if not ignore_unknown:
+                raise InputError(self._unknown(pixels, values, chosen))
+            chosen = np.where(chosen == UNKNOWN_ID, IGNORE, chosen)
+        return chosen.astype(np.uint8)[inverse].reshape(pixels.values.shape)
+
+    def _readings(self, pixels: images.LabelPixels, values: np.ndarray) -> list[np.ndarray]:
+        """Returns what the values mean, each as ids, as the ids that their grey is, and by their classes' colours."""
+        readings = [self._by_id(values)] if pixels.are_ids else []
+        if self.by_color and pixels.colors is not None:
+            colors = pixels.colors[values]
+            if pixels.are_ids and (colors == colors[:, :1]).all():
+                readings.append(self._by_id(colors[:, 0]))
+            readings.append(self._by_color(colors))
+        return readings
+
+    def _by_id(self, ids: np.ndarray) -> np.ndarray:
+        return np.where(ids < 256, self.id_map[np.minimum(ids, 255)], UNKNOWN_ID)
+
+    def _by_color(self, colors: np.ndarray) -> np.ndarray:
+        train_ids = {}
+        for train_id, color in enumerate(self.label_space.colors):
+            # A colour of two classes says nothing.
+            train_ids[color] = UNKNOWN_ID if color in train_ids else train_id
+        return np.array([train_ids.get(tuple(color), UNKNOWN_ID) for color in colors.tolist()], np.int16)
+
+    def _unknown(self, pixels: images.LabelPixels, values: np.ndarray, reading: np.ndarray) -> str:
+        unknown = values[reading == UNKNOWN_ID]
+        advice = "mend it, or take such pixels as ignored with --unknown_ids=ignore"
+        if pixels.are_ids:
+            return f"has ids {_listed(unknown)} that {self.wrong}; {advice}"
+        return f"has colours {_listed(pixels.colors[unknown])} that no class, or more than one, has; {advice}"
+
+
+def _listed(values: np.ndarray) -> str:
+    """Returns the first of some ids or colours, and how many more there are."""
+    more = f" and {len(values) - 10} more" if len(values) > 10 else ""
+    return f"{values[:10].tolist()}{more}"
