@@ -92,7 +92,7 @@ def pair_up(
     instead = no_labels or {}
     problems = [
         f"{files.join(images_folder, name)}: has no label in {labels_folder}"
-        + (f"; {instead[key]} there is no PNG: save ids as PNG, JPEG changes them" if key in instead else "")
+        + (f"; labels are PNGs, and {instead[key]} is none: save ids as PNG" if key in instead else "")
         for key, name in images.items()
         if key not in labels
     ] + [

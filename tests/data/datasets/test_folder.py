@@ -85,8 +85,8 @@ def test_a_mask_that_is_no_png_is_named(options, tmp_path):
     (tmp_path / "labels/a.png").unlink()
     makers.save(f"{tmp_path}/labels/a.jpg", np.zeros((2, 3), np.uint8))
     assert base.find("folder", **options).problems == (
-        f"{tmp_path}/images/a.jpg: has no label in {tmp_path}/labels; a.jpg there is no PNG: "
-        "save ids as PNG, JPEG changes them",
+        f"{tmp_path}/images/a.jpg: has no label in {tmp_path}/labels; labels are PNGs, and a.jpg is none: "
+        "save ids as PNG",
     )
 
 
