@@ -6,6 +6,7 @@ import pathlib
 import re
 import resource
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -123,7 +124,8 @@ def peak_memory() -> int:
     """Returns the most bytes this process has held at once: of the first GPU where there is one, else of RAM."""
     if tf.config.list_logical_devices("GPU"):
         return tf.config.experimental.get_memory_info("GPU:0")["peak"]
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    # macOS gives bytes, Linux kibibytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def count_parts(

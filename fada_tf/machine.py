@@ -6,6 +6,12 @@ import os
 _NVIDIA_DRIVER = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/usr/lib/wsl/lib/libcuda.so.1")
 
 
+def available_cores() -> int:
+    """Returns the number of cores that this process may use."""
+    # macOS cannot tie a process to cores.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def has_nvidia_driver() -> bool:
     """Tells whether an NVIDIA driver is installed, whatever TensorFlow makes of it."""
     return any(os.path.exists(path) for path in _NVIDIA_DRIVER)

@@ -8,16 +8,16 @@ source scripts/environment.sh
 out=demo_output
 records=$out/records
 
-convert() { # FOLDER [labels]
-  echo "== convert demo/$1"
-  local labels=()
-  if [ "${2:-}" = labels ]; then labels=(--labels="demo/$1/labels" --classes=configs/classes/camvid11.json); fi
-  python scripts/make_tfrecords.py --dataset=folder --images="demo/$1/images" "${labels[@]}" --output="$records/$1"
+convert() { # FOLDER [options]
+  local folder=$1
+  shift
+  echo "== convert demo/$folder"
+  python scripts/make_tfrecords.py --dataset=folder --images="demo/$folder/images" --output="$records/$folder" "$@"
 }
 
-convert source labels
+convert source --labels=demo/source/labels --classes=configs/classes/camvid11.json
 convert target_train
-convert target_val labels
+convert target_val --labels=demo/target_val/labels --classes=configs/classes/camvid11.json
 echo "== train three stages, evaluate, report"
 python scripts/run_pipeline.py --config=configs/demo.py --title="Streets by day to streets at dusk" \
   --report="$out/report.html"

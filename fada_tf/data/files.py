@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 from collections.abc import Iterator
@@ -17,9 +18,17 @@ def is_remote(path: str) -> bool:
     return "://" in path
 
 
-def _gfile():
+def _gfile(path: str):
     import tensorflow as tf  # local files must not wait for TensorFlow
 
+    scheme = path.partition("://")[0]
+    if scheme == "gs" and scheme not in tf.io.gfile.get_registered_schemes():
+        with contextlib.suppress(ImportError):
+            importlib.import_module("tensorflow_io_gcs_filesystem")  # adds the scheme
+    known = sorted(filter(None, tf.io.gfile.get_registered_schemes()))
+    if scheme not in known:
+        way = "pip install -e '.[gcs]' adds it on Python 3.10 to 3.12" if scheme == "gs" else "copy the files to a disk"
+        raise InputError(f"{path}: this TensorFlow reads no {scheme}:// (but {', '.join(known)}): {way}")
     return tf.io.gfile
 
 
@@ -30,7 +39,7 @@ def join(folder: str, *names: str) -> str:
 
 def open_binary(path: str, mode: str = "rb") -> BinaryIO:
     """Opens a file for reading ('rb') or writing ('wb') bytes."""
-    return _gfile().GFile(path, mode) if is_remote(path) else open(path, mode)
+    return _gfile(path).GFile(path, mode) if is_remote(path) else open(path, mode)
 
 
 def read_bytes(path: str) -> bytes:
@@ -97,30 +106,30 @@ def partial_name(path: str) -> str:
 def rename(old: str, new: str) -> None:
     """Moves a file, over another one if need be."""
     if is_remote(new):
-        _gfile().rename(old, new, overwrite=True)
+        _gfile(new).rename(old, new, overwrite=True)
     else:
         os.replace(old, new)
 
 
 def exists(path: str) -> bool:
     """Tells whether a file or folder exists."""
-    return _gfile().exists(path) if is_remote(path) else os.path.exists(path)
+    return _gfile(path).exists(path) if is_remote(path) else os.path.exists(path)
 
 
 def is_folder(path: str) -> bool:
     """Tells whether a folder of that path exists."""
-    return _gfile().isdir(path) if is_remote(path) else os.path.isdir(path)
+    return _gfile(path).isdir(path) if is_remote(path) else os.path.isdir(path)
 
 
 def size(path: str) -> int:
     """Returns a file's length in bytes."""
-    return _gfile().stat(path).length if is_remote(path) else os.stat(path).st_size
+    return _gfile(path).stat(path).length if is_remote(path) else os.stat(path).st_size
 
 
 def make_folder(path: str) -> None:
     """Creates a folder, and those above it, where they are missing."""
     if is_remote(path):
-        _gfile().makedirs(path)
+        _gfile(path).makedirs(path)
     else:
         os.makedirs(path, exist_ok=True)
 
@@ -129,14 +138,14 @@ def remove(path: str) -> None:
     """Deletes a file if it is there."""
     if is_remote(path):
         if exists(path):
-            _gfile().remove(path)
+            _gfile(path).remove(path)
     elif os.path.lexists(path):
         os.remove(path)
 
 
 def list_folder(folder: str) -> list[str]:
     """Returns the names in a folder, sorted, without hidden ones."""
-    names = _gfile().listdir(folder) if is_remote(folder) else os.listdir(folder)
+    names = _gfile(folder).listdir(folder) if is_remote(folder) else os.listdir(folder)
     return sorted(name for name in names if not is_hidden(name))
 
 
@@ -153,7 +162,7 @@ def walk(folder: str) -> list[str]:
     Raises:
         InputError: a folder cannot be listed.
     """
-    tree = _gfile().walk(folder) if is_remote(folder) else _walk_local(folder)
+    tree = _gfile(folder).walk(folder) if is_remote(folder) else _walk_local(folder)
     paths = (os.path.join(top, name)[len(folder) :].replace(os.sep, "/") for top, _, names in tree for name in names)
     relative = (path.lstrip("/") for path in paths)
     return sorted(path for path in relative if not any(map(is_hidden, path.split("/"))))

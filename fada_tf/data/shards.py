@@ -3,7 +3,6 @@
 import contextlib
 import json
 import multiprocessing
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -40,9 +39,7 @@ def worker_pool(workers: int = 0) -> Iterator[Run]:
     # Spawned, because a process that has started TensorFlow's threads must not be forked; and off the GPUs, since each
     # of so many would take a part of their memory.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(
-        workers or len(os.sched_getaffinity(0)), mp_context=context, initializer=machine.hide_gpus
-    )
+    pool = ProcessPoolExecutor(workers or machine.available_cores(), mp_context=context, initializer=machine.hide_gpus)
 
     def run(function: Callable, tasks: Sequence, *, title: str) -> Iterator:
         from tqdm import tqdm

@@ -9,6 +9,7 @@ import sys
 
 import tensorflow as tf
 
+from fada_tf import machine
 from fada_tf.config import Config, trained_domains
 from fada_tf.data import files
 from fada_tf.data.manifest import MANIFEST_NAME
@@ -91,7 +92,7 @@ def environment() -> dict:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": machine.available_cores(),
         "devices": [device.name for device in tf.config.list_physical_devices()],
         "git": {"commit": _git("rev-parse", "HEAD"), "uncommitted": _git("status", "--porcelain")},
         "packages": dict(sorted(packages.items())),

@@ -52,3 +52,20 @@ def test_a_folder_that_cannot_be_listed_is_an_error_and_not_empty(tmp_path):
     touch(tmp_path / "file")
     with pytest.raises(InputError, match=r"file cannot be listed \(Not a directory\)"):
         files.walk(str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "way"),
+    [("gs", r"pip install -e '\.\[gcs\]' adds it on Python 3\.10 to 3\.12"), ("s3", "copy the files")],
+)
+@pytest.mark.parametrize("function", [files.exists, files.is_folder, files.read_bytes, files.list_folder, files.walk])
+def test_a_scheme_that_tensorflow_does_not_read_is_one_line(function, scheme, way, monkeypatch):
+    # The wheels of some systems read gs://, those of others do not.
+    monkeypatch.setattr(tf.io.gfile, "get_registered_schemes", lambda: ["", "file", "ram"])
+    with pytest.raises(InputError, match=rf"^{scheme}://bucket/a: this TensorFlow reads no {scheme}:// .*: {way}"):
+        function(f"{scheme}://bucket/a")
+
+
+def test_a_scheme_that_tensorflow_reads_is_read():
+    files.write_atomically("ram://files/a", b"b")
+    assert files.read_bytes("ram://files/a") == b"b"

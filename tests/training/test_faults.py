@@ -220,6 +220,8 @@ def test_a_shard_that_vanishes_stops_the_run_with_one_line(records, tmp_path, mo
 
 
 def test_a_full_disk_stops_the_run_with_one_line(records, tmp_path, monkeypatch):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("this system has no /dev/full")
     run = tmp_path / "run"
     run.mkdir()
     (run / "metrics.jsonl.partial").symlink_to("/dev/full")
@@ -228,8 +230,9 @@ def test_a_full_disk_stops_the_run_with_one_line(records, tmp_path, monkeypatch)
 
 
 def test_a_directory_that_cannot_be_written_is_named(records):
-    with pytest.raises(InputError, match="/proc/run cannot be written "):
-        run_lib.train(small_config(records, "source_only"), "/proc/run")
+    # A character device is no folder on any system, whoever runs the test.
+    with pytest.raises(InputError, match="/dev/null/run cannot be written "):
+        run_lib.train(small_config(records, "source_only"), "/dev/null/run")
 
 
 @pytest.fixture
