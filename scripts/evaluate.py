@@ -69,7 +69,7 @@ def main(argv):
         width=width,
         partial_labels=True,
     )
-    unlabelled = tuple(name for name in label_space.names if name not in manifest.label_space.names)
+    unlabelled = manifest.unlabelled(label_space)
     with strategy.scope():
         segmenter = checkpoint.load_segmenter(sources[0])
     scores = {}

@@ -25,7 +25,7 @@ from PIL import Image, ImageOps
 DEFAULT_SERVER = "http://127.0.0.1:8501"
 DEFAULT_MODEL = "segmenter"
 SIGNATURE, INPUT, OUTPUT = "encoded", "image_bytes", "mask_png_bytes"
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _ORIENTATION_TAG = 0x0112  # EXIF: how a viewer turns the picture
 _SENT_AS_THEY_ARE = {("JPEG", "RGB"), ("JPEG", "L"), ("PNG", "RGB"), ("PNG", "L"), ("PNG", "P")}
 _FIRST_WAIT = 0.2  # seconds before the first retry, doubled every time
@@ -157,12 +157,10 @@ def find_pictures(path: str) -> tuple[str, list[str]]:
     """
     if os.path.isfile(path):
         return os.path.dirname(path), [os.path.basename(path)]
-    found = [
-        os.path.relpath(os.path.join(top, name), path)
-        for top, _, names in os.walk(path)
-        for name in names
-        if name.lower().endswith(SUFFIXES)
-    ]
+    files = (os.path.relpath(os.path.join(top, name), path) for top, _, names in os.walk(path) for name in names)
+    pictures = (name for name in files if name.lower().endswith(SUFFIXES))
+    # Hidden ones, such as macOS' ._NAME.jpg, are none of the user's.
+    found = [name for name in pictures if not any(part.startswith(".") for part in name.split(os.sep))]
     if not found:
         raise ServingError(f"{path} is no picture and holds none ({', '.join(SUFFIXES)})")
     return path, sorted(found)

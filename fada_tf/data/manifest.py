@@ -142,6 +142,10 @@ class Manifest:
         names = zip(self.label_space.names, self.pixels[:, :-1].any(axis=0), strict=True)
         return tuple(name for name, is_shown in names if is_shown or name in self.labelled)
 
+    def unlabelled(self, label_space: LabelSpace) -> tuple[str, ...]:
+        """Returns the names of the classes of `label_space` that the labels cannot hold, and so cannot be scored on."""
+        return tuple(name for name in label_space.names if name not in self.classes)
+
     def label_map(self, label_space: LabelSpace, *, partial: bool = False) -> np.ndarray:
         """Translates the labels on disk into labels of another space, class by class name.
 
@@ -157,7 +161,7 @@ class Manifest:
         """
         if self.label_space is None:
             raise InputError(f"the records in {self.folder} have no labels; convert them again with labels")
-        missing = [name for name in label_space.names if name not in self.classes]
+        missing = self.unlabelled(label_space)
         if missing and not (partial and set(self.classes) <= set(label_space.names)):
             raise InputError(
                 f"label space {label_space.name!r} has classes that {self.folder} lacks: "

@@ -35,7 +35,7 @@ class Scores:
     Attributes:
       class_names: K names.
       confusion: int64 [K, K], rows are true classes.
-      unlabelled: names of classes that the labels do not know: they are not scored.
+      unlabelled: names of classes that the labels cannot hold: they are not scored, and the means leave them out.
     """
 
     class_names: tuple[str, ...]
@@ -99,6 +99,8 @@ class Scores:
             lines.append(f"{name:<{width}}  {'    -' if np.isnan(iou) else f'{100 * iou:5.1f}'}  {100 * share:8.2f}")
         summary = {"mean IoU": self.mean_iou} | subsets | {"pixel accuracy": self.pixel_accuracy}
         lines += [f"{name:<{width}}  {100 * value:5.1f}" for name, value in summary.items()]
+        if self.unlabelled:
+            lines.append(f"not scored, since the labels do not know them: {', '.join(self.unlabelled)}")
         return "\n".join(lines)
 
 

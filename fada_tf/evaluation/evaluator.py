@@ -37,7 +37,7 @@ class Evaluator(orbit.AbstractEvaluator):
           strategy: the replicas.
           progress: called after every batch with its number of images.
           views: how the segmenter looks at each image.
-          unlabelled: those of the names that the data set's labels do not know.
+          unlabelled: those of the names that the data set's labels cannot hold.
         """
         self.segmenter = segmenter
         self.class_names = class_names

@@ -24,8 +24,6 @@ from fada_tf.models.checkpoint import load_segmenter
 from fada_tf.models.segmenter import Segmenter
 from fada_tf.models.strategy import set_up_devices
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-
 
 def find_pictures(path: str) -> tuple[str, list[str]]:
     """Returns a folder and the pictures in it, relative to it, that a path names.
@@ -41,9 +39,9 @@ def find_pictures(path: str) -> tuple[str, list[str]]:
     if not files.is_folder(path):
         name = os.path.basename(path)
         return path.removesuffix(name), [name]
-    found = [name for name in files.walk(path) if name.lower().endswith(SUFFIXES)]
+    found = [name for name in files.walk(path) if name.lower().endswith(images.SUFFIXES)]
     if not found:
-        raise InputError(f"{path} holds no pictures ({', '.join(SUFFIXES)}): name another folder")
+        raise InputError(f"{path} holds no pictures ({', '.join(images.SUFFIXES)}): name another folder")
     return path, found
 
 

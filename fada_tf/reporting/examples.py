@@ -77,8 +77,9 @@ def choose(
         Predictor(checkpoint.load_segmenter(run.checkpoint), run.scores["height"], run.scores["width"]) for run in shown
     ]
     scored = []
+    unlabelled = Manifest.load(records).unlabelled(label_space)
     for record, image, label in _images(records, label_space):
-        scored.append((_mean_iou(label, predictors[-1](image), label_space), record))
+        scored.append((_mean_iou(label, predictors[-1](image), label_space, unlabelled), record))
         progress()
     scored = [(score, record) for score, record in scored if not np.isnan(score)]
     worst = heapq.nsmallest(min(count, len(scored) // 2), scored)
@@ -130,5 +131,6 @@ def _images(records: str, label_space: LabelSpace) -> Iterator[tuple[int, np.nda
         yield int(batch["record"][0]), image, label
 
 
-def _mean_iou(label: np.ndarray, class_map: np.ndarray, label_space: LabelSpace) -> float:
-    return Scores(label_space.names, confusion_matrix(label, class_map, label_space.num_classes).numpy()).mean_iou
+def _mean_iou(label: np.ndarray, class_map: np.ndarray, label_space: LabelSpace, unlabelled: tuple[str, ...]) -> float:
+    confusion = confusion_matrix(label, class_map, label_space.num_classes).numpy()
+    return Scores(label_space.names, confusion, unlabelled).mean_iou

@@ -291,7 +291,12 @@ def _controller(
         dataset = evaluation_dataset(config, label_space, strategy.num_replicas_in_sync)
         alone = workers(strategy)[1] == 1
         progress = (lambda images: trainer.stop.check()) if alone else (lambda images: None)
-        evaluator = Evaluator(trainer.method.segmenter, dataset, label_space.names, strategy, progress=progress)
+        unlabelled = Manifest.load(config.data.evaluation.records).unlabelled(label_space)
+        if unlabelled:
+            stream.write(f"evaluation: its labels do not know {', '.join(unlabelled)}: the mean IoU is of the others\n")
+        evaluator = Evaluator(
+            trainer.method.segmenter, dataset, label_space.names, strategy, progress=progress, unlabelled=unlabelled
+        )
         best = tf.train.CheckpointManager(checkpoint, os.path.join(directory, BEST), max_to_keep=1)
         evaluation_actions = [actions.LogEvaluation(step, metrics, best, stream)]
     train_actions = [
@@ -320,7 +325,10 @@ def _controller(
 
 
 def evaluation_dataset(config: Config, label_space: LabelSpace, replicas: int = 1) -> tf.data.Dataset:
-    """Returns the labelled images of `config.data.evaluation`, once, in the order of their records."""
+    """Returns the labelled images of `config.data.evaluation`, once, in the order of their records.
+
+    Their labels may know only some of the classes.
+    """
     evaluation = config.data.evaluation
     return pipeline.evaluation_dataset(
         evaluation.records,
@@ -328,6 +336,7 @@ def evaluation_dataset(config: Config, label_space: LabelSpace, replicas: int = 
         height=evaluation.height,
         width=evaluation.width,
         batch_size=evaluation.batch_size or replicas,
+        partial_labels=True,
     )
 
 

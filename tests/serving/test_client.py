@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fada_tf.data import images
 from serving import client
 from serving.client import Client, ServingError, segment
 from tests import scenes, trained
@@ -28,6 +29,14 @@ def test_neither_tensorflow_nor_the_library_is_imported():
     )
     result = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True)
     assert result.stderr.strip() == "[]"
+
+
+def test_pictures_have_the_suffixes_of_all_programs_and_hidden_ones_are_left_alone(tmp_path):
+    assert client.SUFFIXES == images.SUFFIXES
+    for name in ("a.jpg", "b/c.JFIF", "._a.jpg", ".thumbnails/a.jpg", "b/.d.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert client.find_pictures(str(tmp_path)) == (str(tmp_path), ["a.jpg", "b/c.JFIF"])
 
 
 @pytest.mark.parametrize("interface", ["rest", "grpc"])

@@ -291,3 +291,37 @@ def test_evaluation_sees_one_image_a_replica_unless_told_otherwise(records, batc
     evaluation.batch_size = batch_size
     space = label_space(config.data.label_space)
     assert [len(batch["image"]) for batch in run_lib.evaluation_dataset(config, space, replicas=2)] == images
+
+
+def test_an_evaluation_set_may_know_fewer_classes(records, tmp_path, capsys):
+    values = json.loads((records / "classes.json").read_text())
+    car = values["classes"].pop()
+    values["ignore_ids"] += car["ids"]
+    (tmp_path / "fewer.json").write_text(json.dumps(values))
+    raw = records / "raw/target"
+    source = folder_dataset.source(str(raw / "images"), str(raw / "labels"), str(tmp_path / "fewer.json"))
+    conversion.convert(source, str(tmp_path / "records"))
+    config = small_config(records, "source_only")
+    config.training.iterations = 2
+    config.data.evaluation.records = str(tmp_path / "records")
+    config.data.evaluation.height, config.data.evaluation.width = 24, 32
+    run_lib.train(config, str(tmp_path / "run"))
+    assert "evaluation: its labels do not know car: the mean IoU is of the others" in capsys.readouterr().out
+    lines = map(json.loads, (tmp_path / "run/metrics.jsonl").read_text().splitlines())
+    scores = next(line for line in lines if line["kind"] == "evaluation")
+    iou = [scores["class_iou/sky"], scores["class_iou/road"]]
+    assert "class_iou/car" not in scores and scores["mean_iou"] == pytest.approx(sum(iou) / 2)
+
+
+def test_labels_of_ignored_pixels_alone_are_not_trained_on(records, tmp_path):
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+    Image.new("RGB", (64, 48)).save(tmp_path / "images/a.png")
+    Image.new("L", (64, 48), 255).save(tmp_path / "labels/a.png")
+    source = folder_dataset.source(*(str(tmp_path / name) for name in ("images", "labels")), f"{records}/classes.json")
+    conversion.convert(source, str(tmp_path / "records"))
+    config = small_config(records, "source_only")
+    config.data.source.records = str(tmp_path / "records")
+    with pytest.raises(InputError, match=r"no label in .*records has a pixel of sky, road, car: check the ids"):
+        run_lib.train(config, str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
