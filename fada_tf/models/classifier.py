@@ -10,6 +10,7 @@ from fada_tf.models.layers import torch_uniform
 DILATIONS = (6, 12, 18, 24)
 
 
+@keras.saving.register_keras_serializable("fada_tf")
 class Classifier(keras.Model):
     """The SUM of four 3x3 convolutions, dilated by 6, 12, 18 and 24 (code).
 
@@ -25,6 +26,7 @@ class Classifier(keras.Model):
           rng: source of the seeds of the initial weights.
         """
         super().__init__(name="classifier")
+        self._config = {"feature_channels": feature_channels, "num_classes": num_classes}
         for dilation in DILATIONS:
             kernel_seed, bias_seed = rng.integers(2**31, size=2).tolist()
             branch = keras.layers.Conv2D(
@@ -39,6 +41,15 @@ class Classifier(keras.Model):
             branch.build((None, None, None, feature_channels))
             setattr(self, branch.name, branch)  # checkpoints follow attributes, and no lists
         self.built = True
+
+    def get_config(self):
+        """Returns what `from_config` makes the model of again: all but the weights."""
+        return dict(self._config)
+
+    @classmethod
+    def from_config(cls, config):
+        """Builds C; initial weights are those of seed 0."""
+        return cls(**config, rng=np.random.default_rng(0))
 
     def call(self, features):
         """Computes the logits."""

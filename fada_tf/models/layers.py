@@ -1,5 +1,6 @@
 """The layers that Keras lacks or defines differently: symmetric padding, batch norms as in torch, aligned corners."""
 
+import functools
 from collections.abc import Callable
 
 import keras
@@ -30,6 +31,7 @@ def zeros(fan_in: int, seed: int) -> keras.Initializer:
     return keras.initializers.Zeros()
 
 
+@keras.saving.register_keras_serializable("fada_tf")
 class Convolution(keras.layers.Conv2D):
     """2-D convolution padded by dilation * (kernel_size - 1) / 2 zeros on every side, at any stride.
 
@@ -42,7 +44,6 @@ class Convolution(keras.layers.Conv2D):
         filters: int,
         kernel_size: int,
         *,
-        affine: Affine | None = None,
         kernel_gradient_first: bool = True,
         **options,
     ):
@@ -51,7 +52,6 @@ class Convolution(keras.layers.Conv2D):
         Args:
           filters: number of output channels.
           kernel_size: odd, rows = columns.
-          affine: returns the constants scale and offset, float32 [filters], of a batch norm of the outputs.
           kernel_gradient_first: see `convolutions.convolve`.
           **options: those of `keras.layers.Conv2D`.
 
@@ -63,7 +63,22 @@ class Convolution(keras.layers.Conv2D):
             raise ValueError(f"kernel_size is {kernel_size}: give one odd number for rows and columns")
         if len({*self.dilation_rate}) > 1:
             raise ValueError(f"dilation_rate is {self.dilation_rate}: give one for rows and columns")
-        self._affine, self._kernel_gradient_first = affine, kernel_gradient_first
+        self._affine: Affine | None = None
+        self._kernel_gradient_first = kernel_gradient_first
+
+    def get_config(self):
+        """Returns the arguments that make the layer again."""
+        config = super().get_config() | {"kernel_gradient_first": self._kernel_gradient_first}
+        del config["padding"]
+        return config
+
+    def fold(self, affine: Affine) -> None:
+        """Has the layer normalise its outputs.
+
+        Args:
+          affine: returns the constants scale and offset, float32 [filters], of a batch norm.
+        """
+        self._affine = affine
 
     def add_weight(self, *args, name=None, **options):
         """Makes a weight; it is cast where it is used, a kernel after it has been scaled."""
@@ -149,7 +164,7 @@ def convolution(
       dilation: of rows and columns.
       kernel: initializer of the kernel.
       bias: initializer of the bias; None: no bias.
-      **options: `affine` and `kernel_gradient_first` of `Convolution`.
+      **options: `kernel_gradient_first` of `Convolution`.
 
     Returns:
       [batch, ceil(height / stride), ceil(width / stride), filters].
@@ -200,27 +215,43 @@ def normalized_convolution(
     Raises:
       InputError: no such batch norm.
     """
-    kinds = {"frozen": FrozenBatchNorm, "synchronized": BatchNorm}
+    kinds = {"frozen": functools.partial(FrozenBatchNorm, folded=True), "synchronized": BatchNorm}
     if batch_norm not in kinds:
         raise InputError(f"batch norm {batch_norm!r} is unknown: choose from {', '.join(kinds)}")
-    norm = kinds[batch_norm](name=norm_name)
-    affine = None
-    if batch_norm == "frozen":
-        norm.build((None, None, None, filters))
-        norm.folded, affine = True, norm.affine
-    x = convolution(inputs, filters, kernel_size, name=name, rng=rng, stride=stride, dilation=dilation, affine=affine)
-    return norm(x)
+    x = convolution(inputs, filters, kernel_size, name=name, rng=rng, stride=stride, dilation=dilation)
+    return kinds[batch_norm](name=norm_name)(x)
 
 
+@keras.saving.register_keras_serializable("fada_tf")
 class FrozenBatchNorm(keras.layers.Layer):
     """Batch norm whose four vectors are constants, WITHOUT epsilon: gamma * (x - mean) / sqrt(variance) + beta.
 
     Attributes:
-      folded: whether the convolution that made its inputs has normalised them.
+      folded: whether the convolution that made its inputs normalises them.
     """
 
     trainable_affine = False
-    folded = False
+
+    def __init__(self, *, folded: bool = False, **options):
+        """Sets up the layer.
+
+        Args:
+          folded: whether the `Convolution` that it is applied to in a functional model takes its work over.
+          **options: those of `keras.layers.Layer`.
+        """
+        super().__init__(**options)
+        self.folded = folded
+
+    def get_config(self):
+        """Returns the arguments that make the layer again."""
+        return super().get_config() | {"folded": self.folded}
+
+    def __call__(self, inputs, **options):
+        """Normalises; when a functional model is made, of a folded layer, tells the convolution to."""
+        outputs = super().__call__(inputs, **options)
+        if self.folded and isinstance(inputs, keras.KerasTensor):
+            inputs._keras_history.operation.fold(self.affine)
+        return outputs
 
     def build(self, input_shape):
         """Makes gamma, beta, moving_mean and moving_variance, each [channels] and float32."""
@@ -254,6 +285,7 @@ class FrozenBatchNorm(keras.layers.Layer):
         return tf.cast(tf.cast(inputs, tf.float32) * scale + offset, self.compute_dtype)
 
 
+@keras.saving.register_keras_serializable("fada_tf")
 class BatchNorm(FrozenBatchNorm):
     """Batch norm as torch defines it, in float32, with statistics over the batches of all replicas.
 

@@ -27,6 +27,7 @@ def find_backbone(name: str) -> Backbone:
     return variants[name]
 
 
+@keras.saving.register_keras_serializable("fada_tf")
 class Segmenter(keras.Model):
     """Maps images to logits at an eighth of their resolution; see `build_segmenter`.
 
@@ -46,12 +47,34 @@ class Segmenter(keras.Model):
         self.backbone = backbone
         self.num_classes = num_classes
         self.batch_norm = batch_norm
+        self._seed, self._recompute = seed, recompute
         self._normalization = definition.normalization
         self._minimum_size = definition.minimum_size
         self.feature_extractor = definition.build(batch_norm, rng)
         self._trained = recomputed(self.feature_extractor, definition.block_ends) if recompute else None
         self.classifier = Classifier(self.feature_channels, num_classes, rng)
         self.built = True
+
+    def get_config(self):
+        """Returns what `from_config` makes the model of again: all but the weights."""
+        return {
+            "backbone": self.backbone,
+            "num_classes": self.num_classes,
+            "batch_norm": self.batch_norm,
+            "seed": self._seed,
+            "recompute": self._recompute,
+            "dtype": self.dtype_policy.name,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Builds the segmenter in its own compute type, whatever the type of models that are built now."""
+        config, before = dict(config), keras.config.dtype_policy()
+        keras.config.set_dtype_policy(config.pop("dtype"))
+        try:
+            return cls(**config)
+        finally:
+            keras.config.set_dtype_policy(before)
 
     @property
     def feature_channels(self) -> int:
