@@ -36,15 +36,20 @@ _WARMUP_SIZES = flags.DEFINE_list(
     "warmup_sizes", [], "Sizes that will be served, as HEIGHTxWIDTH,...; none: those of the pictures."
 )
 _WARMUP_BATCHES = flags.DEFINE_list("warmup_batches", ["1", "2", "3", "4"], "Batches that will be served.")
-_FORMAT = flags.DEFINE_multi_enum(
-    "format", ["saved_model"], ["saved_model", "litert", "onnx"],
-    "litert and onnx are written as well, into MODELS/NAME/VERSION/portable; may be given several times.",
+_FORMAT = flags.DEFINE_multi_string(
+    "format", ["saved_model"],
+    "litert, onnx or both with a comma between them: written as well, into MODELS/NAME/VERSION/portable; may be given "
+    "several times.",
 )  # fmt: skip
 
 
 def main(argv):
     """Exports and prints how close the exported model comes."""
     del argv
+    sizes = tuple(_numbers("warmup_sizes", text, "HEIGHTxWIDTH") for text in _WARMUP_SIZES.value)
+    batches = tuple(_numbers("warmup_batches", text, "NUMBER")[0] for text in _WARMUP_BATCHES.value)
+    formats = (name.strip() for text in _FORMAT.value for name in text.split(","))
+
     import tqdm
 
     logging.set_verbosity(logging.ERROR)  # TensorFlow's writers tell much that is no news to a user
@@ -57,8 +62,6 @@ def main(argv):
     from fada_tf.models.strategy import set_up_devices
 
     set_up_devices()
-    sizes = tuple(_numbers("warmup_sizes", text, "HEIGHTxWIDTH") for text in _WARMUP_SIZES.value)
-    batches = tuple(_numbers("warmup_batches", text, "NUMBER")[0] for text in _WARMUP_BATCHES.value)
     folder, names = prediction.find_pictures(_IMAGES.value)
     names = names[:: -(-len(names) // _MAX_IMAGES.value)]
     pictures = [prediction.read_picture(os.path.join(folder, name)) for name in tqdm.tqdm(names, desc="read")]
@@ -67,7 +70,7 @@ def main(argv):
     options = ServingOptions(height, width, views, _MAX_PIXELS.value, _MAX_BATCH.value)
     plan = version.ExportPlan(
         _CHECKPOINT.value, _MODELS.value, _NAME.value, _VERSION.value, options, sizes, batches,
-        tuple(name for name in _FORMAT.value if name != "saved_model"),
+        tuple(dict.fromkeys(name for name in formats if name != "saved_model")),
     )  # fmt: skip
     print(f"written: {version.export_version(plan, pictures, report=print)}")
 

@@ -86,8 +86,6 @@ def main(argv):
             sys.stderr.write(f"error: the local server needs the package {package}: pip install -e '.[serving]'\n")
             sys.exit(2)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if os.path.exists("/dev/nvidiactl") else "3")
-    # Said of every convolution with a gradient of its own; no server asks for gradients.
-    logging.get_absl_logger().addFilter(lambda record: "unsaved custom gradients" not in record.getMessage())
     from serving.local import configs
 
     try:

@@ -1,15 +1,21 @@
 """The segmenter for runtimes without TensorFlow: LiteRT and ONNX, at one size, from pixels to probabilities."""
 
 import importlib
+import json
+import zipfile
 
 import keras
 import numpy as np
 
+from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
 from fada_tf.evaluation.views import mean_probabilities
+from fada_tf.models import convolutions
 from fada_tf.models.segmenter import Segmenter
 
 FILES = {"litert": "model.tflite", "onnx": "model.onnx"}
+INPUT = "images"
+OUTPUT = "probabilities"
 _PACKAGES = {"litert": {"ai_edge_litert.interpreter"}, "onnx": {"onnxruntime", "tf2onnx"}}
 
 
@@ -24,11 +30,13 @@ class FixedSizeSegmenter(keras.Model):
 
     def call(self, images):
         """Computes the probabilities."""
-        return mean_probabilities([self.segmenter(images)], self.input_shape_of_one[1:3])
+        return {OUTPUT: mean_probabilities([self.segmenter(images)], self.input_shape_of_one[1:3])}
 
 
 def check_format(name: str) -> None:
-    """Raises InputError if the packages for a format are not installed."""
+    """Raises InputError if there is no such format or its packages are not installed."""
+    if name not in FILES:
+        raise InputError(f"--format={name} is unknown: give saved_model, {', '.join(FILES)} or several with commas")
     for package in _PACKAGES[name]:
         try:
             importlib.import_module(package)
@@ -36,11 +44,44 @@ def check_format(name: str) -> None:
             raise InputError(f"--format={name} needs {package}: pip install -e '.[{name}]'") from error
 
 
-def write(name: str, segmenter: Segmenter, height: int, width: int, path: str) -> None:
-    """Writes the segmenter in a format of `FILES` to `path`."""
+def metadata(label_space: LabelSpace, height: int, width: int) -> dict[str, str]:
+    """Returns what a file says of itself: its classes, in the order of its outputs, and the input that it takes."""
+    return {
+        "labels.txt": "".join(f"{label}\n" for label in label_space.names),
+        "classes.json": json.dumps(label_space.to_json()),
+        "input.txt": f"{INPUT}: RGB in 0..255, float32 [1, {height}, {width}, 3]; pictures of another size are resized "
+        f"by Pillow's resize(({width}, {height}), Image.Resampling.BICUBIC), whose filter is antialiased",
+    }
+
+
+def write(name: str, segmenter: Segmenter, label_space: LabelSpace, height: int, width: int, path: str) -> None:
+    """Writes the segmenter in a format of `FILES`, with its `metadata`, to `path`.
+
+    ONNX has metadata of its own. Of a LiteRT file they are appended as a zip archive, which `unzip` and
+    `zipfile.ZipFile` read, as are the labels that TensorFlow's own tools add.
+    """
     model = FixedSizeSegmenter(segmenter, height, width)
-    signature = [keras.InputSpec(shape=model.input_shape_of_one, dtype="float32", name="images")]
-    model.export(path, format=name, input_signature=signature, verbose=False)
+    signature = [keras.InputSpec(shape=model.input_shape_of_one, dtype="float32", name=INPUT)]
+    with convolutions.forms("plain"):
+        model.export(path, format=name, input_signature=signature, verbose=False)
+    texts = metadata(label_space, height, width)
+    if name == "onnx":
+        onnx = importlib.import_module("onnx")
+        written = onnx.load(path)
+        onnx.helper.set_model_props(written, texts)
+        onnx.save(written, path)
+    else:
+        with zipfile.ZipFile(path, "a") as archive:
+            for key, text in texts.items():
+                archive.writestr(key, text)
+
+
+def read_metadata(name: str, path: str) -> dict[str, str]:
+    """Returns the metadata of a written file."""
+    if name == "onnx":
+        return {entry.key: entry.value for entry in importlib.import_module("onnx").load(path).metadata_props}
+    with zipfile.ZipFile(path) as archive:
+        return {key: archive.read(key).decode() for key in archive.namelist()}
 
 
 def run(name: str, path: str, pictures: list[np.ndarray]) -> list[np.ndarray]:
@@ -57,13 +98,6 @@ def run(name: str, path: str, pictures: list[np.ndarray]) -> list[np.ndarray]:
     batches = [np.asarray(picture, np.float32)[None] for picture in pictures]
     if name == "onnx":
         session = importlib.import_module("onnxruntime").InferenceSession(path, providers=["CPUExecutionProvider"])
-        (input_of_model,) = session.get_inputs()
-        return [session.run(None, {input_of_model.name: batch})[0][0] for batch in batches]
-    interpreter = importlib.import_module("ai_edge_litert.interpreter").Interpreter(path)
-    interpreter.allocate_tensors()
-    results = []
-    for batch in batches:
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], batch)
-        interpreter.invoke()
-        results.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0])
-    return results
+        return [session.run([OUTPUT], {INPUT: batch})[0][0] for batch in batches]
+    runner = importlib.import_module("ai_edge_litert.interpreter").Interpreter(path).get_signature_runner()
+    return [runner(**{INPUT: batch})[OUTPUT][0] for batch in batches]

@@ -1,10 +1,11 @@
 """A version of a served model: a folder that appears whole, after its parity with the trained model is proven."""
 
+import contextlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 
 import keras
@@ -17,9 +18,10 @@ from fada_tf.data.transforms import resize_image
 from fada_tf.errors import InputError
 from fada_tf.export import parity, portable, warmup
 from fada_tf.export.signatures import ServedSegmenter, ServingOptions
-from fada_tf.models import checkpoint
+from fada_tf.models import checkpoint, convolutions
 
 CLASSES_ASSET = "classes.json"
+GRAPH = "saved_model.pb"
 MANIFEST = "assets.extra/manifest.json"
 PORTABLE_FOLDER = "portable"
 
@@ -65,6 +67,7 @@ def export_version(
     Raises:
       InputError: the plan cannot work, or the exported model differs from the trained one; nothing is left behind.
     """
+    warmup.log_messages()  # before any work
     for name in plan.formats:
         portable.check_format(name)
     segmenter = checkpoint.load_segmenter(plan.source)
@@ -85,7 +88,7 @@ def export_version(
             os.mkdir(os.path.join(folder, PORTABLE_FOLDER))
         for name in plan.formats:
             path = os.path.join(folder, PORTABLE_FOLDER, portable.FILES[name])
-            portable.write(name, segmenter, options.height, options.width, path)
+            portable.write(name, segmenter, label_space, options.height, options.width, path)
             outputs = portable.run(name, path, [picture.astype(np.float32) for picture in resized])
             parities[name] = parity.compare(expected, [output.argmax(-1) for output in outputs], outputs)
             parities[name].check(name)
@@ -95,27 +98,48 @@ def export_version(
     return final
 
 
-@contextmanager
+@contextlib.contextmanager
 def _new_version(plan: ExportPlan) -> Iterator[tuple[str, str]]:
-    """Gives a temporary folder and its final name; renames it at the end, or removes it on any error."""
+    """Gives a local folder and the final name; puts it there at the end, or removes it on any error."""
     if not plan.name or "/" in plan.name or plan.name.startswith("."):
         raise InputError(f"--name={plan.name} cannot be a model's name: use letters, digits and _")
-    base = os.path.join(plan.models, plan.name)
-    there = [int(name) for name in (os.listdir(base) if os.path.isdir(base) else []) if name.isdecimal()]
+    base = files.join(plan.models, plan.name)
+    names = [name.rstrip("/") for name in (files.list_folder(base) if files.is_folder(base) else [])]
+    there = [int(name) for name in names if name.isdecimal()]
     version = plan.version or max(there, default=0) + 1
-    final = os.path.join(base, str(version))
+    final = files.join(base, str(version))
     if version in there:
         raise InputError(f"{final} exists: give another --version, or none for the next")
-    partial = files.partial_name(final)
+    remote = files.is_remote(final)
+    partial = tempfile.mkdtemp() if remote else files.partial_name(final)
     try:
         shutil.rmtree(partial, ignore_errors=True)
         os.makedirs(partial)
         yield partial, final
-        os.rename(partial, final)
-    except OSError as error:
-        raise InputError(f"{final} cannot be written ({error.strerror}): choose another --models") from error
+        if remote:
+            _upload(partial, final)
+        else:
+            os.rename(partial, final)
+    except (OSError, tf.errors.OpError) as error:
+        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(f"{final} cannot be written ({reason}): choose another --models") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _upload(folder: str, final: str) -> None:
+    """Copies a version to where nothing can be renamed: the graph, without which no server loads it, comes last."""
+    names = sorted(files.walk(folder), key=lambda name: name == GRAPH)
+    try:
+        for name in names:
+            files.make_folder(os.path.dirname(files.join(final, name)))
+            tf.io.gfile.copy(files.join(folder, name), files.join(final, name))
+    except BaseException:
+        with contextlib.suppress(tf.errors.OpError):  # which would hide why
+            for name in names:
+                files.remove(files.join(final, name))
+            tf.io.gfile.rmtree(final)
+        raise
 
 
 def _write_saved_model(served: ServedSegmenter, folder: str) -> None:
@@ -125,12 +149,12 @@ def _write_saved_model(served: ServedSegmenter, folder: str) -> None:
     module = tf.Module()
     module.weights = [variable.value for variable in served.segmenter.variables]
     module.classes = tf.saved_model.Asset(classes)
-    functions = {
-        name: tf.function(function, input_signature=[spec], autograph=False).get_concrete_function()
-        for name, (function, spec) in served.signatures().items()
-    }
-    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    tf.saved_model.save(module, folder, signatures=functions, options=options)
+    with convolutions.forms("plain"):  # whatever machine writes it, others read it
+        functions = {
+            name: tf.function(function, input_signature=[spec], autograph=False).get_concrete_function()
+            for name, (function, spec) in served.signatures().items()
+        }
+        tf.saved_model.save(module, folder, signatures=functions)
     os.remove(classes)
 
 

@@ -3,11 +3,11 @@
 import io
 import os
 from collections.abc import Sequence
+from types import ModuleType
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
-from tensorflow_serving.apis import prediction_log_pb2
 
 from fada_tf.data import files
 from fada_tf.errors import InputError
@@ -16,6 +16,19 @@ from fada_tf.export.signatures import ServingOptions
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 MAX_RECORDS = 1000  # more make TensorFlow Serving refuse the model
+
+
+def log_messages() -> ModuleType:
+    """Returns the module of the records' messages.
+
+    Raises:
+      InputError: it is not installed.
+    """
+    try:
+        from tensorflow_serving.apis import prediction_log_pb2
+    except ImportError as error:
+        raise InputError("an export needs the package tensorflow-serving-api: pip install -e '.[serving]'") from error
+    return prediction_log_pb2
 
 
 def write_warmup(
@@ -39,9 +52,11 @@ def write_warmup(
     Raises:
       InputError: too many records, or some that no signature accepts.
     """
-    for height, width in sizes:
+    for height, width in (*sizes, *(picture.shape[:2] for picture in pictures)):
         if height * width > options.max_pixels:
             raise InputError(f"pictures of {height}x{width} exceed --max_pixels={options.max_pixels}: raise it")
+    if not batches:
+        raise InputError("--warmup_batches is empty: give the numbers of pictures in a request, such as 1,2,4")
     if max(batches) > options.max_batch:
         raise InputError(f"batches of {max(batches)} exceed --max_batch={options.max_batch}: raise it")
     count = 0
@@ -71,14 +86,14 @@ def jpeg(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _logs(model_name: str, pictures: list[np.ndarray], raw: bool) -> list[prediction_log_pb2.PredictionLog]:
+def _logs(model_name: str, pictures: list[np.ndarray], raw: bool) -> list:
     images, encoded = np.stack(pictures), np.array([jpeg(picture) for picture in pictures])
     requests = [(signatures.ENCODED, signatures.IMAGE_BYTES, encoded)]
     if raw:
         requests += [(name, signatures.IMAGES, images) for name in (signatures.DEFAULT, signatures.PROBABILITIES)]
     logs = []
     for signature, name, values in requests:
-        log = prediction_log_pb2.PredictionLog()
+        log = log_messages().PredictionLog()
         request = log.predict_log.request
         request.model_spec.name, request.model_spec.signature_name = model_name, signature
         request.inputs[name].CopyFrom(tf.make_tensor_proto(values))

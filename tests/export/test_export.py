@@ -1,8 +1,10 @@
 """What an exported version holds, computes and refuses; nothing appears that is not the trained model."""
 
+import importlib
 import io
 import json
 import pathlib
+import zipfile
 
 import numpy as np
 import pytest
@@ -12,12 +14,13 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from fada_tf.data.images import encode_png
+from fada_tf.data.transforms import resize_image
 from fada_tf.errors import InputError
 from fada_tf.evaluation.prediction import Predictor
 from fada_tf.evaluation.views import PAPER_SCALES, Views
-from fada_tf.export import parity, version, warmup
+from fada_tf.export import parity, portable, version, warmup
 from fada_tf.export.signatures import ServedSegmenter, ServingOptions
-from fada_tf.models import checkpoint
+from fada_tf.models import checkpoint, convolutions
 from tests import scenes, trained
 from tests.pictures import bomb, picture_file, sixteen_bits
 
@@ -81,6 +84,24 @@ def test_the_graph_has_no_python_no_xla_and_only_the_model_s_variables(folder, r
     shapes = [tuple(shape) for name, shape in tf.train.list_variables(str(folder / "variables/variables")) if shape]
     expected = [tuple(variable.shape) for variable in checkpoint.load_segmenter(run).variables]
     assert sorted(shapes) == sorted(expected)
+
+
+@pytest.mark.parametrize("machine", ["cpu", "plain"])
+def test_the_graph_holds_plain_convolutions_whatever_machine_wrote_it(run, tmp_path, machine, caplog):
+    with convolutions.forms(machine):
+        path = version.export_version(trained.plan(run, tmp_path, batches=(1,)), trained.pictures(1))
+    graph = saved_model_pb2.SavedModel.FromString(pathlib.Path(path, version.GRAPH).read_bytes()).meta_graphs[0]
+    nodes = [node for function in graph.graph_def.library.function for node in function.node_def]
+    convolved = [node for node in nodes if node.op == "Conv2D"]
+    kernels = [variable for variable in checkpoint.load_segmenter(run).variables if len(variable.shape) == 4]
+    assert len(convolved) == 3 * len(kernels)
+    assert {1, 2, 4, 6, 12, 18, 24} == {(node.attr["dilations"].list.i or [1, 1])[1] for node in convolved}
+    for word in ("ToSpace", "ToBatch", "Backprop"):
+        assert not [node.op for node in nodes if word in node.op]
+    assert not [node.name for node in nodes if "_gradient_op_type" in node.attr]
+    with caplog.at_level("WARNING", "absl"):
+        tf.saved_model.load(path)
+    assert "custom gradients" not in caplog.text
 
 
 def test_class_maps_are_those_of_prediction(signatures, run):
@@ -202,13 +223,75 @@ def test_multi_scale_does_not_depend_on_the_side_and_differs_from_one_scale(run)
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "package"), [("litert", "ai_edge_litert"), ("onnx", "tf2onnx")])
 @pytest.mark.filterwarnings("ignore")  # the converters warn of TensorFlow's and numpy's plans
-def test_other_formats_compute_the_same(run, tmp_path, name, package):
+def test_other_formats_compute_the_same_and_say_what_they_take_and_give(run, tmp_path, name, package):
     pytest.importorskip(package, reason=f"{package} is in the extra {name}")
     lines = []
     path = version.export_version(trained.plan(run, tmp_path, formats=(name,)), trained.pictures(1), lines.append)
     assert f"parity of {name} on 1 pictures: same class in" in lines[-1]
-    assert list(pathlib.Path(path, "portable").iterdir())
+    file = str(pathlib.Path(path, "portable", portable.FILES[name]))
     assert json.loads(pathlib.Path(path, version.MANIFEST).read_text())["parity"][name]["difference"] < 1e-3
+
+    (picture,) = trained.pictures(1)
+    resized = Image.fromarray(picture).resize((32, 24), Image.Resampling.BICUBIC)  # as the file's own words say
+    (probabilities,) = portable.run(name, file, [np.asarray(resized)])
+    segmenter = checkpoint.load_segmenter(run)
+    expected = parity.reference(segmenter, ServingOptions(24, 32), picture, (24, 32))
+    assert probabilities.shape == (24, 32, 3)
+    assert np.mean(probabilities.argmax(-1) == expected.argmax(-1)) > 0.97  # Pillow's grey levels differ by 1 at most
+    if name == "onnx":
+        session = importlib.import_module("onnxruntime").InferenceSession(file, providers=["CPUExecutionProvider"])
+        names = [one.name for one in session.get_inputs()], [one.name for one in session.get_outputs()]
+        texts = session.get_modelmeta().custom_metadata_map
+    else:
+        signatures = importlib.import_module("ai_edge_litert.interpreter").Interpreter(file).get_signature_list()
+        ((_, inputs_and_outputs),) = signatures.items()
+        names = tuple(inputs_and_outputs.values())
+        with zipfile.ZipFile(file) as archive:
+            texts = {key: archive.read(key).decode() for key in archive.namelist()}
+    assert names == (["images"], ["probabilities"])
+    assert texts == portable.metadata(checkpoint.run_label_space(run), 24, 32)
+
+
+def test_files_of_other_formats_say_the_classes_and_how_to_resize(run):
+    texts = portable.metadata(checkpoint.run_label_space(run), 24, 32)
+    assert texts["labels.txt"].splitlines() == list(scenes.CLASSES)
+    classes = json.loads(texts["classes.json"])["classes"]
+    assert [tuple(entry["color"]) for entry in classes] == list(map(tuple, scenes.CLASSES.values()))
+    assert "resize((32, 24), Image.Resampling.BICUBIC)" in texts["input.txt"]
+    (picture,) = trained.pictures(1)
+    ours = resize_image(tf.constant(picture), (24, 32)).numpy().astype(int)
+    pillows = Image.fromarray(picture).resize((32, 24), Image.Resampling.BICUBIC)
+    assert np.abs(ours - np.asarray(pillows)).max() <= 1
+
+
+@pytest.mark.parametrize(("name", "words"), [("tflite", "unknown: give saved_model, litert, onnx"), ("", "unknown")])
+def test_an_unknown_format_is_refused(run, tmp_path, name, words):
+    with pytest.raises(InputError, match=words):
+        version.export_version(trained.plan(run, tmp_path, formats=(name,)), trained.pictures(1))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_remote_folder_of_models(run, monkeypatch):
+    models = "ram://export/models"
+    for number in (1, 2):
+        path = version.export_version(trained.plan(run, models, batches=(1,)), trained.pictures(1))
+        assert path == f"{models}/segmenter/{number}"
+    assert {"class_map"} == tf.saved_model.load(path).signatures["serving_default"].structured_outputs.keys()
+    for name in (version.MANIFEST, warmup.WARMUP_FILE, "assets/classes.json", "variables/variables.index"):
+        assert tf.io.gfile.exists(f"{path}/{name}"), name
+
+    def full(old, new):
+        if new.endswith(version.GRAPH):
+            raise tf.errors.ResourceExhaustedError(None, None, "the disk is full")
+        copy(old, new)
+
+    copy = tf.io.gfile.copy
+    monkeypatch.setattr(tf.io.gfile, "copy", full)
+    with pytest.raises(
+        InputError, match=r"segmenter/3 cannot be written \(the disk is full\): choose another --models"
+    ):
+        version.export_version(trained.plan(run, models, batches=(1,)), trained.pictures(1))
+    assert not tf.io.gfile.exists(f"{models}/segmenter/3")
 
 
 def test_a_model_that_differs_leaves_nothing(run, tmp_path, monkeypatch):
@@ -223,9 +306,10 @@ def test_a_model_that_differs_leaves_nothing(run, tmp_path, monkeypatch):
     ("values", "words"),
     [
         ({"batches": (1,) * 400}, "more than 1000"), ({"sizes": ((400, 251),)}, "--max_pixels=100000"),
-        ({"batches": (1, 4)}, "--max_batch=3"), ({"name": "a/b"}, "a/b"),
+        ({"batches": (1, 4)}, "--max_batch=3"), ({"name": "a/b"}, "a/b"), ({"batches": ()}, "batches is empty"),
+        ({"options": ServingOptions(24, 32, max_pixels=3000), "sizes": ((20, 30),)}, "48x64 exceed --max_pixels=3000"),
     ],
-    ids=["too many records", "too large", "too many pictures", "bad name"],
+    ids=["too many records", "too large", "too many pictures", "bad name", "no batches", "picture too large"],
 )  # fmt: skip
 def test_plans_that_cannot_work_leave_nothing(run, tmp_path, values, words):
     with pytest.raises(InputError, match=words):
