@@ -28,11 +28,11 @@ def main(argv):
     import dataclasses
 
     from fada_tf.data import files
-    from fada_tf.training import machine
+    from fada_tf.training import machine_check
 
     logging.set_verbosity(logging.ERROR)  # TensorFlow warns of functions traced again, which is what is wanted here
     start = time.perf_counter()
-    findings = machine.make(machine.check_all(_PRECISION.value), sys.stdout)
+    findings = machine_check.make(machine_check.check_all(_PRECISION.value), sys.stdout)
     wrong, seconds = sum(finding.wrong for finding in findings), time.perf_counter() - start
     print(f"{wrong or 'nothing'} wrong of {len(findings)} checks, {seconds:.0f} s")
     if _OUTPUT.value:

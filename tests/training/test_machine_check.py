@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fada_tf.training import machine
+from fada_tf.training import machine_check
 
 
 @functools.cache
 def reference():
-    return machine._numbers("tiny", "float32", "CPU:0", xla=False)
+    return machine_check._numbers("tiny", "float32", "CPU:0", xla=False)
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_low_precision_computes_what_float32_does(precision):
-    finding = machine._compare(reference, "tiny", precision, "CPU:0", xla=False)
+    finding = machine_check._compare(reference, "tiny", precision, "CPU:0", xla=False)
     assert not finding.wrong, finding
     assert finding.figures["distances"].keys() == reference().keys()
 
@@ -29,18 +29,18 @@ def test_low_precision_computes_what_float32_does(precision):
 @pytest.mark.parametrize("value", [1.5, np.nan])
 def test_a_wrong_number_is_named(value):
     broken = {**reference(), "adversarial": value * reference()["adversarial"]}
-    finding = machine._compare(lambda: broken, "tiny", "float32", "CPU:0", xla=False)
+    finding = machine_check._compare(lambda: broken, "tiny", "float32", "CPU:0", xla=False)
     assert finding.wrong and "(adversarial), 0.01 is allowed" in finding.result
 
 
 def test_all_reduce_of_two_replicas(two_replicas):
-    assert machine._all_reduce(two_replicas).result == "2 replicas: sum 3"
+    assert machine_check._all_reduce(two_replicas).result == "2 replicas: sum 3"
 
 
 def test_a_gpu_that_only_the_driver_sees_is_wrong(monkeypatch):
     card = {"name": "Card", "memory.total": "1024", "driver_version": "1.2"}
-    monkeypatch.setattr(machine, "driver", lambda: [card])
-    finding = machine._devices()
+    monkeypatch.setattr(machine_check, "driver", lambda: [card])
+    finding = machine_check._devices(tf.distribute.get_strategy())
     assert finding.wrong and "Card with driver 1.2 is there, but TensorFlow sees no GPU" in finding.result
 
 
@@ -49,8 +49,8 @@ def test_every_check_is_made_also_after_one_that_failed():
         raise tf.errors.ResourceExhaustedError(None, None, "no memory left\nmore lines")
 
     stream = io.StringIO()
-    checks = {"first": fails, "second": lambda: machine.Finding("second", "fine", {"value": 1})}
-    findings = machine.make(checks.items(), stream)
+    checks = {"first": fails, "second": lambda: machine_check.Finding("second", "fine", {"value": 1})}
+    findings = machine_check.make(checks.items(), stream)
     assert [finding.wrong for finding in findings] == [True, False]
     lines = [line.split(maxsplit=2) for line in stream.getvalue().splitlines()]
     assert lines == [["WRONG", "first", "failed: no memory left"], ["ok", "second", "fine"]]

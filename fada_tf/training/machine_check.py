@@ -16,14 +16,14 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from fada_tf import benchmark
+from fada_tf import benchmark, machine
 from fada_tf.config import Config
 from fada_tf.data import conversion, labels, pipeline
 from fada_tf.data.datasets.base import Pair, Source
 from fada_tf.data.images import read_ids
 from fada_tf.data.transforms import Augmentation
 from fada_tf.models import convolutions
-from fada_tf.models.strategy import make_strategy, set_precision
+from fada_tf.models.strategy import device_names, make_strategy, set_precision
 from fada_tf.training import made_up
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -63,11 +63,11 @@ def check_all(precision: str) -> Iterator[tuple[str, Callable[[], Finding]]]:
       precision: that speed is measured in; "automatic": mixed_bfloat16 on GPUs, float32 on CPUs.
     """
     yield "versions", _versions
-    yield "devices", _devices
+    strategy = make_strategy()
+    yield "devices", functools.partial(_devices, strategy)
     gpus = tf.config.list_physical_devices("GPU")
     if precision == "automatic":
         precision = "mixed_bfloat16" if gpus else "float32"
-    strategy = make_strategy()
     yield "all-reduce", functools.partial(_all_reduce, strategy)
     device = "GPU:0" if gpus else "CPU:0"
     for backbone in ("tiny", "resnet50"):
@@ -123,19 +123,16 @@ def _versions() -> Finding:
     return Finding("versions", ", ".join(f"{name} {value}" for name, value in versions.items()), versions)
 
 
-def _devices() -> Finding:
-    cards = driver()
-    gpus = tf.config.list_physical_devices("GPU")
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
-    cores = os.cpu_count()
-    figures = {"gpus": names, "driver": cards, "cores": cores, "machine": platform.machine()}
-    if cards and not gpus:
-        reason = (
-            f"{cards[0]['name']} with driver {cards[0]['driver_version']} is there, but TensorFlow sees no GPU: "
-            "pip install -e '.[gpu]' brings its CUDA libraries"
+def _devices(strategy: tf.distribute.Strategy) -> Finding:
+    cards, cores, found = driver(), machine.available_cores(), device_names(strategy)
+    figures = {"devices": found, "driver": cards, "cores": cores, "machine": platform.machine()}
+    if (cards or machine.has_nvidia_driver()) and not tf.config.list_physical_devices("GPU"):
+        card = f"{cards[0]['name']} with driver {cards[0]['driver_version']}" if cards else "an NVIDIA driver"
+        text = (
+            f"{card} is there, but TensorFlow sees no GPU: pip install -e '.[gpu]' brings the CUDA libraries that it "
+            "looks for"
         )
-        return Finding("devices", reason, figures, wrong=True)
-    found = ", ".join(names) or "CPU"
+        return Finding("devices", text, figures, wrong=True)
     about = f", driver {cards[0]['driver_version']}" if cards else ""
     return Finding("devices", f"{found}{about}, {cores} cores", figures)
 
