@@ -40,6 +40,7 @@ CASES = {
     "analyze_features": (["analyze_features", RUN, "--source=records", "--target=records"], GROWTH),
     "report": (["report", "run", RECORDS, "--output=report.html"], GROWTH),
     "export_model": (["export_model", RUN, "--images=raw/images"], GROWTH),
+    "check_machine": (["check_machine"], GROWTH),
     "convert_weights": (["convert_weights", "--input=run", "--output=run.pth"], GROWTH),
     "benchmark_train": (["benchmark_train", "--config=experiment.py"], GROWTH),
     "benchmark_inference": (["benchmark_inference", "--backbone=tiny", "--height=24", "--width=32"], GROWTH),
