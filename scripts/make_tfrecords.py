@@ -71,7 +71,11 @@ def _convert(run) -> None:
     for line in report.remarks:
         sys.stdout.write(f"note: {line}\n")
     manifest = report.manifest
-    labels = f"labels of {manifest.label_space.name}" if manifest.label_space else "no labels"
+    labels = "no labels"
+    if manifest.label_space:
+        labels = f"labels of {manifest.label_space.name}"
+        if manifest.classes != manifest.label_space.names:
+            labels += f" ({len(manifest.classes)} of its classes)"
     sys.stdout.write(
         f"{FLAGS.output}: {manifest.num_records} images with {labels} in {len(manifest.shards)} shards; "
         f"{len(report.problems)} left out, {len(report.changes)} re-encoded\n"

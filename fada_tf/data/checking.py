@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import partial
 
 import numpy as np
@@ -74,37 +74,45 @@ def check(pair: Pair, settings: Settings) -> list[str]:
 
 
 class Findings:
-    """What checking found, kept beside the output until that is finished: another try reads only changed files."""
+    """What checking found, kept beside a local output until that is finished: another try reads only changed files."""
 
     def __init__(self, output: str, settings: Settings):
-        """Takes over what an earlier try of the same settings found for the same output."""
+        """Takes over what an earlier try with the same settings found for the same output."""
         self._path = output.rstrip("/") + ".checked.json"
+        self._is_kept = not files.is_remote(output)
         self._settings = settings
-        self._known: dict[str, list] = {}
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            kept = files.read_json(self._path)
-            if kept["settings"] == self._digest():
-                self._known = dict(kept["findings"])
+        self._known: dict[str, tuple[list, Finding]] = {}
+        if self._is_kept:
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+                kept = files.read_json(self._path)
+                if kept["settings"] == self._digest():
+                    self._known = {name: (stamps, Finding(*found)) for name, (stamps, found) in kept["pairs"].items()}
 
     def of(self, pairs: Sequence[Pair], run: shards.Run) -> list[Finding]:
         """Returns what checking finds of each pair; reads only those that are not known or have changed."""
         stamps = {pair.name: [_stamp(pair.image), _stamp(pair.label)] for pair in pairs}
-        unknown = [pair for pair in pairs if None in stamps[pair.name] or stamps[pair.name] != self._stamps(pair)]
-        found = run(partial(check, settings=self._settings), unknown, title="check")
-        for pair, values in zip(unknown, found, strict=True):
-            self._known[pair.name] = [stamps[pair.name], *values]
+        unknown = [pair for pair in pairs if not self._knows(pair.name, stamps[pair.name])]
         if unknown:
-            kept = {"settings": self._digest(), "findings": self._known}
-            files.make_folder(os.path.dirname(self._path) or ".")
-            files.write_atomically(self._path, json.dumps(kept).encode())
-        return [Finding(*self._known[pair.name][1:]) for pair in pairs]
+            found = run(partial(check, settings=self._settings), unknown, title="check")
+            for pair, values in zip(unknown, found, strict=True):
+                self._known[pair.name] = (stamps[pair.name], Finding(*values))
+            self._keep()
+        return [self._known[pair.name][1] for pair in pairs]
 
     def forget(self) -> None:
         """Removes what was kept."""
-        files.remove(self._path)
+        if self._is_kept:
+            files.remove(self._path)
 
-    def _stamps(self, pair: Pair) -> list | None:
-        return self._known.get(pair.name, [None])[0]
+    def _knows(self, name: str, stamps: list) -> bool:
+        return None not in stamps and name in self._known and self._known[name][0] == stamps
+
+    def _keep(self) -> None:
+        pairs = {name: [stamps, astuple(found)] for name, (stamps, found) in self._known.items()}
+        if self._is_kept:
+            with contextlib.suppress(OSError):  # it only saves time
+                files.make_folder(os.path.dirname(self._path) or ".")
+                files.write_atomically(self._path, json.dumps({"settings": self._digest(), "pairs": pairs}).encode())
 
     def _digest(self) -> str:
         labels = self._settings.labels

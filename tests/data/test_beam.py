@@ -1,3 +1,4 @@
+import json
 import os
 
 import numpy as np
@@ -43,6 +44,11 @@ def test_a_beam_pipeline_reports_bad_pairs(tmp_path, run):
     os.remove(source.pairs[1].image)
     with pytest.raises(InputError, match=r"1 bad pairs, nothing was written.*\n.*001\.png: cannot be read"):
         conversion.convert(source, str(tmp_path / "beam"), run=run)
+
+
+def test_results_are_json_that_nothing_unpickles(tmp_path):
+    beam._run_chunk((str(tmp_path / "results.json"), [1, 2]), function=lambda task: ["", str(task)])
+    assert json.loads((tmp_path / "results.json").read_text()) == [["", "1"], ["", "2"]]
 
 
 def test_without_beam_the_error_says_what_to_install(monkeypatch):

@@ -1,3 +1,4 @@
+import json
 import os
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from fada_tf.data import conversion, tfrecord, transforms
+from fada_tf.data import conversion, files, tfrecord, transforms, verification
 from fada_tf.data.datasets.base import Pair, Source
 from fada_tf.data.images import read_ids
 from fada_tf.errors import InputError
@@ -187,8 +188,56 @@ def test_what_was_checked_is_not_read_again(tmp_path):
     assert checked.pop() == ["003.png"]
     assert len(report.problems) == 2 and list(read(report.manifest)) == ["000.png", "002.png", "004.png"]
     assert sorted(os.listdir(tmp_path)) == ["images", "labels", "records"]
-    convert(source, tmp_path, "other", skip_bad=True, ignore_unknown=True, run=run)
+    convert(source, tmp_path, "other", skip_bad=True, run=run)
     assert len(checked.pop()) == 5  # another output
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"settings": 1}', '{"settings": "", "pairs": {"000.png": [1]}}'])
+def test_a_damaged_note_of_what_was_checked_is_not_followed(tmp_path, text):
+    (tmp_path / "records.checked.json").write_text(text)
+    assert convert(makers.labelled_source(tmp_path, count=2), tmp_path).manifest.num_records == 2
+    assert not (tmp_path / "records.checked.json").exists()
+
+
+def test_other_settings_check_anew(tmp_path):
+    source = makers.labelled_source(tmp_path, count=1)
+    makers.save(source.pairs[0].label, np.full((12, 16), 77, np.uint8))
+    with pytest.raises(InputError, match=r"has ids \[77\]"):
+        convert(source, tmp_path)
+    assert convert(source, tmp_path, ignore_unknown=True).manifest.entries[0].pixels == (0, 0, 0, 192)
+
+
+def test_older_records_learn_their_classes_without_being_written_anew(tmp_path):
+    source = makers.labelled_source(tmp_path, count=2)
+    manifest = convert(source, tmp_path).manifest
+    assert manifest.labelled == ("road", "car", "sky")
+    replace(manifest, labelled=None).save()
+    written = [os.stat(path).st_mtime_ns for path in manifest.shard_paths]
+    assert convert(source, tmp_path).manifest == manifest
+    assert [os.stat(path).st_mtime_ns for path in manifest.shard_paths] == written
+
+
+def test_results_may_come_back_as_json(tmp_path):
+    source = makers.labelled_source(tmp_path, count=3)
+
+    def run(function, tasks, *, title):
+        return json.loads(json.dumps([function(task) for task in tasks]))
+
+    manifest = convert(source, tmp_path, "one", run=run).manifest
+    assert manifest.shards == convert(source, tmp_path, "other").manifest.shards
+    verification.verify(manifest.folder, run)
+
+
+@pytest.mark.parametrize("options", [{}, {"skip_bad": True}])
+def test_an_output_whose_parent_takes_no_file_is_no_hindrance(tmp_path, monkeypatch, options):
+    def fail(path, data):
+        if path.endswith(".checked.json"):
+            raise PermissionError(13, "Permission denied", path)
+        write(path, data)
+
+    write = files.write_atomically
+    monkeypatch.setattr(files, "write_atomically", fail)
+    assert convert(makers.labelled_source(tmp_path, count=2), tmp_path, **options).manifest.num_records == 2
 
 
 def test_problems_are_one_printable_line_whatever_the_names(tmp_path):
