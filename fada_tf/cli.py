@@ -13,7 +13,7 @@ from ml_collections import config_flags
 
 from fada_tf import machine
 from fada_tf.config import Config, validate
-from fada_tf.errors import InputError, Stopped
+from fada_tf.errors import InputError, Stopped, shortage
 
 INPUT_ERROR_STATUS = 2
 STOPPED_STATUS = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on
@@ -35,7 +35,7 @@ def run(main: Callable[[Sequence[str]], None], *, arguments: bool = False) -> No
         # TensorFlow's C++ notices would bury the program's own lines, as would, without a GPU, its errors that there is
         # none; what goes wrong later is raised in Python.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if machine.has_nvidia_driver() else "3")
-        _share_memory_arena()
+        _share_memory_arenas()
         if not {"keras", "tensorflow"} & set(sys.modules):
             sys.meta_path.insert(0, _LeanTensorFlow())
         logging.use_absl_handler()
@@ -47,19 +47,45 @@ def run(main: Callable[[Sequence[str]], None], *, arguments: bool = False) -> No
             sys.stderr.write(f"error: {error}\n")
             sys.exit(INPUT_ERROR_STATUS)
         except Stopped as stopped:
-            sys.stderr.write(f"{stopped}\n")
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                sys.stderr.write(f"{stopped}\n")
             sys.exit(STOPPED_STATUS)
         except KeyboardInterrupt:
             sys.stderr.write("interrupted: the same command starts again or continues\n")
             sys.exit(INTERRUPTED_STATUS)
+        except Exception as error:
+            if not (lacking := shortage(error)):
+                raise
+            sys.stderr.write(f"error: {lacking}: {_memory_advice()}\n")
+            sys.exit(INPUT_ERROR_STATUS)
 
     app.run(guarded, flags_parser=_parse_flags)
 
 
-def _share_memory_arena() -> None:
-    """Has all threads share what glibc keeps of freed memory: a training step on CPUs needs a fifth less of it."""
+def _memory_advice() -> str:
+    """Returns which options decide how much memory this program takes."""
+    own = [f"--{name}" for name in ("batch_size", "max_batch", "height", "width", "workers") if name in flags.FLAGS]
+    fewer = ["fewer --scales"] if "scales" in flags.FLAGS else []
+    if isinstance(flags.FLAGS["config"].value if "config" in flags.FLAGS else None, Config):
+        return (
+            "less is needed with a higher config.training.accumulation_steps, with config.model.recompute=True, with "
+            "config.training.precision=mixed_bfloat16, and with a smaller config.data.evaluation.batch_size"
+        )
+    return (
+        f"give a smaller {', '.join([*own, *fewer])}" if own or fewer else "end other programs, or use another device"
+    )
+
+
+def _share_memory_arenas() -> None:
+    """Has threads share what glibc keeps of freed memory: a training step on two cores needs a fifth less of it.
+
+    One arena for every two cores: threads of many cores would wait for each other. Not beside a GPU, where steps need
+    little of this memory and many threads decode.
+    """
+    if machine.has_nvidia_driver() and not machine.hides_gpus():
+        return
     with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, max(machine.available_cores() // 2, 1))
 
 
 class _LeanTensorFlow(importlib.abc.MetaPathFinder):

@@ -1,5 +1,16 @@
 """What programs say in one line instead of a traceback; see `fada_tf.cli.run`."""
 
+import re
+
+# In what TensorFlow, XLA and CUDA say, whatever type of error it comes as.
+_MEMORY = re.compile(
+    r"OOM when allocating|out of memory|OUT_OF_MEMORY|ALLOC_FAILED|failed to allocate|bad_alloc|RESOURCE_EXHAUSTED",
+    re.IGNORECASE,
+)
+_CUDNN = re.compile(r"cudnn|DNN library|No DNN in stream|convolution algorithm|No algorithm worked", re.IGNORECASE)
+
+_PLACE = re.compile(r"\{\{.*?\}\}\s*")  # in a graph
+
 
 class InputError(ValueError):
     """Bad input: a file, an option or a value that the user gave.
@@ -15,6 +26,20 @@ class DivergenceError(InputError):
 
 class Stopped(Exception):  # noqa: N818 (no error: the user or the machine asked for it)
     """A signal asked the program to stop, and it did so with nothing lost; programs exit with status 75."""
+
+
+def shortage(error: BaseException) -> str:
+    """Returns what a device lacks if that is why the error was raised, in a few words; "" for other errors."""
+    foreign = type(error).__module__.startswith("tensorflow.")
+    if not (foreign or isinstance(error, MemoryError | RuntimeError)):  # Keras may raise errors of others as the last
+        return ""
+    text = _PLACE.sub("", str(error)).strip()
+    reason = f" ({printable(text.splitlines()[0])[:200]})" if text else ""
+    if isinstance(error, MemoryError) or _MEMORY.search(text):
+        return f"memory is used up{reason}"
+    if _CUDNN.search(text):
+        return f"cuDNN failed{reason}, most often for lack of memory, or since its version is not TensorFlow's"
+    return ""
 
 
 def printable(text: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from fada_tf.data import files
-from fada_tf.errors import DivergenceError, InputError
+from fada_tf.errors import DivergenceError, InputError, shortage
 
 DIVERGENCE_FILE = "divergence.json"
 
@@ -24,7 +24,14 @@ _BAD_TENSOR = re.compile(r"!!! Detected (.+?) in output (\d+) of graph op \"(.+?
 _OWN_LINE = re.compile(r"(fada_tf/[\w/]+\.py)\", line (\d+), in (\S+)")
 
 
-def explain(error: OSError | tf.errors.OpError | UnicodeDecodeError, directory: str) -> Exception:
+# Of a run that has begun, only the last one may change.
+MEMORY_ADVICE = (
+    "a new run may need less with a higher config.training.accumulation_steps, with config.model.recompute=True or "
+    "config.training.precision=mixed_bfloat16; this one may go on with a smaller config.data.evaluation.batch_size"
+)
+
+
+def explain(error: OSError | tf.errors.OpError | UnicodeDecodeError | MemoryError, directory: str) -> Exception:
     """Returns the error to raise for one that stopped the loop: an `InputError` if the user can mend it, or itself."""
     text = str(error)
     if isinstance(error, UnicodeDecodeError):  # TensorFlow quotes the bytes that it could not parse, as if text
@@ -34,11 +41,13 @@ def explain(error: OSError | tf.errors.OpError | UnicodeDecodeError, directory: 
     if found := _BAD_TENSOR.search(text):
         place = "".join(f", made by {name} in {path}:{line}" for path, line, name in _OWN_LINE.findall(text)[-1:])
         return DivergenceError(f"{found[1]} first in output {found[2]} of the op {found[3]}, shape {found[4]}{place}")
+    reason = next((words for words in _STORAGE if words in text), None)
+    if not reason and (lacking := shortage(error)):
+        return InputError(f"{lacking}: {MEMORY_ADVICE}")
     if found := _BAD_RECORD.search(text):
         return InputError(
             f"a record cannot be decoded ({found[1]}): scripts/make_tfrecords.py --verify --output=RECORDS names it"
         )
-    reason = next((words for words in _STORAGE if words in text), None)
     if reason or isinstance(error, OSError):
         return InputError(
             f"{directory} or the data cannot be written or read any more ({reason or text}): mend that and give the "

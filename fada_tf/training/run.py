@@ -56,7 +56,7 @@ def train(config: Config, directory: str, *, detect_anomaly: bool = False) -> No
       InputError: the config does not fit the data, the initial weights, the run directory or `detect_anomaly`; or files
         cannot be read or written any more.
       DivergenceError: a loss or gradient became infinite or NaN; divergence.json says with what.
-      Stopped: SIGTERM or SIGINT came; a checkpoint is written.
+      Stopped: SIGTERM, SIGINT or SIGHUP came; a checkpoint is written.
     """
     if detect_anomaly:
         _check_anomaly_detection(config)
@@ -135,7 +135,7 @@ def _train(config: Config, directory: str, trainer: Trainer, label_space: LabelS
                 command = "the same command with --detect_anomaly goes on from the last checkpoint"
                 advice = f"{command} and names the first such tensor, {advice}"
             raise DivergenceError(f"{error}: {path} lists the batch; {advice}") from error
-        except (OSError, tf.errors.OpError, UnicodeDecodeError) as error:
+        except (OSError, tf.errors.OpError, UnicodeDecodeError, MemoryError) as error:
             raise failures.explain(error, directory) from error
 
 

@@ -69,7 +69,13 @@ class Trainer(orbit.StandardTrainer):
         return super().train(num_steps)
 
     def train_loop_begin(self):
-        """Starts the clock."""
+        """Starts the clock.
+
+        Raises:
+          Stopped: a signal came during the last iteration of the loop before.
+        """
+        if self._stopped.numpy():
+            self._stop()
         self._first_step, self._start = int(self.step.numpy()), time.monotonic()
 
     def train_step(self, iterator):
@@ -95,8 +101,7 @@ class Trainer(orbit.StandardTrainer):
             listing = ", ".join(f"{name} {value:.4g}" for name, value in self.latest.items())
             raise DivergenceError(f"iteration {step} has losses or gradients that are not finite ({listing})")
         if step < self._last_step:
-            self.stop.check()
-            raise Stopped("stopped with another worker")
+            self._stop()
         *sums, count = self.progress.numpy().tolist()
         self.progress.assign(tf.zeros_like(self.progress))
         output = {name: total / count for name, total in zip(self._names, sums, strict=True)}
@@ -105,3 +110,7 @@ class Trainer(orbit.StandardTrainer):
             "speed/seconds_per_step": seconds / (step - self._first_step),
             "speed/images_per_second": (step - self._first_step) * self.images_per_step / seconds,
         }
+
+    def _stop(self):
+        self.stop.check()
+        raise Stopped("stopped with another worker")
