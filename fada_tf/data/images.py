@@ -84,9 +84,8 @@ def _trained_pixels(data: bytes, image: Image.Image) -> np.ndarray | None:
         if image.format == "PNG":
             return None
         raise InputError("is damaged: Pillow reads it and TensorFlow does not; save it anew") from error
-    # PNGs of other modes are stored anew, with Pillow's pixels.
-    compared = image.format == "JPEG" or image.mode == "RGB"
-    if compared and not np.array_equal(pixels, np.asarray(image.convert("RGB"))):
+    # Files of other modes are stored anew, with Pillow's pixels; from CMYK the two make RGB differently.
+    if image.mode == "RGB" and not np.array_equal(pixels, np.asarray(image.convert("RGB"))):
         raise InputError("is damaged: Pillow and TensorFlow read different pixels; save it anew")
     return pixels
 
@@ -193,7 +192,7 @@ def _holds_all_rows(png: bytes) -> bool:
         while size < due and position + 8 <= len(png):
             length, kind = struct.unpack(">I4s", png[position : position + 8])
             if kind == b"IDAT":
-                size += len(inflated.decompress(png[position + 8 : position + 8 + length]))
+                size += len(inflated.decompress(png[position + 8 : position + 8 + length], due - size))
             position += length + 12
     except zlib.error:
         return False

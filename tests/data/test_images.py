@@ -1,4 +1,5 @@
 import io
+import itertools
 
 import hypothesis
 import hypothesis.strategies as st
@@ -144,6 +145,15 @@ def test_a_jpeg_that_two_decoders_read_differently_is_refused(monkeypatch):
     monkeypatch.setattr(images, "decode_image", lambda data: others)
     with pytest.raises(InputError, match="is damaged: Pillow and TensorFlow read different pixels"):
         images.to_stored(data)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_sound_jpegs_of_every_kind_are_taken(mode):
+    for quality, sampling, progressive, restart in itertools.product((5, 95), (0, 1, 2), (False, True), (0, 1)):
+        options = {"quality": quality, "progressive": progressive, "restart_marker_blocks": restart}
+        data = encoded(PHOTO.convert(mode), "JPEG", **options, **({} if mode == "L" else {"subsampling": sampling}))
+        stored = images.to_stored(data)
+        assert (stored.format, stored.changes) == (("jpeg", "") if mode == "RGB" else ("png", f"{mode} made RGB"))
 
 
 def test_labels_of_other_formats_and_of_colours_are_refused():
