@@ -173,8 +173,10 @@ class _Watch:
 
 def direct(path: str, files: list[bytes], batch: int, threads: int) -> Callable[[float], float]:
     """Returns a function that calls a SavedModel in this process for some seconds and returns pictures a second."""
-    import tensorflow as tf
-
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        raise client.ServingError("--direct needs the package tensorflow: pip install -e .") from error
     loaded = tf.saved_model.load(path)
 
     def run(files: list[bytes]) -> None:
@@ -255,12 +257,13 @@ def main(arguments: list[str] | None = None) -> int:
             concurrency=_POOL if options.rate else options.concurrency,
         ).segment_bytes  # fmt: skip
         ask(files[0])
+        measure = direct(options.direct, files, options.batch, options.threads) if options.direct else None
     except client.ServingError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     test = LoadTest(ask, files, options.metrics, show=True)
-    if options.direct:
-        measure, rounds = direct(options.direct, files, options.batch, options.threads), []
+    if measure:
+        rounds = []
         test.closed(options.concurrency, options.seconds / 2)
         for number in range(options.rounds):
             served, called = test.closed(options.concurrency, options.seconds).summary(), measure(options.seconds)

@@ -108,6 +108,7 @@ class Convolution(keras.layers.Conv2D):
         return outputs if offset is None else tf.nn.bias_add(outputs, tf.cast(offset, outputs.dtype))
 
 
+@keras.saving.register_keras_serializable("fada_tf")
 class LeakyReLU(keras.layers.LeakyReLU):
     """Leaky ReLU of two operations, instead of TensorFlow's own one.
 

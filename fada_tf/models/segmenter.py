@@ -63,6 +63,7 @@ class Segmenter(keras.Model):
             "batch_norm": self.batch_norm,
             "seed": self._seed,
             "recompute": self._recompute,
+            "trainable": self.trainable,
             "dtype": self.dtype_policy.name,
         }
 
@@ -70,11 +71,14 @@ class Segmenter(keras.Model):
     def from_config(cls, config):
         """Builds the segmenter in its own compute type, whatever the type of models that are built now."""
         config, before = dict(config), keras.config.dtype_policy()
+        trainable = config.pop("trainable")
         keras.config.set_dtype_policy(config.pop("dtype"))
         try:
-            return cls(**config)
+            segmenter = cls(**config)
         finally:
             keras.config.set_dtype_policy(before)
+        segmenter.trainable = trainable
+        return segmenter
 
     @property
     def feature_channels(self) -> int:

@@ -1,6 +1,8 @@
 """What users of Keras do with models: save, load, clone, pickle, copy; all compute and train as the originals do."""
 
 import copy
+import importlib
+import pathlib
 import pickle
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fada_tf.models import layers
 from fada_tf.models.classifier import Classifier
 from fada_tf.models.discriminator import build_discriminator
 from fada_tf.models.layers import BatchNorm, Convolution, FrozenBatchNorm
@@ -101,13 +104,21 @@ def test_discriminators(way, tmp_path):
 
 @pytest.mark.parametrize(
     "layer",
-    [Convolution(4, 3, strides=2, name="a"), Convolution(4, 5, dilation_rate=2, kernel_gradient_first=False),
+    [layers.LeakyReLU(0.3), Convolution(4, 3, strides=2, name="a"),
+     Convolution(4, 5, dilation_rate=2, kernel_gradient_first=False),
      FrozenBatchNorm(), FrozenBatchNorm(folded=True), BatchNorm(name="b")],
 )  # fmt: skip
 def test_layers(layer):
     again = keras.layers.deserialize(keras.layers.serialize(layer))
     assert type(again) is type(layer)
     assert again.get_config() == layer.get_config()
+
+
+@pytest.mark.parametrize("module", [path.stem for path in pathlib.Path(layers.__file__).parent.glob("*.py")])
+def test_every_layer_is_registered(module):
+    for name, found in vars(importlib.import_module(f"fada_tf.models.{module}")).items():
+        if isinstance(found, type) and issubclass(found, keras.layers.Layer):
+            assert keras.saving.get_registered_name(found) == f"fada_tf>{name}"
 
 
 def test_a_classifier_says_what_it_is_made_of():
@@ -151,6 +162,13 @@ def test_recomputation_and_the_compute_type_stay(tmp_path):
         assert again.get_config() == segmenter.get_config()
         assert again.get_config()["recompute"]
         np.testing.assert_array_equal(again(IMAGES), segmenter(IMAGES))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_model_that_is_not_trained_stays_so(way, tmp_path):
+    segmenter = build_segmenter("tiny", CLASSES)
+    segmenter.trainable = False
+    assert not way(segmenter, tmp_path).trainable_variables
 
 
 def test_a_file_is_read_by_a_program_that_imports_the_models(tmp_path):
