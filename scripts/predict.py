@@ -39,6 +39,8 @@ def main(argv):
     del argv
     import tqdm
 
+    from fada_tf.data import files, images
+    from fada_tf.errors import printable
     from fada_tf.evaluation import prediction, submission
     from fada_tf.evaluation.views import Views
     from fada_tf.models import checkpoint
@@ -46,6 +48,8 @@ def main(argv):
 
     set_up_devices()
     folder, names = prediction.find_pictures(_IMAGES.value)
+    for line in images.passed_over(files.walk(folder), folder) if files.is_folder(_IMAGES.value) else ():
+        sys.stderr.write(f"note: {printable(line)}\n")
     height, width = checkpoint.input_size(_CHECKPOINT.value, _HEIGHT.value, _WIDTH.value)
     predictor = prediction.Predictor(
         checkpoint.load_segmenter(_CHECKPOINT.value), height, width, Views.parse(_SCALES.value, _FLIP.value),

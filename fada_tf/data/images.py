@@ -2,9 +2,10 @@
 
 import contextlib
 import io
+import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,19 @@ class StoredImage:
     height: int
     width: int
     changes: str = ""
+
+
+def passed_over(names: Iterable[str], folder: str) -> tuple[str, ...]:
+    """Says which of the files below a folder are no pictures by their names, a line for each suffix."""
+    others: dict[str, list[str]] = {}
+    for name in names:
+        if not name.lower().endswith(SUFFIXES):
+            others.setdefault(os.path.splitext(name)[1], []).append(name)
+    return tuple(
+        f"{os.path.join(folder, found[0])}{f' and {len(found) - 1} more' if found[1:] else ''}: no picture, since the "
+        f"name ends in {suffix!r} and not in {', '.join(SUFFIXES)}"
+        for suffix, found in sorted(others.items())
+    )
 
 
 def decode_image(encoded):

@@ -173,3 +173,14 @@ def test_the_program_names_every_bad_picture_and_writes_the_others(trained_run, 
     ]  # fmt: skip
     assert "3 of 5 pictures are written" in result.stderr and "Traceback" not in result.stderr
     assert written(tmp_path / "out") == {f"{kind}/{i}.png" for kind in ("ids", "masks", "overlays") for i in range(3)}
+
+
+def test_the_program_says_which_files_are_no_pictures(trained_run, tmp_path):
+    scenes.write_folder(tmp_path / "in", 1, dusk=False)
+    for name in ("b.gif", "c.gif", ".hidden.gif"):
+        (tmp_path / "in/images" / name).write_bytes(b"")
+    options = [f"--checkpoint={trained_run}", f"--images={tmp_path}/in/images", f"--output={tmp_path}/out"]
+    result = run(tmp_path, "predict", *options)
+    assert result.returncode == 0, result.stderr
+    notes = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 1 and f"{tmp_path}/in/images/b.gif and 1 more: no picture, since the name ends" in notes[0]

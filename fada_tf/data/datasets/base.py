@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from fada_tf import registry
 from fada_tf.data import files
-from fada_tf.data.images import SUFFIXES
 from fada_tf.data.label_files import LabelFiles
 from fada_tf.errors import InputError
 
@@ -134,19 +133,6 @@ def paths_by_key(
 def composed(name: str) -> str:
     """Returns a name with one code for each accented letter (NFC): macOS writes two where other systems write one."""
     return unicodedata.normalize("NFC", name)
-
-
-def passed_over(paths: Iterable[str], folder: str) -> tuple[str, ...]:
-    """Says which of the files below a folder are no pictures by their names, a line for each suffix."""
-    others: dict[str, list[str]] = {}
-    for path in paths:
-        if not path.lower().endswith(SUFFIXES):
-            others.setdefault(os.path.splitext(path)[1], []).append(path)
-    return tuple(
-        f"{files.join(folder, found[0])}{f' and {len(found) - 1} more' if found[1:] else ''}: no picture, since the "
-        f"name ends in {suffix!r} and not in {', '.join(SUFFIXES)}"
-        for suffix, found in sorted(others.items())
-    )
 
 
 def keep_listed(source: Source, names: Iterable[str] | None, listed_in: str) -> Source:

@@ -28,7 +28,7 @@ def source(images: str, labels: str | None = None, classes: str | None = None, n
     for pattern in patterns:
         if names and not _matching(found, [pattern]):
             raise InputError(f"no image found with --images={images} --names={pattern}; patterns are without suffixes")
-    others = base.passed_over(_matching({path: path for path in files.walk(images)}, patterns), images)
+    others = image_files.passed_over(_matching({path: path for path in files.walk(images)}, patterns), images)
     if labels is None:
         return replace(base.pair_up(found, None, images, None), passed_over=others)
     if classes is None:
