@@ -4,9 +4,12 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from fada_tf.models.layers import interpolation_matrix
+from fada_tf.models import convolutions
+from fada_tf.models.interpolation import Interpolation
 
-_BLOCK_VALUES = 1 << 20  # of the largest upsampled map in a block; some ten maps of this size are alive at once
+# Values of the largest upsampled map in a block; some ten maps of this size are alive at once.
+_BLOCK_VALUES = 1 << 20  # where caches are what counts
+_PLAIN_BLOCK_VALUES = 1 << 22  # on GPUs: at 3 TB/s one pass takes 10 µs, longer than the start of a kernel
 
 
 def sum_over_row_blocks(
@@ -21,7 +24,7 @@ def sum_over_row_blocks(
         returns scalars, each a sum over pixels.
       maps: float32 [batch, low height, low width, channels], of a low height known as well; gradients reach them.
       size: (height, width) of the upsampled maps, known when the graph is traced.
-      pixels: [batch, height, width]; other inputs of full size, for example labels.
+      pixels: integers [batch, height, width]; other inputs of full size, for example labels. They come as int64.
 
     Returns:
       float32 scalars, the sums over all rows.
@@ -29,14 +32,28 @@ def sum_over_row_blocks(
     height, width = size
     rows = _rows(height, (maps[0].shape[0] or 1) * width * max(values.shape[-1] for values in maps))
     # The maps grow in width at once, which leaves them an eighth of full size; only the rows come in blocks.
-    wide = [tf.einsum("nw,bhwc->bhnc", interpolation_matrix(tf.shape(values)[2], width), values) for values in maps]
+    wide = [_widened(values, width) for values in maps]
     with tf.name_scope("row_blocks"):
+        # GPUs cannot gather uint8, and leave comparisons of int32 to the host.
+        pixels = [tf.cast(values, tf.int64) for values in pixels]
         return list(_row_blocks(losses_of, height, rows, pixels)(*wide))
+
+
+def _widened(values: tf.Tensor, width: int) -> tf.Tensor:
+    old_width = values.shape[2] or tf.shape(values)[2]
+    columns, new, old = Interpolation(old_width, width), tf.range(width), tf.range(old_width)
+
+    @tf.custom_gradient
+    def widened(values):
+        return columns.up(values, 2, new, old), lambda upstream: columns.down(upstream, 2, new, old)
+
+    return widened(values)
 
 
 def _rows(height: int, values_per_row: int) -> int:
     """Returns the rows of a block, of which the first may have fewer."""
-    blocks = min(-(-height * values_per_row // _BLOCK_VALUES), height)
+    block_values = _BLOCK_VALUES if convolutions.for_cpu() else _PLAIN_BLOCK_VALUES
+    blocks = min(-(-height * values_per_row // block_values), height)
     return -(-height // blocks)
 
 
@@ -49,7 +66,7 @@ def _row_blocks(losses_of, height, rows, pixels):
         # An outer tape would record the loop, keep what its own gradient needs and so undo what this is for.
         wide = [tf.stop_gradient(values) for values in wide]
         low_height = wide[0].shape[1]
-        weights = interpolation_matrix(low_height, height)
+        interpolation = Interpolation(low_height, height)
         step, steps = low_height - 1, max(height - 1, 1)  # row r of the image is row r * step / steps of the maps
 
         def block(start, rows):
@@ -58,17 +75,14 @@ def _row_blocks(losses_of, height, rows, pixels):
             # XLA knows how many rows are gathered, and not how many lie between two numbers of a loop.
             image_rows = start + tf.range(rows)
             map_rows = tf.minimum(start * step // steps, low_height - seen) + tf.range(seen)
-            own_weights = tf.gather(tf.gather(weights, image_rows), map_rows, axis=1)
             own_pixels = [tf.gather(values, image_rows, axis=1) for values in pixels]
-            upsampled = [
-                tf.einsum("nh,bhwc->bnwc", own_weights, tf.gather(values, map_rows, axis=1)) for values in wide
-            ]
+            upsampled = [interpolation.up(values, 1, image_rows, map_rows) for values in wide]
             with tf.GradientTape(persistent=True) as tape:
                 tape.watch(upsampled)
                 losses = list(losses_of(*upsampled, *own_pixels))
             gradients = [tape.gradient(loss, upsampled) for loss in losses]
             down = [
-                [None if value is None else tf.einsum("nh,bnwc->bhwc", own_weights, value) for value in by_map]
+                [None if value is None else interpolation.down(value, 1, image_rows, map_rows) for value in by_map]
                 for by_map in gradients
             ]
             return losses, down, map_rows

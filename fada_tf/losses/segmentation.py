@@ -16,7 +16,7 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, denominator: tf.Tensor |
     Returns:
       float32 scalar; 0 where the denominator is.
     """
-    labels = tf.cast(labels, tf.int32)
+    labels = tf.cast(labels, tf.int64)  # GPUs leave comparisons of int32 to the host
     labelled = labels != IGNORE
     pixel_losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
         labels=tf.where(labelled, labels, 0), logits=tf.cast(logits, tf.float32)
@@ -27,4 +27,4 @@ def cross_entropy(logits: tf.Tensor, labels: tf.Tensor, denominator: tf.Tensor |
 
 def count_labelled(labels: tf.Tensor) -> tf.Tensor:
     """Returns the number of pixels that have a label, float32, of labels as for `cross_entropy`."""
-    return tf.reduce_sum(tf.cast(tf.cast(labels, tf.int32) != IGNORE, tf.float32))
+    return tf.reduce_sum(tf.cast(tf.cast(labels, tf.int64) != IGNORE, tf.float32))

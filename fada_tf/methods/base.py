@@ -51,7 +51,7 @@ class Method(abc.ABC):
 
     @abc.abstractmethod
     def losses_and_gradients(self, *batches: Batch) -> tuple[dict[str, tf.Tensor], Gradients]:
-        """Returns the mean losses over the batches of one replica, and each group's gradients.
+        """Returns the mean losses over the batches of one replica, and the gradient by every variable of each group.
 
         AutoGraph does not convert it: conditions and loops on tensors are written as tf.cond and tf.while_loop.
         """
@@ -101,12 +101,38 @@ class Method(abc.ABC):
             before.append(tf.group(gradients[name]))
 
     def _accumulate(self, batches: tuple[Batch, ...]) -> tuple[dict[str, tf.Tensor], Gradients]:
+        """Returns the means of the parts' losses and gradients; the parts come one after the other, in a loop."""
         parts = self.accumulation_steps
-        total = None
-        for part in range(parts):
-            # Without the order, TensorFlow would run the parts side by side, in the memory of the whole batch.
-            with tf.control_dependencies([tf.group(tf.nest.flatten(total))] if total else []):
-                portion = tf.nest.map_structure(lambda values, part=part: tf.split(values, parts)[part], batches)
-                result = self.losses_and_gradients(*portion)
-                total = tf.nest.map_structure(tf.add, total, result) if total else result
-        return tf.nest.map_structure(lambda values: values / parts, total) if parts > 1 else total
+        if parts == 1:
+            return self.losses_and_gradients(*batches)
+        # Synchronized batch norm leaves the replica context in every part, which a loop inside of it does not allow.
+        totals = tf.distribute.get_replica_context().merge_call(self._accumulate_across_replicas, args=(batches,))
+        return tf.nest.map_structure(lambda total: total / parts, totals)
+
+    def _accumulate_across_replicas(self, strategy, batches):
+        each_replica = strategy.extended.call_for_each_replica
+
+        def add_part(part, totals):
+            return part + 1, each_replica(self._add_part, args=(part, totals, batches))
+
+        _, totals = tf.while_loop(
+            lambda part, totals: part < self.accumulation_steps,
+            add_part,
+            (0, each_replica(self._zeros)),
+            parallel_iterations=1,
+            maximum_iterations=self.accumulation_steps,
+        )
+        return totals
+
+    def _zeros(self):
+        losses = {name: tf.zeros([]) for name in self.loss_names}
+        return losses, {
+            name: [tf.zeros(variable.shape) for variable in group.variables] for name, group in self.groups.items()
+        }
+
+    def _add_part(self, part, totals, batches):
+        def portion(values):
+            return tf.reshape(values, [self.accumulation_steps, -1, *values.shape[1:]])[part]
+
+        result = self.losses_and_gradients(*tf.nest.map_structure(portion, batches))
+        return tf.nest.map_structure(tf.add, totals, result)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from fada_tf.errors import InputError
 from fada_tf.models import convolutions
+from fada_tf.models.interpolation import Interpolation
 
 Affine = Callable[[], tuple[tf.Tensor, tf.Tensor]]
 Initialize = Callable[[int, int], keras.Initializer]  # (fan_in, seed) -> initializer
@@ -340,16 +341,11 @@ def resize_align_corners(x: tf.Tensor, size) -> tf.Tensor:
     batch, height, width, channels = (
         static or dynamic for static, dynamic in zip(x.shape, tf.unstack(tf.shape(x)), strict=True)
     )
-    x = tf.matmul(interpolation_matrix(width, size[1]), tf.cast(x, tf.float32))
-    x = tf.reshape(x, [batch, height, size[1] * channels])
-    x = tf.matmul(interpolation_matrix(height, size[0]), x)
+    rows, columns = Interpolation(height, size[0]), Interpolation(width, size[1])
+    x = tf.cast(x, tf.float32)
+    if not convolutions.for_cpu():
+        x = columns.up(x, 2, tf.range(size[1]), tf.range(width))
+        return rows.up(x, 1, tf.range(size[0]), tf.range(height))
+    x = tf.matmul(columns.matrix(), x)
+    x = tf.matmul(rows.matrix(), tf.reshape(x, [batch, height, size[1] * channels]))
     return tf.reshape(x, [batch, size[0], size[1], channels])
-
-
-def interpolation_matrix(size, new_size) -> tf.Tensor:
-    """Returns float32 [new_size, size]: each row has the weights of the two pixels next to its position, or of one."""
-    # The float64 keeps the positions of large images exact.
-    size, new_size = tf.cast(size, tf.float64), tf.cast(new_size, tf.float64)
-    positions = tf.range(new_size, dtype=tf.float64) * (size - 1) / tf.maximum(new_size - 1, 1)
-    distances = tf.abs(positions[:, None] - tf.range(size, dtype=tf.float64)[None, :])
-    return tf.cast(tf.maximum(1 - distances, 0), tf.float32)

@@ -115,6 +115,7 @@ def _train(config: Config, directory: str, trainer: Trainer, label_space: LabelS
             if count > 1 and index == 0:
                 wait_for_all(trainer.strategy)
             step, replicas = int(trainer.step.numpy()), trainer.strategy.num_replicas_in_sync
+            trainer.stream = stream
             trainer.train_dataset = trainer.strategy.distribute_datasets_from_function(
                 lambda context: train_dataset(config, trainer.method, label_space, step, replicas, (index, count)),
                 tf.distribute.InputOptions(experimental_fetch_to_device=config.training.prefetch_to_device),

@@ -1,7 +1,9 @@
 """The inner loop: orbit's StandardTrainer around a method's step."""
 
 import math
+import sys
 import time
+from typing import TextIO
 
 import orbit
 import tensorflow as tf
@@ -18,6 +20,7 @@ class Trainer(orbit.StandardTrainer):
       step: int64 variable, the iterations done.
       progress: float32 [measures + 1] variable, sums of the step's measures since the last report and, last, of how
         many steps. It belongs into checkpoints: a signal may stop a run between two reports.
+      stream: for people, who read there why the first iteration takes long.
     """
 
     def __init__(self, method: Method, strategy: tf.distribute.Strategy, batch_size: int, stop: StopRequest):
@@ -33,6 +36,7 @@ class Trainer(orbit.StandardTrainer):
         self.method = method
         self.strategy = strategy
         self.stop = stop
+        self.stream: TextIO = sys.stdout
         self.images_per_step = batch_size * len(method.domains)
         with strategy.scope():
             self.step = orbit.utils.create_global_step()
@@ -52,16 +56,33 @@ class Trainer(orbit.StandardTrainer):
         return {name: float(group.optimizer.learning_rate) for name, group in self.method.groups.items()}
 
     def create_train_loop_fn(self):
-        """Returns a compiled loop that also ends after a signal, and after values that are not finite."""
+        """Returns a compiled loop that also ends after a signal, and after values that are not finite.
 
+        The first time, it says how long the first iteration takes, and begins to measure speed after it.
+        """
+
+        @tf.function
         def loop(iterator, num_steps):
             for _ in tf.range(num_steps):
-                with tf.name_scope(""):
-                    self.train_step(iterator)
                 if self._stopped or not tf.reduce_all(tf.math.is_finite(self._latest)):
                     break
+                with tf.name_scope(""):
+                    self.train_step(iterator)
 
-        return tf.function(loop)
+        def first_loop(iterator, num_steps):
+            self._say("compiling the training step")
+            loop(iterator, tf.ones_like(num_steps))
+            self._say(f"compiled in {time.monotonic() - self._start:.1f} s, with the first iteration")
+            self._train_loop_fn = loop
+            if num_steps > 1:
+                self.train_loop_begin()
+                loop(iterator, num_steps - 1)
+
+        return first_loop
+
+    def _say(self, text: str) -> None:
+        self.stream.write(f"{text}\n")
+        self.stream.flush()
 
     def train(self, num_steps: tf.Tensor) -> dict[str, float]:
         """Runs iterations; see `train_loop_end` for what comes back and what is raised."""

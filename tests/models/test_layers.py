@@ -4,6 +4,8 @@ import pytest
 import tensorflow as tf
 
 from fada_tf.errors import InputError
+from fada_tf.models import convolutions
+from fada_tf.models.interpolation import Interpolation
 from fada_tf.models.layers import (
     BatchNorm,
     Convolution,
@@ -12,6 +14,7 @@ from fada_tf.models.layers import (
     normalized_convolution,
     resize_align_corners,
 )
+from tests import tf32
 
 
 def normal(*shape, seed=0):
@@ -94,7 +97,8 @@ def test_dilated_convolution_equals_convolution_with_a_widened_kernel():
 @pytest.mark.parametrize("size", [(1, 1), (17, 23), (65, 97), (5, 1), (9, 13), (4, 5)])
 @pytest.mark.parametrize("old_size", [(9, 13), (1, 1), (1, 6)])
 @pytest.mark.parametrize("dynamic", [False, True])
-def test_resize_equals_tensorflow_1(old_size, size, dynamic):
+@pytest.mark.parametrize("form", ["cpu", "plain"])
+def test_resize_equals_tensorflow_1(old_size, size, dynamic, form):
     x, weight = tf.constant(normal(2, *old_size, 3)), normal(2, *size, 3, seed=1)
 
     def value_and_gradient(resize, x, size):
@@ -109,12 +113,42 @@ def test_resize_equals_tensorflow_1(old_size, size, dynamic):
 
     if dynamic:
         ours = tf.function(ours, input_signature=[tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([2], tf.int32)])
-    value, gradient = ours(x, size)
+    with convolutions.forms(form):
+        value, gradient = ours(x, size)
     expected_value, expected_gradient = value_and_gradient(
         lambda x, size: tf.compat.v1.image.resize_bilinear(x, size, align_corners=True), x, size
     )
     np.testing.assert_allclose(value, expected_value, atol=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["cpu", "plain"])
+def test_products_of_ten_bits_do_not_move_what_gpus_resize(form, monkeypatch):
+    x = tf.constant(normal(2, 9, 13, 3))
+    with convolutions.forms(form):
+        exact = resize_align_corners(x, (65, 97))
+        tf32.round_products(monkeypatch)
+        assert np.array_equal(resize_align_corners(x, (65, 97)), exact) == (form == "plain")
+
+
+@pytest.mark.parametrize(("size", "new_size"), [(9, 65), (4, 5), (1, 6), (6, 1), (65, 9), (5, 24)])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_what_goes_down_is_the_adjoint_of_what_goes_up(size, new_size, axis):
+    def part(first, last, count):
+        return tf.range(first * count // 8, last * count // 8 + 1) if count > 1 else tf.range(count)
+
+    interpolation = Interpolation(size, new_size)
+    shapes = {count: [3 if side != axis else count for side in range(4)] for count in (size, new_size)}
+    values, upstream = normal(*shapes[size]), normal(*shapes[new_size], seed=1)
+    whole, new = tf.range(size), part(2, 5, new_size)
+    upstream = np.take(upstream, new, axis)
+    for form in ("cpu", "plain"):
+        with convolutions.forms(form):
+            up = interpolation.up(values, axis, new, whole)
+            down = interpolation.down(upstream, axis, new, whole)
+        matrix = np.take(interpolation.matrix(), new, 0)
+        np.testing.assert_allclose(up, np.moveaxis(np.tensordot(matrix, values, [1, axis]), 0, axis), atol=1e-5)
+        np.testing.assert_allclose(down, np.moveaxis(np.tensordot(matrix, upstream, [0, axis]), 0, axis), atol=1e-5)
 
 
 def test_resize_computes_in_float32_and_keeps_static_sizes():

@@ -196,6 +196,23 @@ def gradients(segmenter, discriminator, batch):
     return compute()
 
 
+@pytest.mark.parametrize("backbone", [*BACKBONES, pytest.param("resnet101", marks=pytest.mark.slow)])
+def test_the_form_for_gpus_computes_what_the_form_for_cpus_does(backbone):
+    segmenter = build_segmenter(backbone, CLASSES)
+    discriminator, batch = build_discriminator(segmenter, CLASSES), images(2, 40, 56)
+    logits, slopes = {}, {}
+    for name in ("cpu", "plain"):
+        with convolutions.forms(name):
+            logits[name] = tf.function(segmenter)(batch)
+            slopes[name] = gradients(segmenter, discriminator, batch)
+    # Sums of up to 18432 products round otherwise, layer after layer; where an input of a ReLU then crosses zero, or
+    # another one of a pooling is the largest, a gradient takes another way.
+    assert np.abs(logits["plain"] - logits["cpu"]).max() <= 1e-4 * np.abs(logits["cpu"]).max()
+    for one, other in zip(slopes["plain"], slopes["cpu"], strict=True):
+        assert np.linalg.norm(other) > 0
+        assert np.linalg.norm(one - other) <= 1e-2 * np.linalg.norm(other)
+
+
 @pytest.mark.parametrize("backbone", ["tiny", "vgg16"])
 def test_gradients_reach_every_trainable_variable(backbone):
     segmenter = build_segmenter(backbone, CLASSES, "synchronized")

@@ -1,6 +1,7 @@
 """The loop: resume is exact, two replicas are one, accumulation is the mean of its parts, what is saved is loaded."""
 
 import json
+import types
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from fada_tf.models.checkpoint import load_segmenter
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.optimizers import loss_scale
 from fada_tf.training import run as run_lib
+from fada_tf.training import trainer as trainer_lib
 from fada_tf.training.run_directory import make_checkpoint
 from tests import scenes
 from tests.runs import assert_same, small_config
@@ -273,7 +275,9 @@ def test_synchronized_batch_norm_makes_two_replicas_one(records, two_replicas):
         np.testing.assert_allclose(one, two, rtol=1e-2, atol=1e-4)
 
 
-def test_training_learns(records, tmp_path):
+def test_training_learns_and_says_what_the_first_iteration_waits_for(records, tmp_path, capsys, monkeypatch):
+    clock = iter(range(1000))
+    monkeypatch.setattr(trainer_lib, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
     config = small_config(records, "source_only")
     config.training.iterations, config.training.steps_per_loop = 40, 10
     config.optimizer.horizon = 60
@@ -281,6 +285,12 @@ def test_training_learns(records, tmp_path):
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     losses = [float(line.split('"loss/segmentation": ')[1].split(",")[0]) for line in lines]
     assert losses[-1] < 0.5 * losses[0]
+    compiling, compiled, *progress = capsys.readouterr().out.splitlines()
+    assert compiling == "compiling the training step" and compiled == "compiled in 1.0 s, with the first iteration"
+    assert len(progress) == 4
+    # The clock goes on by one whenever it is read: a loop takes one second, compiling apart.
+    speeds = [json.loads(line)["speed/seconds_per_step"] for line in lines]
+    assert speeds == pytest.approx([1 / 9, 1 / 10, 1 / 10, 1 / 10])
 
 
 @pytest.mark.parametrize(("batch_size", "images"), [(0, [2, 2, 1]), (4, [4, 1])])

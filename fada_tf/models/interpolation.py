@@ -1,0 +1,78 @@
+"""Linear interpolation along one axis, corners aligned, and its adjoint, which takes gradients back.
+
+On CPUs a product with the matrix of all weights is fastest. GPUs round the operands of such a product to the 10 bits of
+TF32: there, and wherever `convolutions.forms` says "plain", pixels are gathered, weighted and added up.
+"""
+
+import tensorflow as tf
+
+from fada_tf.models import convolutions
+
+# Products of the matrix of weights and values, by axis.
+_UP = {1: "nh,bhwc->bnwc", 2: "nw,bhwc->bhnc"}
+_DOWN = {1: "nh,bnwc->bhwc", 2: "nw,bhnc->bhwc"}
+
+
+class Interpolation:
+    """The map from `size` pixels to `new_size`, each the weighted sum of the two around its place, or of one."""
+
+    def __init__(self, size, new_size):
+        """Sets up the map; the arguments are integers or integer tensors."""
+        self.size, self.new_size = size, new_size
+        # New pixel i lies at i * step / steps; after `steps` of them, at the other corner.
+        self._step, self._steps = size - 1, tf.maximum(new_size - 1, 1)
+
+    def weights(self, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
+        """Returns the weights of old pixels in new ones, float32, of two integer tensors that broadcast."""
+        # The float64 keeps the places of large images exact.
+        places = tf.cast(new, tf.float64) * tf.cast(self._step, tf.float64) / tf.cast(self._steps, tf.float64)
+        return tf.cast(tf.maximum(1 - tf.abs(places - tf.cast(old, tf.float64)), 0), tf.float32)
+
+    def matrix(self) -> tf.Tensor:
+        """Returns all weights, float32 [new_size, size]."""
+        return self.weights(tf.range(self.new_size)[:, None], tf.range(self.size))
+
+    def up(self, values: tf.Tensor, axis: int, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
+        """Returns new pixels.
+
+        Args:
+          values: float32 [batch, height, width, channels], with `size` pixels along the axis.
+          axis: 1 or 2.
+          new: int32, the pixels that are wanted, one after the other.
+          old: int32, those of `values` that they are made of, likewise.
+
+        Returns:
+          float32, like `values` with the pixels `new` along the axis.
+        """
+        if convolutions.for_cpu():
+            return tf.einsum(_UP[axis], self.weights(new[:, None], old), tf.gather(values, old, axis=axis))
+        first = new * self._step // self._steps
+        neighbours = ((tf.minimum(first + shift, self.size - 1), self.weights(new, first + shift)) for shift in (0, 1))
+        return tf.add_n([tf.gather(values, o, axis=axis) * _along(axis, weights) for o, weights in neighbours])
+
+    def down(self, values: tf.Tensor, axis: int, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
+        """Returns what new pixels contribute to old ones: the gradient by what `up` was given.
+
+        Args:
+          values: float32 [batch, height, width, channels], with the pixels `new` along the axis.
+          axis: 1 or 2.
+          new: int32, one after the other.
+          old: int32, the pixels that are wanted, likewise.
+
+        Returns:
+          float32, like `values` with the pixels `old` along the axis.
+        """
+        if convolutions.for_cpu():
+            return tf.einsum(_DOWN[axis], self.weights(new[:, None], old), values)
+        # Old pixel i has weights in the new ones between (i - 1) * steps / step and (i + 1) * steps / step.
+        step = tf.maximum(self._step, 1)
+        first = tf.maximum(-((1 - old) * self._steps // step), new[0])
+        seen = first[:, None] + tf.range(tf.minimum(2 * self._steps // step + 1, tf.size(new)))
+        weights = tf.where(seen <= new[-1], self.weights(seen, old[:, None]), 0)
+        pixels = tf.gather(values, tf.minimum(seen, new[-1]) - new[0], axis=axis)
+        return tf.reduce_sum(pixels * _along(axis, weights), axis=axis + 1)
+
+
+def _along(axis: int, weights: tf.Tensor) -> tf.Tensor:
+    """Adds the dimensions that follow an axis of [batch, height, width, channels]."""
+    return weights[(..., *[tf.newaxis] * (3 - axis))]

@@ -1,0 +1,145 @@
+"""On a GPU, everything has a kernel there: what has none is computed on the host, with a copy to it and back.
+
+The plain forms, those for GPUs, are traced here, and TensorFlow's registry is asked for a kernel of every operation.
+"""
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.python.framework import kernels
+
+from fada_tf import registry
+from fada_tf.config import Config
+from fada_tf.models import convolutions
+from fada_tf.models.segmenter import build_segmenter
+
+HEIGHT, WIDTH, BATCH, CLASSES = 48, 64, 2, 3
+METHODS = registry.names("fada_tf.methods")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+BACKBONES = ("tiny", "resnet50", "vgg16", "resnet101")
+# All precisions with the method that has all the parts, all methods in float32, all backbones with the simplest.
+QUICK = [
+    *(("fada", "tiny", precision) for precision in PRECISIONS),
+    *((method, "tiny", "float32") for method in METHODS if method != "fada"),
+    *(("source_only", backbone, "float32") for backbone in ("resnet50", "vgg16")),
+]
+ALL = [(method, backbone, precision) for method in METHODS for backbone in BACKBONES for precision in PRECISIONS]
+
+
+@functools.cache
+def gpu_kernels(kind: str) -> list:
+    """Returns what is registered for GPUs: under their own name, or for devices that have none of their own."""
+    found = kernels.get_registered_kernels_for_op(kind).kernel
+    return [kernel for kernel in found if kernel.device_type in ("GPU", "DEFAULT")]
+
+
+pytestmark = pytest.mark.skipif(
+    not any(kernel.device_type == "GPU" for kernel in gpu_kernels("Conv2D")),
+    reason="this TensorFlow holds no kernels for GPUs",
+)
+
+
+def operations_of(graph):
+    """Yields the operations of a graph, and of the functions and bodies of loops that it calls."""
+    yield from graph.get_operations()
+    for name in graph._functions:
+        function = graph._get_function(name)
+        yield from operations_of(function.graph)
+
+
+def types(attribute) -> list[int]:
+    return list(attribute.list.type) or [attribute.type]
+
+
+def kernel_of(operation):
+    """Returns the kernel that takes the operation's types, those of GPUs before others; None where there is none."""
+    attributes = operation.node_def.attr
+    for device in ("GPU", "DEFAULT"):
+        for kernel in gpu_kernels(operation.type):
+            limits = {limit.name: set(limit.allowed_values.list.type) for limit in kernel.constraint}
+            fits = all(set(types(attributes[name])) <= allowed for name, allowed in limits.items())
+            if kernel.device_type == device and fits:
+                return kernel
+    return None
+
+
+def named(arguments, tensors, attributes):
+    """Yields each tensor with the name of its argument, of which a list has many."""
+    tensors = iter(tensors)
+    for argument in arguments:
+        count = 1
+        if argument.number_attr:
+            count = attributes[argument.number_attr].i
+        elif argument.type_list_attr:
+            count = len(attributes[argument.type_list_attr].list.type)
+        for _ in range(count):
+            yield argument.name, next(tensors)
+
+
+def on_the_host(operation, kernel, large: int) -> bool:
+    """Returns whether the kernel keeps a tensor of `large` values or more in the memory of the host."""
+    definition, attributes = operation.op_def, operation.node_def.attr
+    pairs = [
+        *named(definition.input_arg, operation.inputs, attributes),
+        *named(definition.output_arg, operation.outputs, attributes),
+    ]
+    return any(name in kernel.host_memory_arg and (tensor.shape.num_elements() or 0) >= large for name, tensor in pairs)
+
+
+def without_kernel(graph, large: int = HEIGHT * WIDTH) -> set[str]:
+    """Returns the operations of a graph, as "type of types (name)", that a GPU leaves to the host.
+
+    Strings, which the message of a check is made of, are always there.
+    """
+    found = set()
+    for operation in operations_of(graph):
+        if any(tensor.dtype == tf.string for tensor in operation.outputs):
+            continue
+        kernel = kernel_of(operation)
+        if kernel is None or on_the_host(operation, kernel, large):
+            kinds = sorted({tensor.dtype.name for tensor in operation.inputs})
+            found.add(f"{operation.type} of {', '.join(kinds)} ({operation.name})")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("function", "named"),
+    [
+        (lambda images: tf.split(images, 2), "Split of int32, uint8"),
+        (lambda images: tf.gather(images, [1], axis=1), "GatherV2 of int32, uint8"),
+        (lambda images: tf.cast(images, tf.int32) != 255, "NotEqual of int32"),
+        (lambda images: tf.map_fn(lambda image: tf.gather(image, [0]), images), "GatherV2 of int32, uint8"),
+        (lambda images: images[:, ::2], None),
+        (lambda images: tf.cast(images, tf.int64) != 255, None),
+    ],
+)
+def test_what_a_gpu_leaves_to_the_host_is_named(function, named):
+    images = tf.TensorSpec([BATCH, HEIGHT, WIDTH, 3], tf.uint8)
+    found = without_kernel(tf.function(function).get_concrete_function(images).graph)
+    assert any(line.startswith(named) for line in found) if named else not found
+
+
+def step_graph(method: str, backbone: str, precision: str):
+    config = Config()
+    config.method.name, config.training.accumulation_steps = method, 2
+    batch_norm = "synchronized" if backbone == "tiny" else "frozen"
+    keras.config.set_dtype_policy(precision)
+    try:
+        built = registry.load("fada_tf.methods", method).build(config, build_segmenter(backbone, CLASSES, batch_norm))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    images = tf.constant(np.zeros((BATCH, HEIGHT, WIDTH, 3), np.uint8))
+    batch = {"image": images, "label": images[..., 0]}
+    with convolutions.forms("plain"):
+        return tf.function(built.step).get_concrete_function(*[batch for _ in built.domains]).graph
+
+
+@pytest.mark.parametrize(
+    ("method", "backbone", "precision"),
+    [pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow) for case in ALL],
+)
+def test_a_step_stays_on_the_gpu(method, backbone, precision):
+    assert not without_kernel(step_graph(method, backbone, precision))
