@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from fada_tf.errors import InputError
-from fada_tf.models.layers import interpolation_matrix, resize_align_corners
+from fada_tf.models.interpolation import Interpolation
+from fada_tf.models.layers import resize_align_corners
 from fada_tf.models.segmenter import Segmenter
 
 PAPER_SCALES = (0.7, 1.0, 1.3)  # code
@@ -84,23 +85,18 @@ def predict_class_map(logits: tf.Tensor | Sequence[tf.Tensor], size) -> tf.Tenso
     rows = tf.clip_by_value(_BLOCK_VALUES // (batch * width * classes), 1, height)
     blocks = -(-height // rows)
     # In width the maps grow at once, which leaves them an eighth of full size.
-    wide = [tf.matmul(interpolation_matrix(tf.shape(view)[2], width), view) for view in views]
-    wide = [tf.reshape(view, [batch, tf.shape(view)[1], width * classes]) for view in wide]
-    weights = []
-    for view in wide:
-        low_height = tf.shape(view)[1]
-        padded = tf.pad(interpolation_matrix(low_height, height), [[0, blocks * rows - height], [0, 0]])
-        weights.append(tf.reshape(padded, [blocks, rows, low_height]))
+    wide = [Interpolation(tf.shape(view)[2], width).at(view, 2, tf.range(width)) for view in views]
 
-    def block(weights: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Returns int32 [batch, rows, width]."""
-        maps = [tf.matmul(own, view) for own, view in zip(weights, wide, strict=True)]
-        scores = [tf.reshape(values, [batch, rows, width, classes]) for values in maps]
+    def block(first: tf.Tensor) -> tf.Tensor:
+        """Returns int32 [batch, rows, width], the rows from `first` on; below the last, it again."""
+        own = tf.minimum(first + tf.range(rows), height - 1)
+        scores = [Interpolation(tf.shape(view)[1], height).at(view, 1, own) for view in wide]
         if len(scores) > 1:
             scores = [tf.add_n([tf.nn.softmax(values) for values in scores])]
         return tf.argmax(scores[0], axis=-1, output_type=tf.int32)
 
-    maps = tf.map_fn(block, weights, fn_output_signature=tf.TensorSpec([None, None, None], tf.int32))
+    starts = rows * tf.range(blocks)
+    maps = tf.map_fn(block, starts, fn_output_signature=tf.TensorSpec([None, None, None], tf.int32))
     return tf.reshape(tf.transpose(maps, [1, 0, 2, 3]), [batch, blocks * rows, width])[:, :height]
 
 

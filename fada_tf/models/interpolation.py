@@ -28,27 +28,45 @@ class Interpolation:
         places = tf.cast(new, tf.float64) * tf.cast(self._step, tf.float64) / tf.cast(self._steps, tf.float64)
         return tf.cast(tf.maximum(1 - tf.abs(places - tf.cast(old, tf.float64)), 0), tf.float32)
 
-    def matrix(self) -> tf.Tensor:
-        """Returns all weights, float32 [new_size, size]."""
-        return self.weights(tf.range(self.new_size)[:, None], tf.range(self.size))
-
-    def up(self, values: tf.Tensor, axis: int, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
+    def at(self, values: tf.Tensor, axis: int, new: tf.Tensor) -> tf.Tensor:
         """Returns new pixels.
 
         Args:
           values: float32 [batch, height, width, channels], with `size` pixels along the axis.
           axis: 1 or 2.
-          new: int32, the pixels that are wanted, one after the other.
-          old: int32, those of `values` that they are made of, likewise.
+          new: int32, the pixels that are wanted.
 
         Returns:
           float32, like `values` with the pixels `new` along the axis.
         """
         if convolutions.for_cpu():
-            return tf.einsum(_UP[axis], self.weights(new[:, None], old), tf.gather(values, old, axis=axis))
+            weights = self.weights(new[:, None], tf.range(self.size))
+            if axis == 2:
+                return tf.matmul(weights, values)
+            batch, height, width, channels = (
+                known or size for known, size in zip(values.shape, tf.unstack(tf.shape(values)), strict=True)
+            )
+            values = tf.matmul(weights, tf.reshape(values, [batch, height, width * channels]))
+            return tf.reshape(values, [batch, new.shape[0] or tf.size(new), width, channels])
         first = new * self._step // self._steps
         neighbours = ((tf.minimum(first + shift, self.size - 1), self.weights(new, first + shift)) for shift in (0, 1))
-        return tf.add_n([tf.gather(values, o, axis=axis) * _along(axis, weights) for o, weights in neighbours])
+        return tf.add_n([tf.gather(values, old, axis=axis) * _along(axis, weights) for old, weights in neighbours])
+
+    def up(self, values: tf.Tensor, axis: int, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
+        """Returns what `at` does, of few pixels of many.
+
+        Args:
+          values: see `at`.
+          axis: see `at`.
+          new: int32, the pixels that are wanted, one after the other.
+          old: int32, those of `values` that they are made of, likewise.
+
+        Returns:
+          See `at`.
+        """
+        if convolutions.for_cpu():
+            return tf.einsum(_UP[axis], self.weights(new[:, None], old), tf.gather(values, old, axis=axis))
+        return self.at(values, axis, new)
 
     def down(self, values: tf.Tensor, axis: int, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
         """Returns what new pixels contribute to old ones: the gradient by what `up` was given.

@@ -338,14 +338,6 @@ def resize_align_corners(x: tf.Tensor, size) -> tf.Tensor:
     Returns:
       float32 [batch, new height, new width, channels].
     """
-    batch, height, width, channels = (
-        static or dynamic for static, dynamic in zip(x.shape, tf.unstack(tf.shape(x)), strict=True)
-    )
-    rows, columns = Interpolation(height, size[0]), Interpolation(width, size[1])
-    x = tf.cast(x, tf.float32)
-    if not convolutions.for_cpu():
-        x = columns.up(x, 2, tf.range(size[1]), tf.range(width))
-        return rows.up(x, 1, tf.range(size[0]), tf.range(height))
-    x = tf.matmul(columns.matrix(), x)
-    x = tf.matmul(rows.matrix(), tf.reshape(x, [batch, height, size[1] * channels]))
-    return tf.reshape(x, [batch, size[0], size[1], channels])
+    height, width = (known or size for known, size in zip(x.shape[1:3], tf.unstack(tf.shape(x)[1:3]), strict=True))
+    x = Interpolation(width, size[1]).at(tf.cast(x, tf.float32), 2, tf.range(size[1]))
+    return Interpolation(height, size[0]).at(x, 1, tf.range(size[0]))
