@@ -33,13 +33,14 @@ def shortage(error: BaseException) -> str:
     foreign = type(error).__module__.startswith("tensorflow.")
     if not (foreign or isinstance(error, MemoryError | RuntimeError)):  # Keras may raise errors of others as the last
         return ""
-    text = _PLACE.sub("", str(error)).strip()
-    reason = f" ({printable(text.splitlines()[0])[:200]})" if text else ""
-    if isinstance(error, MemoryError) or _MEMORY.search(text):
-        return f"memory is used up{reason}"
-    if _CUDNN.search(text):
-        return f"cuDNN failed{reason}, most often for lack of memory, or since its version is not TensorFlow's"
-    return ""
+    lines = _PLACE.sub("", str(error)).splitlines()
+    for line in lines:
+        reason = printable(line.strip())[-200:]
+        if _MEMORY.search(line):
+            return f"memory is used up ({reason})"
+        if _CUDNN.search(line):
+            return f"cuDNN failed ({reason}), most often for lack of memory, or since its version is not TensorFlow's"
+    return "memory is used up" if isinstance(error, MemoryError) else ""
 
 
 def printable(text: str) -> str:

@@ -11,7 +11,7 @@ are reported by themselves where all of them are scored.
 
 import os
 
-from absl import flags
+from absl import flags, logging
 
 from fada_tf import cli
 
@@ -40,6 +40,8 @@ def main(argv):
     """Evaluates with a progress bar."""
     del argv
     import tqdm
+
+    logging.set_verbosity(logging.WARNING)  # strategies name every tensor that they add up
 
     from fada_tf.data import pipeline
     from fada_tf.data.manifest import Manifest

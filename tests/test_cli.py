@@ -73,11 +73,10 @@ SHORTAGES = {
     "memory is used up (failed to allocate 2.00G": ERRORS.InternalError(
         None, None, "failed to allocate 2.00G (2147483648 bytes) from device: CUDA_ERROR_OUT_OF_MEMORY: out of memory"
     ),
-    "memory is used up (Exception encountered": RuntimeError(
+    "memory is used up (OOM when allocating tensor with shape[1])": RuntimeError(
         "Exception encountered when calling Convolution.call().\n\nOOM when allocating tensor with shape[1]"
     ),
-    "memory is used up (Unable to allocate": MemoryError("Unable to allocate 2.00 PiB for an array with shape (9,)"),
-    "memory is used up": MemoryError(),
+    "memory is used up": MemoryError("Unable to allocate 2.00 PiB for an array with shape (9,)"),
     "cuDNN failed (Failed to get convolution algorithm": ERRORS.UnknownError(
         None, None, "Failed to get convolution algorithm. This is probably because cuDNN failed to initialize"
     ),

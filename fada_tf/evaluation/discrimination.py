@@ -6,6 +6,7 @@ import tensorflow as tf
 from fada_tf import registry
 from fada_tf.data.transforms import resize_image
 from fada_tf.errors import InputError
+from fada_tf.evaluation.prediction import as_pictures
 from fada_tf.models import checkpoint
 from fada_tf.models.layers import resize_align_corners
 
@@ -43,8 +44,8 @@ class DomainPredictor:
         return tf.reduce_sum(tf.split(joint[0], 2, axis=-1)[1], axis=-1)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Returns float32 [height, width] in 0..1 for an RGB image, uint8 [height, width, 3]."""
-        return self._run(image).numpy()
+        """Returns float32 [height, width] in 0..1 for one picture; see `as_pictures`."""
+        return self._run(as_pictures(image)).numpy()
 
 
 def has_discriminator(source: str) -> bool:

@@ -37,7 +37,10 @@ def test_the_view_is_the_probability_of_the_target_domain(tmp_path, name):
     joint = tf.nn.softmax(resize_align_corners(logits, (40, 56)))[0].numpy()
     expected = joint[..., joint.shape[-1] // 2 :].sum(-1)
     assert has_discriminator(str(tmp_path))
-    np.testing.assert_allclose(DomainPredictor(str(tmp_path), 40, 56)(image), expected, rtol=1e-4)
+    predictor = DomainPredictor(str(tmp_path), 40, 56)
+    np.testing.assert_allclose(predictor(image), expected, rtol=1e-4)
+    with pytest.raises(InputError, match=r"a picture of float64 from .* give integers in 0\.\.255"):
+        predictor(image / 255)
 
 
 def test_a_run_without_a_discriminator_has_no_view(tmp_path):
