@@ -30,8 +30,9 @@ class LabelFiles:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes that some id means."""
-        return tuple(name for train_id, name in enumerate(self.label_space.names) if train_id in self.id_map)
+        """The names of the classes that some id means; of all, where no class has ids and colours tell them apart."""
+        with_ids = tuple(name for train_id, name in enumerate(self.label_space.names) if train_id in self.id_map)
+        return with_ids or self.label_space.names
 
     def train_ids(self, data: bytes, *, ignore_unknown: bool = False) -> np.ndarray:
         """Returns the train ids of a label file, [height, width] uint8, 255 for ignored pixels.

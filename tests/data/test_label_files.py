@@ -112,3 +112,4 @@ def test_greys_are_colours_where_they_are_no_ids():
 
 def test_classes_are_those_that_an_id_means():
     assert cats({3: 1, 4: 255}).classes == ("cat",)
+    assert cats({4: 255}).classes == ("background", "cat")
