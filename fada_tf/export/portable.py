@@ -2,11 +2,14 @@
 
 import importlib
 import json
+import tempfile
 import zipfile
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from fada_tf.data import files
 from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
 from fada_tf.evaluation.views import mean_probabilities
@@ -61,27 +64,31 @@ def write(name: str, segmenter: Segmenter, label_space: LabelSpace, height: int,
     `zipfile.ZipFile` read, as are the labels that TensorFlow's own tools add.
     """
     model = FixedSizeSegmenter(segmenter, height, width)
-    signature = [keras.InputSpec(shape=model.input_shape_of_one, dtype="float32", name=INPUT)]
-    with convolutions.forms("plain"):
-        model.export(path, format=name, input_signature=signature, verbose=False)
+    signature = [tf.TensorSpec(model.input_shape_of_one, tf.float32, INPUT)]
     texts = metadata(label_space, height, width)
     if name == "onnx":
+        with convolutions.forms("plain"):
+            model.export(path, format=name, input_signature=signature, verbose=False)
         onnx = importlib.import_module("onnx")
         written = onnx.load(path)
         onnx.helper.set_model_props(written, texts)
         onnx.save(written, path)
     else:
+        files.write_atomically(path, _litert(model, signature))
         with zipfile.ZipFile(path, "a") as archive:
             for key, text in texts.items():
                 archive.writestr(key, text)
 
 
-def read_metadata(name: str, path: str) -> dict[str, str]:
-    """Returns the metadata of a written file."""
-    if name == "onnx":
-        return {entry.key: entry.value for entry in importlib.import_module("onnx").load(path).metadata_props}
-    with zipfile.ZipFile(path) as archive:
-        return {key: archive.read(key).decode() for key in archive.namelist()}
+def _litert(model: FixedSizeSegmenter, signature: list[tf.TensorSpec]) -> bytes:
+    """Converts by way of a SavedModel: of a function alone, TensorFlow's converter leaves Keras's variables empty."""
+    with convolutions.forms("plain"):
+        function = tf.function(model, signature, autograph=False).get_concrete_function()
+    module = tf.Module()
+    module.weights = [variable.value for variable in model.variables]
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures=function)
+        return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
 
 
 def run(name: str, path: str, pictures: list[np.ndarray]) -> list[np.ndarray]:
