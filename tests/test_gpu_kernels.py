@@ -13,6 +13,9 @@ from tensorflow.python.framework import kernels
 
 from fada_tf import registry
 from fada_tf.config import Config
+from fada_tf.evaluation.confusion import confusion_matrix
+from fada_tf.evaluation.evaluator import Evaluator
+from fada_tf.evaluation.views import Views
 from fada_tf.models import convolutions
 from fada_tf.models.segmenter import build_segmenter
 
@@ -143,3 +146,21 @@ def step_graph(method: str, backbone: str, precision: str):
 )
 def test_a_step_stays_on_the_gpu(method, backbone, precision):
     assert not without_kernel(step_graph(method, backbone, precision))
+
+
+def test_scoring_stays_on_the_gpu():
+    batch = {
+        "image": tf.TensorSpec([BATCH, HEIGHT, WIDTH, 3], tf.uint8),
+        "label": tf.TensorSpec([BATCH, HEIGHT, WIDTH], tf.uint8),
+        "label_size": tf.TensorSpec([BATCH, 2], tf.int32),
+    }
+    dataset = tf.data.Dataset.from_generator(lambda: iter(()), output_signature=batch)
+    views, names = Views((0.7, 1.0), flip=True), ("sky", "road", "car")
+    evaluator = Evaluator(build_segmenter("tiny", CLASSES), dataset, names, tf.distribute.get_strategy(), views=views)
+    with convolutions.forms("plain"):
+        graphs = [evaluator._distributed_step.get_concrete_function(batch).graph]
+    # In there, sizes of labels are unknown when the graph is traced; here they are not.
+    pair = [tf.TensorSpec([HEIGHT, WIDTH], kind) for kind in (tf.uint8, tf.int32)]
+    score = tf.function(lambda label, class_map: confusion_matrix(label, class_map, CLASSES))
+    graphs.append(score.get_concrete_function(*pair).graph)
+    assert not set().union(*map(without_kernel, graphs))

@@ -19,13 +19,12 @@ def confusion_matrix(labels: tf.Tensor, predictions: tf.Tensor, num_classes: int
     Returns:
       int64 [K, K]: rows are true classes, columns predicted ones.
     """
-    labels, predictions = tf.reshape(labels, [-1]), tf.reshape(predictions, [-1])
-    labelled = tf.cast(labels, tf.int32) != IGNORE
-    pairs = tf.cast(labels, tf.int32) * num_classes + tf.cast(predictions, tf.int32)
-    counts = tf.math.bincount(
-        tf.boolean_mask(pairs, labelled), minlength=num_classes**2, maxlength=num_classes**2, dtype=tf.int64
-    )
-    return tf.reshape(counts, [num_classes, num_classes])
+    # GPUs count in int32, of fewer pixels than 2^31, and do all else in int64: the rest would be the host's.
+    labels, predictions = (tf.reshape(tf.cast(values, tf.int64), [-1]) for values in (labels, predictions))
+    pairs = num_classes**2
+    places = tf.where(labels == IGNORE, tf.constant(pairs, tf.int64), labels * num_classes + predictions)
+    counts = tf.math.bincount(places, minlength=pairs + 1, maxlength=pairs + 1, dtype=tf.int32)
+    return tf.cast(tf.reshape(counts[:pairs], [num_classes, num_classes]), tf.int64)
 
 
 @dataclasses.dataclass(frozen=True)

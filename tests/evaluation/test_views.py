@@ -9,6 +9,7 @@ from fada_tf.evaluation import views as views_lib
 from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.evaluation.prediction import Predictor
 from fada_tf.evaluation.views import PAPER_SCALES, Views, predict_class_map
+from fada_tf.models import convolutions
 from fada_tf.models.layers import resize_align_corners
 from fada_tf.models.segmenter import build_segmenter
 
@@ -72,7 +73,8 @@ def test_the_evaluator_and_the_predictor_see_the_same_views(segmenter, image):
 
 
 @pytest.mark.parametrize("views", [1, 3])
-def test_rows_in_blocks_are_the_rows_of_the_whole(monkeypatch, views):
+@pytest.mark.parametrize("form", ["cpu", "plain"])
+def test_rows_in_blocks_are_the_rows_of_the_whole(monkeypatch, form, views):
     rng = np.random.default_rng(2)
     logits = [tf.constant(rng.normal(0, 3, (2, 5 + i, 7, 6)), tf.float32) for i in range(views)]
     whole = sum(tf.nn.softmax(resize_align_corners(view, SIZE)).numpy() for view in logits)
@@ -81,7 +83,8 @@ def test_rows_in_blocks_are_the_rows_of_the_whole(monkeypatch, views):
     for block in (1, 2 * 50 * 6 * 4, 1 << 20):  # one row, blocks of which the last is shorter, all
         monkeypatch.setattr(views_lib, "_BLOCK_VALUES", block)
         for size in (SIZE, tf.constant(SIZE)):
-            found = tf.function(predict_class_map)(logits, size).numpy()
+            with convolutions.forms(form):
+                found = tf.function(predict_class_map)(logits, size).numpy()
             assert found.shape == (2, *SIZE)
             np.testing.assert_array_equal(found[clear], whole.argmax(-1)[clear])
 
