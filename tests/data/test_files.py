@@ -1,4 +1,5 @@
 import os
+import sys
 
 import pytest
 import tensorflow as tf
@@ -62,6 +63,7 @@ def test_a_folder_that_cannot_be_listed_is_an_error_and_not_empty(tmp_path):
 def test_a_scheme_that_tensorflow_does_not_read_is_one_line(function, scheme, way, monkeypatch):
     # The wheels of some systems read gs://, those of others do not.
     monkeypatch.setattr(tf.io.gfile, "get_registered_schemes", lambda: ["", "file", "ram"])
+    monkeypatch.setitem(sys.modules, "tensorflow_io_gcs_filesystem", None)  # the extra is not installed
     with pytest.raises(InputError, match=rf"^{scheme}://bucket/a: this TensorFlow reads no {scheme}:// .*: {way}"):
         function(f"{scheme}://bucket/a")
 

@@ -3,25 +3,17 @@ import numpy as np
 import pytest
 
 from fada_tf.errors import InputError
-from fada_tf.models.discriminator import build_discriminator
-from fada_tf.models.layers import resize_align_corners
 from fada_tf.models.reference_names import from_reference, to_reference
 from fada_tf.models.segmenter import build_segmenter
-from tests.goldens import recipe
+from tests.goldens import conditioning, forward, recipe
 
-TOLERANCE = 1e-4  # of the largest absolute value
-GOLDENS = {
-    "forward_vgg16_k19_64x96": ("vgg16", "frozen"),
-    "forward_resnet50_k16_64x128": ("resnet50", "frozen"),
-    "forward_resnet50_k19_64x96_bn": ("resnet50", "synchronized"),
-    "forward_resnet101_k19_65x97": ("resnet101", "frozen"),
-}
 FEATURE_PARAMETERS = {"resnet50": 23_508_032, "resnet101": 42_500_160, "vgg16": 28_872_512}
 
 
-@pytest.fixture(scope="module", params=GOLDENS)
+@pytest.fixture(scope="module", params=forward.FORWARD)
 def golden(request):
-    return recipe.load(request.param) | dict(zip(("backbone", "batch_norm"), GOLDENS[request.param], strict=True))
+    backbone, batch_norm = forward.FORWARD[request.param]
+    return recipe.load(request.param) | {"name": request.param, "backbone": backbone, "batch_norm": batch_norm}
 
 
 @pytest.fixture(scope="module")
@@ -31,43 +23,14 @@ def segmenter(golden):
 
 @pytest.fixture(scope="module")
 def modules(golden, segmenter) -> dict[str, keras.Model]:
-    """Our models by the names of the reference's modules, with the weights of the golden file."""
-    models = {
-        "feature_extractor": segmenter.feature_extractor,
-        "classifier": segmenter.classifier,
-        "model_D": build_discriminator(segmenter, segmenter.num_classes),
-    }
-    for module, model in models.items():
-        recipe.assign(module, model, int(golden["seed"]))
-    return models
-
-
-def relative_error(value, expected):
-    return np.max(np.abs(value - expected)) / np.max(np.abs(expected))
+    return forward.build_modules(segmenter, int(golden["seed"]))
 
 
 def test_forward_equals_the_reference(golden, modules):
-    image = recipe.channels_last(golden["image"])
-    size = image.shape[1:3]
-
-    features = modules["feature_extractor"](image, training=False)
-    logits = modules["classifier"](features)
-    logits_full = np.asarray(resize_align_corners(logits, size))
-    domain_logits = modules["model_D"](features)
-    domain_logits_full = np.asarray(resize_align_corners(domain_logits, size))
-
-    values = {
-        "feature_mean": np.mean(features, axis=(1, 2)),
-        "feature_std": np.std(features, axis=(1, 2), ddof=1),
-        "feature_slice": np.moveaxis(features[..., :16], -1, 1),
-        "logits": np.moveaxis(logits, -1, 1),
-        "logits_full_slice": np.moveaxis(logits_full[:, ::4, ::4], -1, 1),
-        "logits_full_mean": logits_full.mean(axis=(1, 2)),
-        "domain_logits": np.moveaxis(domain_logits, -1, 1),
-        "domain_logits_full_mean": domain_logits_full.mean(axis=(1, 2)),
-    }
-    errors = {key: relative_error(value, golden[key]) for key, value in values.items()}
-    assert max(errors.values()) < TOLERANCE, errors
+    values = forward.values(modules, golden["image"])
+    errors = forward.errors({key: golden[key] for key in values}, values)
+    allowed = conditioning.tolerances(golden["name"])["outputs"]
+    assert max(errors.values()) < allowed, errors
 
 
 def test_state_dicts_have_the_names_and_shapes_of_the_reference(golden, modules):
