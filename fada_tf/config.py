@@ -194,6 +194,12 @@ FREE_FIELDS = (
     "training.prefetch_to_device",
 )
 
+# What a run reads: provenance.json has the digest of each, and a run may continue with another path to the same.
+INPUT_FIELDS = (
+    "data.label_space", "data.source.records", "data.target.records", "data.evaluation.records",
+    "model.initial_weights",
+)  # fmt: skip
+
 
 def trained_domains(config: Config) -> dict[str, DomainConfig]:
     """Returns the domains that have records to train on, by name."""

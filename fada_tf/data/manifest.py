@@ -80,6 +80,25 @@ def _names(values: dict) -> tuple[str, ...] | None:
     return tuple(names)
 
 
+def digest(folder: str) -> str:
+    """Returns the SHA-256 of a folder's manifest, which has those of the shards: the same only for the same records.
+
+    Raises:
+        InputError: there is no manifest.
+    """
+    return files.sha256(_existing_path(folder))
+
+
+def _existing_path(folder: str) -> str:
+    path = files.join(folder, MANIFEST_NAME)
+    if not files.exists(path):
+        raise InputError(
+            f"{folder or 'the empty path'} has no {MANIFEST_NAME}: it is not a finished conversion; "
+            f"run scripts/make_tfrecords.py --output={folder or 'FOLDER'} (again)"
+        )
+    return path
+
+
 def shard_name(index: int, count: int) -> str:
     """Returns the file name of a shard."""
     return f"records-{index:05d}-of-{count:05d}.tfrecord"
@@ -225,12 +244,7 @@ class Manifest:
         Raises:
             InputError: there is no manifest, or one that this version cannot read.
         """
-        path = files.join(folder, MANIFEST_NAME)
-        if not files.exists(path):
-            raise InputError(
-                f"{folder} has no {MANIFEST_NAME}: it is not a finished conversion; "
-                f"run scripts/make_tfrecords.py --output={folder} (again)"
-            )
+        path = _existing_path(folder)
         fix = f"convert the data again with scripts/make_tfrecords.py --output={folder}"
         try:
             values = files.read_json(path)

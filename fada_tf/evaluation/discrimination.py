@@ -9,6 +9,7 @@ from fada_tf.errors import InputError
 from fada_tf.evaluation.prediction import as_pictures
 from fada_tf.models import checkpoint
 from fada_tf.models.layers import resize_align_corners
+from fada_tf.models.literal_paths import literal_file
 
 
 class DomainPredictor:
@@ -31,7 +32,8 @@ class DomainPredictor:
         if "discriminator" not in method.helpers:
             raise InputError(f"{source} has no discriminator: it is a run of {config.method.name}")
         self.discriminator = method.helpers["discriminator"]
-        restored = tf.train.Checkpoint(discriminator=self.discriminator).restore(checkpoint.checkpoint_path(source))
+        path = literal_file(checkpoint.checkpoint_path(source))
+        restored = tf.train.Checkpoint(discriminator=self.discriminator).restore(path)
         restored.expect_partial().assert_existing_objects_matched()
         self.size = (height, width)
         self._run = tf.function(self._predict, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
@@ -51,5 +53,5 @@ class DomainPredictor:
 def has_discriminator(source: str) -> bool:
     """Tells whether a checkpoint holds a discriminator."""
     # A weight has the name of the first object that leads to it: the discriminator's own, or its optimizer's.
-    names = tf.train.list_variables(checkpoint.checkpoint_path(source))
+    names = tf.train.list_variables(literal_file(checkpoint.checkpoint_path(source)))
     return any(name.startswith("discriminator") for name, _ in names)

@@ -5,6 +5,7 @@ A run directory holds config.json, label_space.json, `checkpoints/ckpt-ITERATION
 """
 
 import os
+import re
 
 import tensorflow as tf
 
@@ -12,12 +13,14 @@ from fada_tf import config as config_lib
 from fada_tf.data import files
 from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
+from fada_tf.models.literal_paths import literal_file
 from fada_tf.models.segmenter import Segmenter, build_segmenter
 
 CONFIG_FILE = "config.json"
 LABEL_SPACE_FILE = "label_space.json"
 CHECKPOINTS = "checkpoints"
 BEST = "best"
+_INDEX = re.compile(r"(.+-(\d+))\.index")
 
 
 def checkpoint_path(source: str) -> str:
@@ -30,13 +33,14 @@ def checkpoint_path(source: str) -> str:
       InputError: there is no checkpoint.
     """
     source = source.rstrip("/")
-    if tf.io.gfile.exists(source + ".index"):
+    if files.exists(source + ".index"):
         return source
     for folder in (os.path.join(source, CHECKPOINTS), source):
-        newest = tf.train.latest_checkpoint(folder) if tf.io.gfile.isdir(folder) else None
-        if newest:
-            return newest
-    raise InputError(f"{source} holds no checkpoint: name a run directory of scripts/train.py, or RUN/best")
+        if found := _checkpoints(folder):
+            return found[max(found)]
+    raise InputError(
+        f"{source or 'the empty path'} holds no checkpoint: name a run directory of scripts/train.py, or RUN/best"
+    )
 
 
 def all_checkpoints(source: str) -> list[str]:
@@ -45,14 +49,17 @@ def all_checkpoints(source: str) -> list[str]:
     Raises:
       InputError: there is none.
     """
-    found = {}
-    for folder in (os.path.join(source, BEST), os.path.join(source, CHECKPOINTS)):
-        names = files.list_folder(folder) if tf.io.gfile.isdir(folder) else []
-        for name in (name.removesuffix(".index") for name in names if name.endswith(".index")):
-            found[iteration(name)] = os.path.join(folder, name)
+    found = _checkpoints(os.path.join(source, BEST)) | _checkpoints(os.path.join(source, CHECKPOINTS))
     if not found:
         raise InputError(f"{source} holds no checkpoint: name a run directory of scripts/train.py")
     return [found[key] for key in sorted(found)]
+
+
+def _checkpoints(folder: str) -> dict[int, str]:
+    """Returns the checkpoints in a folder by iteration."""
+    names = files.list_folder(folder) if files.is_folder(folder) else []
+    indices = (match for match in map(_INDEX.fullmatch, names) if match)
+    return {int(match[2]): os.path.join(folder, match[1]) for match in indices}
 
 
 def iteration(path: str) -> int:
@@ -73,8 +80,9 @@ def run_directory(source: str) -> str:
     Raises:
       InputError: no config.json beside or above the checkpoint.
     """
-    folder = os.path.dirname(os.path.dirname(checkpoint_path(source)))
-    if not tf.io.gfile.exists(os.path.join(folder, CONFIG_FILE)):
+    inside = os.path.dirname(checkpoint_path(source)) or "."
+    folder = ".." if inside == "." else os.path.dirname(inside) or "."
+    if not files.exists(os.path.join(folder, CONFIG_FILE)):
         raise InputError(f"{folder}/{CONFIG_FILE} is missing: copy it there from where the checkpoint was made")
     return folder
 
@@ -113,7 +121,7 @@ def restore_segmenter(segmenter: Segmenter, source: str) -> str:
             f"{segmenter.num_classes} classes is wanted: choose config.model.backbone and config.data.label_space alike"
         )
     try:
-        status = tf.train.Checkpoint(segmenter=segmenter).restore(path).expect_partial()
+        status = tf.train.Checkpoint(segmenter=segmenter).restore(literal_file(path)).expect_partial()
         status.assert_existing_objects_matched()
     except (AssertionError, tf.errors.OpError, ValueError) as error:
         first_line = str(error).strip().splitlines()[0]

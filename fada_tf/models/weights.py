@@ -1,13 +1,13 @@
 """Initial weights of a segmenter: files of tensors named "layer/variable", as in keras.applications."""
 
 import math
-import os
 from collections.abc import Iterable
 
 import keras
 import numpy as np
 from absl import logging
 
+from fada_tf.data import files
 from fada_tf.errors import InputError
 from fada_tf.models.segmenter import Segmenter, find_backbone
 
@@ -71,10 +71,10 @@ def _download(backbone: str) -> dict[str, np.ndarray]:
 
 
 def _read(path: str, variables: dict[str, keras.Variable]) -> dict[str, np.ndarray]:
-    if not os.path.isfile(path):
+    if not files.exists(path) or files.is_folder(path):
         raise InputError(f"initial weights {path!r} are not a file: give '', 'imagenet' or the path of an .npz file")
     try:
-        with open(path, "rb") as stream, np.load(stream) as file:
+        with files.open_binary(path) as stream, np.load(stream) as file:
             size = sum(entry.file_size for entry in file.zip.infolist())
             limit = sum(_LARGEST_ITEM * math.prod(variable.shape) + _HEADER_BYTES for variable in variables.values())
             if size > limit:  # a few kilobytes may unpack to any number of gigabytes

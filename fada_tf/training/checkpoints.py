@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from fada_tf.data import files
 from fada_tf.errors import InputError
+from fada_tf.models.literal_paths import literal_file
 
 _INDEX = re.compile(r"ckpt-(\d+)\.index")
 _GRAPH_PLACE = re.compile(r"\{\{.*?\}\}\s*")
@@ -30,7 +31,7 @@ def restore_newest(checkpoint: tf.train.Checkpoint, folder: str) -> str | None:
     paths, problems = _clean(folder), {}
     while paths:
         try:
-            checkpoint.restore(paths[-1]).assert_consumed()
+            checkpoint.restore(literal_file(paths[-1])).assert_consumed()
             break
         except _DAMAGE as error:
             problems[paths.pop()] = _first_line(error)
@@ -46,6 +47,11 @@ def restore_newest(checkpoint: tf.train.Checkpoint, folder: str) -> str | None:
         return None
     _write_list(folder, [os.path.basename(path) for path in paths])
     return paths[-1]
+
+
+def has_checkpoint(folder: str) -> bool:
+    """Tells whether a folder holds a checkpoint, damaged or not."""
+    return files.exists(folder) and any(_INDEX.fullmatch(name) for name in files.list_folder(folder))
 
 
 def _clean(folder: str) -> list[str]:

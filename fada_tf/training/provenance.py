@@ -1,22 +1,24 @@
 """Where a run comes from: command, versions, git state, checksums of its inputs."""
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable
 
 import tensorflow as tf
 
 from fada_tf import machine
-from fada_tf.config import Config, trained_domains
-from fada_tf.data import files
-from fada_tf.data.manifest import MANIFEST_NAME
+from fada_tf.config import INPUT_FIELDS, Config, flatten
+from fada_tf.data import files, manifest
 from fada_tf.errors import InputError
 from fada_tf.models import checkpoint
 
 PROVENANCE_FILE = "provenance.json"
+_INITIAL_WEIGHTS = "model.initial_weights"
 _SOURCES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -28,14 +30,14 @@ def record(directory: str, config: Config) -> None:
     """
     path = os.path.join(directory, PROVENANCE_FILE)
     starts = read(directory) if files.exists(path) else []
-    start = {
-        "command": sys.argv,
-        "folder": os.getcwd(),
-        "inputs": input_checksums(config),
-        "environment": environment(),
-    }
-    if starts:
-        check_inputs(starts[0]["inputs"], start["inputs"], directory, ignore=("config.model.initial_weights",))
+    if starts:  # such a run need not find its initial weights any more
+        first = starts[0]["inputs"]
+        inputs = {name: first[name] for name in first if name == f"config.{_INITIAL_WEIGHTS}"}
+        inputs = input_checksums(config, without=_INITIAL_WEIGHTS) | inputs
+        check_inputs(first, inputs, directory)
+    else:
+        inputs = input_checksums(config)
+    start = {"command": sys.argv, "folder": os.getcwd(), "inputs": inputs, "environment": environment()}
     if starts[-1:] != [start]:
         files.write_atomically(path, (json.dumps([*starts, start], indent=1) + "\n").encode())
 
@@ -59,25 +61,41 @@ def read(directory: str) -> list[dict]:
     raise InputError(f"{path} cannot be read ({reason}): name a run directory of scripts/train.py")
 
 
-def input_checksums(config: Config) -> dict[str, str]:
-    """Returns SHA-256 digests, by config field, of all that a run reads; manifests hold those of their shards."""
-    manifests = {f"config.data.{name}.records": domain.records for name, domain in trained_domains(config).items()}
-    if config.data.evaluation.records:
-        manifests["config.data.evaluation.records"] = config.data.evaluation.records
-    digests = {field: files.sha256(files.join(folder, MANIFEST_NAME)) for field, folder in manifests.items()}
-    if os.path.isfile(config.data.label_space):
-        digests["config.data.label_space"] = files.sha256(config.data.label_space)
-    weights = config.model.initial_weights
-    if os.path.isfile(weights):
-        digests["config.model.initial_weights"] = files.sha256(weights)
-    elif weights and weights != "imagenet":
-        digests["config.model.initial_weights"] = checkpoint.fingerprint(weights)
-    return digests
+def input_checksums(config: Config, without: str = "") -> dict[str, str]:
+    """Returns SHA-256 digests, by config field, of all that a run reads, one field perhaps left out."""
+    values = flatten(config)
+    digests = {f"config.{field}": _digest(field, values[field]) for field in INPUT_FIELDS if field != without}
+    return {field: digest for field, digest in digests.items() if digest}
 
 
-def check_inputs(expected: dict[str, str], found: dict[str, str], directory: str, ignore: tuple[str, ...] = ()) -> None:
+def moved_inputs(directory: str, fields: Iterable[str], config: Config) -> list[str]:
+    """Returns those of some fields of the config that name, elsewhere, the very content that a run was begun with."""
+    if not files.exists(os.path.join(directory, PROVENANCE_FILE)):
+        return []
+    first, values = read(directory)[0]["inputs"], flatten(config)
+    moved = []
+    for field in fields:
+        if field in INPUT_FIELDS and f"config.{field}" in first:
+            with contextlib.suppress(InputError, OSError):
+                if _digest(field, values[field]) == first[f"config.{field}"]:
+                    moved.append(field)
+    return moved
+
+
+def _digest(field: str, path: str) -> str | None:
+    """Returns the SHA-256 of what a field names, None where that is no file; manifests hold those of their shards."""
+    if field.endswith(".records"):
+        return manifest.digest(path) if path else None
+    if files.exists(path) and not files.is_folder(path):
+        return files.sha256(path)
+    if field == _INITIAL_WEIGHTS and path not in ("", "imagenet"):
+        return checkpoint.fingerprint(path)
+    return None
+
+
+def check_inputs(expected: dict[str, str], found: dict[str, str], directory: str) -> None:
     """Raises an `InputError` if a digest differs."""
-    changed = [field for field in expected if field not in ignore and expected[field] != found.get(field)]
+    changed = [field for field in expected if expected[field] != found.get(field)]
     if changed:
         raise InputError(
             f"{', '.join(changed)} is not what {directory} was begun with (its SHA-256 differs): "

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from fada_tf import config as config_lib
 from fada_tf.models import checkpoint
+from fada_tf.models.literal_paths import literal_file
 from fada_tf.training import provenance
 from fada_tf.training.metrics import read_metrics
 from fada_tf.training.run import train
@@ -44,7 +45,8 @@ def compare(run: str, repetition: str) -> str:
                 return f"{name} of iteration {one['step']} is {one[name]} there and {other.get(name)} here"
     if len(lines[0]) > len(lines[1]):
         return f"metrics.jsonl has {len(lines[0])} lines there and {len(lines[1])} here"
-    readers = [tf.train.load_checkpoint(checkpoint.checkpoint_path(directory)) for directory in (run, repetition)]
+    paths = [literal_file(checkpoint.checkpoint_path(directory)) for directory in (run, repetition)]
+    readers = [tf.train.load_checkpoint(path) for path in paths]
     for name in sorted(readers[0].get_variable_to_shape_map()):
         one, other = (np.asarray(reader.get_tensor(name)) for reader in readers)
         if "save_counter" not in name and one.dtype != object and not np.array_equal(one, other):

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from typing import TextIO
 
 import keras
@@ -15,8 +16,8 @@ import tensorflow as tf
 from absl import logging
 
 from fada_tf import registry
-from fada_tf.config import Config, DomainConfig, trained_domains
-from fada_tf.data import labels, pipeline, sampling
+from fada_tf.config import Config, DomainConfig, trained_domains, validate
+from fada_tf.data import files, labels, pipeline, sampling
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import Manifest
 from fada_tf.data.transforms import Augmentation, resize_label
@@ -24,6 +25,7 @@ from fada_tf.errors import DivergenceError, InputError, Stopped
 from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.methods.base import Method
 from fada_tf.models.checkpoint import BEST, CHECKPOINTS, restore_segmenter
+from fada_tf.models.literal_paths import literal
 from fada_tf.models.segmenter import Segmenter, build_segmenter
 from fada_tf.models.strategy import (
     device_names,
@@ -35,7 +37,7 @@ from fada_tf.models.strategy import (
 )
 from fada_tf.models.weights import load_initial_weights
 from fada_tf.training import actions, failures, provenance
-from fada_tf.training.checkpoints import restore_newest
+from fada_tf.training.checkpoints import has_checkpoint, restore_newest
 from fada_tf.training.metrics import MetricsFile
 from fada_tf.training.run_directory import check_run_directory, make_checkpoint, owned, write_run_directory
 from fada_tf.training.signals import StopRequest
@@ -48,26 +50,48 @@ def train(config: Config, directory: str, *, detect_anomaly: bool = False) -> No
     """Trains one stage; a run directory with checkpoints continues where it stopped.
 
     Args:
-      config: a validated config.
+      config: of the run.
       directory: the run directory; made if need be.
       detect_anomaly: check every tensor, several times slower, and name the first that is infinite or NaN.
 
     Raises:
-      InputError: the config does not fit the data, the initial weights, the run directory or `detect_anomaly`; or files
-        cannot be read or written any more.
+      InputError: the config cannot work, or does not fit the data, the initial weights, the run directory or
+        `detect_anomaly`; or files cannot be read or written any more.
       DivergenceError: a loss or gradient became infinite or NaN; divergence.json says with what.
       Stopped: SIGTERM, SIGINT or SIGHUP came; a checkpoint is written.
     """
+    validate(config)
     if detect_anomaly:
         _check_anomaly_detection(config)
-        tf.debugging.enable_check_numerics()
+    with _process_settings(config, detect_anomaly=detect_anomaly):
+        _begin(config, directory)
+
+
+@contextlib.contextmanager
+def _process_settings(config: Config, *, detect_anomaly: bool) -> Iterator[None]:
+    """Sets what a process has one of, and at the end, however it comes, sets back what others in it may go by."""
+    policy, verbosity = keras.config.dtype_policy(), logging.get_verbosity()
+    layout = tf.config.optimizer.get_experimental_options().get("layout_optimizer", True)
+    try:
+        set_precision(config.training.precision)
+        set_channels_order(config.training.channels_order)
+        if detect_anomaly:
+            tf.debugging.enable_check_numerics()
+        if config.training.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        keras.utils.set_random_seed(config.seed)
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+        tf.config.optimizer.set_experimental_options({"layout_optimizer": layout})
+        logging.set_verbosity(verbosity)
+        if detect_anomaly:
+            tf.debugging.disable_check_numerics()
+
+
+def _begin(config: Config, directory: str) -> None:
     method_module = registry.load("fada_tf.methods", config.method.name)
     label_space = labels.label_space(config.data.label_space)
-    set_precision(config.training.precision)
-    set_channels_order(config.training.channels_order)
-    if config.training.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(config.seed)
     strategy = make_strategy(
         memory_growth=config.training.memory_growth, all_reduce_packs=config.training.all_reduce_packs
     )
@@ -80,7 +104,8 @@ def train(config: Config, directory: str, *, detect_anomaly: bool = False) -> No
         segmenter = build_segmenter(
             model.backbone, label_space.num_classes, model.batch_norm, config.seed, recompute=model.recompute
         )
-        _initialize(segmenter, model.initial_weights)
+        if not has_checkpoint(os.path.join(directory, CHECKPOINTS)):
+            _initialize(segmenter, model.initial_weights)
         method: Method = method_module.build(config, segmenter)
     if config.training.xla:
         method.use_xla()
@@ -92,7 +117,8 @@ def train(config: Config, directory: str, *, detect_anomaly: bool = False) -> No
         trainer = Trainer(method, strategy, config.training.batch_size, stop)
         if workers(strategy)[0] == 0:
             with owned(directory):
-                check_run_directory(directory, config)
+                for line in check_run_directory(directory, config):
+                    sys.stderr.write(f"{line}\n")
                 provenance.record(directory, config)
                 write_run_directory(directory, config, label_space)
                 sys.stdout.write(f"devices: {device_names(strategy)}\n")
@@ -233,7 +259,7 @@ def _augmentation(domain: DomainConfig) -> Augmentation:
 
 
 def _initialize(segmenter: Segmenter, initial_weights: str) -> None:
-    if tf.io.gfile.isdir(initial_weights) or tf.io.gfile.exists(initial_weights + ".index"):
+    if files.is_folder(initial_weights) or files.exists(initial_weights + ".index"):
         restore_segmenter(segmenter, initial_weights)
     else:
         load_initial_weights(segmenter, initial_weights)
@@ -281,7 +307,7 @@ def _controller(
     restore_newest(checkpoint, folder)
     manager = tf.train.CheckpointManager(
         checkpoint,
-        folder,
+        os.path.join(literal(directory), CHECKPOINTS),
         max_to_keep=training.keep_checkpoints,
         step_counter=step,
         checkpoint_interval=training.checkpoint_interval,
@@ -298,7 +324,7 @@ def _controller(
         evaluator = Evaluator(
             trainer.method.segmenter, dataset, label_space.names, strategy, progress=progress, unlabelled=unlabelled
         )
-        best = tf.train.CheckpointManager(checkpoint, os.path.join(directory, BEST), max_to_keep=1)
+        best = tf.train.CheckpointManager(checkpoint, os.path.join(literal(directory), BEST), max_to_keep=1)
         evaluation_actions = [actions.LogEvaluation(step, metrics, best, stream)]
     train_actions = [
         actions.LogTraining(step, training.iterations, metrics, stream),

@@ -15,25 +15,34 @@ from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
 from fada_tf.methods.base import Method
 from fada_tf.models.checkpoint import CONFIG_FILE, LABEL_SPACE_FILE
+from fada_tf.training import provenance
 
 _LOCK_FILE = "lock"
 
 
-def check_run_directory(directory: str, config: config_lib.Config) -> None:
+def check_run_directory(directory: str, config: config_lib.Config) -> list[str]:
     """Checks that the directory is new or belongs to this very run.
+
+    Returns:
+      A line for each input of the run that lies elsewhere now.
 
     Raises:
       InputError: the directory is another run's; the message names the first fields that differ.
     """
     path = os.path.join(directory, CONFIG_FILE)
-    if files.exists(path):
-        earlier = config_lib.from_json(files.read_bytes(path), path)
-        different = config_lib.differences(earlier, config, but=config_lib.FREE_FIELDS)
-        if different:
-            raise InputError(
-                f"{directory} holds another run ({'; '.join(different[:3])}{' ...' if len(different) > 3 else ''}): "
-                "choose another --run_dir, or the same config to continue it"
-            )
+    if not files.exists(path):
+        return []
+    earlier = config_lib.from_json(files.read_bytes(path), path)
+    lines = config_lib.differences(earlier, config, but=config_lib.FREE_FIELDS)
+    different = {line.partition(":")[0]: line for line in lines}
+    moved = [different.pop(field) for field in provenance.moved_inputs(directory, list(different), config)]
+    if different:
+        lines = list(different.values())
+        raise InputError(
+            f"{directory} holds another run ({'; '.join(lines[:3])}{' ...' if len(lines) > 3 else ''}): "
+            "choose another --run_dir, or the same config to continue it"
+        )
+    return [f"config.{line}: the same content, by its SHA-256, in another place" for line in moved]
 
 
 @contextlib.contextmanager

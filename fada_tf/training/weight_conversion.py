@@ -19,6 +19,7 @@ from fada_tf.data import files, labels
 from fada_tf.errors import InputError
 from fada_tf.models import checkpoint, torch_files
 from fada_tf.models.discriminator import build_discriminator
+from fada_tf.models.literal_paths import literal, literal_file
 from fada_tf.models.reference_names import Account, from_reference, to_reference
 from fada_tf.models.segmenter import Segmenter, build_segmenter, find_backbone
 from fada_tf.models.weights import named_variables
@@ -113,7 +114,7 @@ def convert_checkpoint(
     config.model.backbone, config.model.batch_norm = backbone, batch_norm
     check_run_directory(directory, config)
     write_run_directory(directory, config, space)
-    folder = os.path.join(directory, checkpoint.CHECKPOINTS)
+    folder = os.path.join(literal(directory), checkpoint.CHECKPOINTS)
     manager = tf.train.CheckpointManager(tf.train.Checkpoint(**objects), folder, max_to_keep=1)
     manager.save(checkpoint_number=iteration)
     others = _listed(str(name) for name in entries if name not in (*modules, "iteration"))
@@ -133,11 +134,12 @@ def export_checkpoint(source: str, output: str) -> list[str]:
     source = checkpoint.checkpoint_path(source)
     _check_backbone(checkpoint.run_config(source).model.backbone)
     segmenter = checkpoint.load_segmenter(source)
-    saved = tf.train.CheckpointView(source).children(0)
+    saved = tf.train.CheckpointView(literal_file(source)).children(0)
     objects: dict[str, keras.Model] = {"segmenter": segmenter}
     if "discriminator" in saved:
         objects["discriminator"] = build_discriminator(segmenter, segmenter.num_classes)
-        restored = tf.train.Checkpoint(discriminator=objects["discriminator"]).restore(source).expect_partial()
+        models = tf.train.Checkpoint(discriminator=objects["discriminator"])
+        restored = models.restore(literal_file(source)).expect_partial()
         restored.assert_existing_objects_matched()
     states = {module: to_reference(module, model) for module, model in _models(**objects).items()}
     torch_files.write(output, states)

@@ -3,6 +3,7 @@ import pathlib
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from fada_tf.errors import InputError
 from fada_tf.models.segmenter import build_segmenter
@@ -47,6 +48,15 @@ def test_file_is_loaded_and_the_classifier_may_be_missing(segmenter, save):
         np.testing.assert_array_equal(variable, tensors[name].astype(np.float32))
     for value, expected in zip(segmenter.classifier.get_weights(), classifier, strict=True):
         np.testing.assert_array_equal(value, expected)
+
+
+def test_a_file_in_a_bucket_is_loaded(segmenter, save):
+    tensors = tensors_of(segmenter.feature_extractor)
+    with open(save(tensors), "rb") as file, tf.io.gfile.GFile("ram://weights/initial.npz", "wb") as remote:
+        remote.write(file.read())
+    load_initial_weights(segmenter, "ram://weights/initial.npz")
+    for name, variable in named_variables(segmenter.feature_extractor).items():
+        np.testing.assert_array_equal(variable, tensors[name].astype(np.float32))
 
 
 def without(tensors, name):

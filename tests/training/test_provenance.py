@@ -68,6 +68,25 @@ def test_changed_data_are_refused(run, tmp_path):
     assert not (tmp_path / "again").exists()
 
 
+def test_a_run_goes_on_where_its_data_have_moved_to_and_says_so(run, tmp_path, capsys):
+    shutil.copytree(run / "run", tmp_path / "run")
+    shutil.copytree(run / "data", tmp_path / "moved")
+    config = small_config(tmp_path / "moved", "source_only")
+    config.training.iterations = 3
+    run_lib.train(config, str(tmp_path / "run"))
+    lines = capsys.readouterr().err.splitlines()
+    moved = ["label_space", "source.records", "target.records"]
+    assert [line.partition(":")[0] for line in lines] == [f"config.data.{field}" for field in moved]
+    assert f"{str(run / 'data/source')!r}, {str(tmp_path / 'moved/source')!r}: the same content" in lines[1]
+    assert json.loads((tmp_path / "run/config.json").read_text())["data"]["source"]["records"].startswith(str(tmp_path))
+    assert (tmp_path / "run/checkpoints/ckpt-3.index").exists()
+    run_lib.train(config, str(tmp_path / "run"))
+    assert capsys.readouterr().err == ""
+    config.data.source.records = str(tmp_path / "moved/target")
+    with pytest.raises(InputError, match=r"holds another run \(data.source.records: "):
+        run_lib.train(config, str(tmp_path / "run"))
+
+
 @pytest.mark.parametrize("text", [None, "", "[]x", "[3]", '[{"inputs": 3}]'])
 def test_a_provenance_that_is_none_is_an_error(tmp_path, text):
     if text is not None:

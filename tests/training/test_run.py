@@ -1,11 +1,14 @@
 """The loop: resume is exact, two replicas are one, accumulation is the mean of its parts, what is saved is loaded."""
 
+import contextlib
 import json
 import types
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from absl import logging
 from PIL import Image
 
 from fada_tf import registry
@@ -14,12 +17,15 @@ from fada_tf.data import conversion
 from fada_tf.data.datasets import folder as folder_dataset
 from fada_tf.data.labels import label_space
 from fada_tf.errors import InputError
+from fada_tf.evaluation.discrimination import DomainPredictor, has_discriminator
 from fada_tf.losses import row_blocks
 from fada_tf.methods.base import Method
 from fada_tf.models import strategy as strategies
 from fada_tf.models.checkpoint import load_segmenter
 from fada_tf.models.segmenter import build_segmenter
+from fada_tf.models.weights import named_variables
 from fada_tf.optimizers import loss_scale
+from fada_tf.training import replay
 from fada_tf.training import run as run_lib
 from fada_tf.training import trainer as trainer_lib
 from fada_tf.training.run_directory import make_checkpoint
@@ -96,6 +102,61 @@ def test_pictures_of_evaluation_images_of_several_sizes(records, tmp_path, batch
     assert pictures["image"].shape == (2, 40, 40, 3)
     np.testing.assert_array_equal(pictures["label"][0], np.asarray(Image.open(tmp_path / "raw/labels/000.png")))
     assert pictures["label"][1].shape == (40, 40) and (pictures["label"][1, -1] != 255).all()
+
+
+def test_training_validates_its_config_and_leaves_nothing(records, tmp_path):
+    config = small_config(records, "source_only")
+    config.training.batch_size = 0
+    with pytest.raises(InputError, match=r"config\.training\.batch_size is 0: it takes 1 or more"):
+        run_lib.train(config, str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_process_is_after_a_training_what_it_was_before(records, tmp_path, fails):
+    config = small_config(records, "source_only")
+    config.training.precision, config.training.channels_order = "mixed_bfloat16", "last"
+    config.training.iterations = 1
+    if fails:
+        config.data.source.records = str(tmp_path)
+    keras.config.set_dtype_policy("float32")
+    before = tf.config.optimizer.get_experimental_options().get("layout_optimizer", True), logging.get_verbosity()
+    with pytest.raises(InputError, match="has no manifest") if fails else contextlib.nullcontext():
+        run_lib.train(config, str(tmp_path / "run"))
+    assert keras.config.dtype_policy().name == "float32"
+    assert (tf.config.optimizer.get_experimental_options()["layout_optimizer"], logging.get_verbosity()) == before
+
+
+def test_a_run_that_continues_needs_its_initial_weights_no_more(records, tmp_path):
+    config = small_config(records, "source_only")
+    variables = named_variables(build(config).segmenter.feature_extractor)
+    np.savez(tmp_path / "weights.npz", **{name: np.asarray(variable) for name, variable in variables.items()})
+    config.model.initial_weights = str(tmp_path / "weights.npz")
+    config.training.iterations = 2
+    run_lib.train(config, str(tmp_path / "run"))
+    (tmp_path / "weights.npz").unlink()
+    config.training.iterations = 4
+    run_lib.train(config, str(tmp_path / "run"))
+    assert (tmp_path / "run/checkpoints/ckpt-4.index").exists()
+
+
+@pytest.mark.parametrize("name", ["lr=[1e-3]", "a*b?c\\d"])
+def test_a_run_directory_may_have_any_name(records, tmp_path, name):
+    run, config = tmp_path / name, small_config(records, "fada")
+    evaluation = config.data.evaluation
+    evaluation.records, evaluation.height, evaluation.width = str(records / "target"), 24, 32
+    config.training.checkpoint_interval = config.training.keep_checkpoints = 1
+    for config.training.iterations in (2, 3):
+        run_lib.train(config, str(run))
+    assert {path.name for path in (run / "checkpoints").glob("*.index")} == {"ckpt-3.index"}
+    assert {path.parent.name for path in tmp_path.rglob("*.index")} == {"checkpoints", "best"}
+    image = scenes.scene(3, dusk=True)[0]
+    assert np.isfinite(load_segmenter(str(run / "best"))(image[None])).all()
+    assert has_discriminator(str(run))
+    assert DomainPredictor(str(run), 24, 32)(image).shape == image.shape[:2]
+    config.model.initial_weights = str(run)
+    run_lib.train(config, str(tmp_path / f"{name} next"))
+    assert replay.compare(str(run), str(run)) == ""
 
 
 def one_step(config: Config, strategy: tf.distribute.Strategy) -> tuple[dict[str, float], list[np.ndarray]]:
