@@ -5,12 +5,12 @@ python scripts/analyze_features.py --checkpoint=runs/gta5_r101/source --checkpoi
     --target=data/records/cityscapes_val --picture=features.png
 
 Both domains need labels: --target takes labelled target images. Prints the table, and writes ccd.json and ccd.csv into
-RUN/features/NAME of the target records. --picture shows the features of every run in the plane (t-SNE).
+RUN/features, in a folder for these records, size, number of images and checkpoint. --picture shows the features of
+every run in the plane (t-SNE).
 """
 
 import csv
 import io
-import json
 import math
 import os
 
@@ -51,12 +51,15 @@ def main(argv):
     set_up_devices()
     sources = [checkpoint.checkpoint_path(source) for source in _CHECKPOINT.value]
     run = checkpoint.run_config(sources[0]).data
-    records = {"source": _SOURCE.value or run.source.records, "target": _TARGET.value or run.evaluation.records}
-    for domain, folder in records.items():
-        if not folder:
-            raise InputError(f"the run of {sources[0]} names no {domain} records: give --{domain}")
+    records = {"source": _SOURCE.value or run.source.records}
+    if not records["source"]:
+        raise InputError(f"the run of {sources[0]} names no source records: give --source")
+    records["target"] = checkpoint.evaluation_records(sources[0], _TARGET.value, "--target")
     panels, notes = {}, {}
-    for source in sources:
+    titles = ["/".join(checkpoint.run_directory(source).split("/")[-2:]) for source in sources]
+    if len(set(titles)) < len(titles):
+        titles = sources
+    for source, title in zip(sources, titles, strict=True):
         size = checkpoint.input_size(source, _HEIGHT.value, _WIDTH.value)
         label_space = checkpoint.run_label_space(source)
         total = sum(features.number_of_images(folder, _IMAGES.value) for folder in records.values())
@@ -67,11 +70,12 @@ def main(argv):
                 batch_size=_BATCH_SIZE.value or inference_batch_size(),
             )  # fmt: skip
         directory = checkpoint.run_directory(source)
-        output = results.features_folder(directory, records["target"])
-        origin = {"checkpoint": source, **records, "images": _IMAGES.value, "height": size[0], "width": size[1]}
-        _write(analysis, label_space.names, origin, output)
+        how = results.Analysis(**records, height=size[0], width=size[1], images=_IMAGES.value)
+        iteration = checkpoint.iteration(source)
+        origin = {"checkpoint": source, "weights_sha256": checkpoint.fingerprint(source), "iteration": iteration}
+        output = os.path.dirname(results.path(how, directory, iteration))
+        _write(analysis, label_space.names, origin | records | how.key(), output)
         mean = analysis.both.mean_class_center_distance
-        title = os.path.relpath(directory, os.path.dirname(os.path.dirname(directory)))
         panels[title], notes[title] = analysis.samples, f"mean CCD {mean:.2f}"
     if _PICTURE.value:
         from fada_tf.reporting import feature_picture
@@ -96,12 +100,12 @@ def _write(analysis, names, origin, output):
     for name, value, source, target in zip(names, values, counts["source"], counts["target"], strict=True):
         writer.writerow([name, "" if value is None else f"{value:.6f}", source, target])
         print(f"{name:<{width}} {'      -' if value is None else f'{value:7.3f}'} {source:9d} {target:9d}")
-    writer.writerow(["mean", f"{mean:.6f}", sum(counts["source"]), sum(counts["target"])])
+    writer.writerow(["mean", "" if math.isnan(mean) else f"{mean:.6f}", sum(counts["source"]), sum(counts["target"])])
     print(f"{'mean':<{width}} {mean:7.3f}")
     result = origin | {"mean_ccd": mean, "ccd": dict(zip(names, values, strict=True)), "feature_vectors": counts}
     files.make_folder(output)
     files.write_atomically(os.path.join(output, "ccd.csv"), table.getvalue().encode())
-    files.write_atomically(os.path.join(output, "ccd.json"), (json.dumps(result, indent=1) + "\n").encode())
+    files.write_atomically(os.path.join(output, "ccd.json"), files.json_text(result, indent=1).encode())
     print(f"written: {output}/ccd.json, ccd.csv")
 
 

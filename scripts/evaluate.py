@@ -20,7 +20,7 @@ _CHECKPOINT = flags.DEFINE_string(
 )
 _RECORDS = flags.DEFINE_string("records", "", "Folder of labelled shards; empty: the run's own evaluation records.")
 _OUTPUT = flags.DEFINE_string(
-    "output", "", "Folder for the scores; empty: RUN/scores/NAME of the records (+ _multi_scale)."
+    "output", "", "Folder for the scores; empty: in RUN/scores, one for these records, size, views and checkpoint."
 )
 _ALL = flags.DEFINE_bool("all", False, "Score every checkpoint of the run directory, and name the best.")
 _SCALES = flags.DEFINE_list("scales", ["1"], "Factors on the image size, averaged; the paper's: 0.7,1,1.3.")
@@ -48,7 +48,7 @@ def main(argv):
     from fada_tf.evaluation import results
     from fada_tf.evaluation.evaluator import Evaluator
     from fada_tf.evaluation.score_files import write_checkpoint_scores, write_scores
-    from fada_tf.evaluation.views import SINGLE_VIEW, Views
+    from fada_tf.evaluation.views import Views
     from fada_tf.models import checkpoint
     from fada_tf.models.strategy import make_strategy, workers
 
@@ -58,7 +58,7 @@ def main(argv):
     else:
         sources = [checkpoint.checkpoint_path(_CHECKPOINT.value)]
     run = checkpoint.run_config(sources[0])
-    records = _RECORDS.value or run.data.evaluation.records
+    records = checkpoint.evaluation_records(sources[0], _RECORDS.value)
     height, width = checkpoint.input_size(sources[0], _HEIGHT.value, _WIDTH.value)
     label_space = checkpoint.run_label_space(sources[0])
     manifest = Manifest.load(records)
@@ -84,17 +84,18 @@ def main(argv):
 
     if workers(strategy)[0]:
         return  # the first one writes
-    directory = checkpoint.run_directory(sources[0])
-    output = _OUTPUT.value or results.scores_folder(directory, records, multi_scale=views != SINGLE_VIEW)
+    run_dir, iteration = checkpoint.run_directory(sources[0]), checkpoint.iteration(sources[0])
+    scoring = results.Scoring(records, height, width, views.scales, views.flip)
     if _ALL.value:
-        table = os.path.join(output, "checkpoints.csv")
+        table = os.path.join(_OUTPUT.value or scoring.folder(run_dir), "checkpoints.csv")
         best = write_checkpoint_scores(scores, table)
         for source in sources:
             print(f"{source}  mean IoU {100 * scores[source].mean_iou:.2f} %{'  best' if source == best else ''}")
         print(f"written: {table}")
         return
-    origin = {"checkpoint": sources[0], "records": records, "images": manifest.num_records}
-    origin |= {"height": height, "width": width, "scales": list(views.scales), "flip": views.flip}
+    origin = {"checkpoint": sources[0], "weights_sha256": checkpoint.fingerprint(sources[0]), "iteration": iteration}
+    origin |= {"records": records, "images": manifest.num_records} | scoring.key()
+    output = _OUTPUT.value or os.path.dirname(results.path(scoring, run_dir, iteration))
     write_scores(scores[sources[0]], origin, output)
     print(scores[sources[0]].table())
     print(f"written: {output}/scores.json, scores.csv")

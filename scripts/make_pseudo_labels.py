@@ -9,6 +9,7 @@ Safe to interrupt and run again: finished shards are kept.
 from absl import flags
 
 from fada_tf import cli
+from fada_tf.errors import InputError
 
 _CHECKPOINT = flags.DEFINE_string(
     "checkpoint", None, "Run directory (its newest checkpoint), RUN/best or a checkpoint."
@@ -47,6 +48,8 @@ def main(argv):
     set_up_devices()
     source = checkpoint.checkpoint_path(_CHECKPOINT.value)
     records = _RECORDS.value or checkpoint.run_config(source).data.target.records
+    if not records:
+        raise InputError(f"the run of {source} names no target records: give --records")
     count = Manifest.load(records).num_records
     height, width = checkpoint.input_size(source, _HEIGHT.value, _WIDTH.value)
     views = Views.parse(_SCALES.value, _FLIP.value)

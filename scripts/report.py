@@ -4,8 +4,9 @@ python scripts/report.py runs/x/source runs/x/adversarial --output=report.html
 python scripts/report.py "source only=runs/x/source" "FADA=runs/x/adversarial" \
     --records=data/records/camvid_test --output=report.html
 
-Every run must have been scored on the records by scripts/evaluate.py; what scripts/analyze_features.py found is shown
-too. Pictures show the first and the last run. Beside the page, a Markdown file has the table as papers print it.
+The named checkpoint of every run (of a run directory the newest, of RUN/best the best) must have been scored on the
+records by scripts/evaluate.py; what scripts/analyze_features.py found of all alike is shown too. Pictures show the
+first and the last run. Beside the page, a Markdown file has the table as papers print it.
 """
 
 import os
@@ -15,16 +16,22 @@ from absl import flags
 from fada_tf import cli
 from fada_tf.errors import InputError
 
-_RUN = flags.DEFINE_multi_string("run", [], "TITLE=DIRECTORY of a run, before those that are given without an option.")
+_RUN = flags.DEFINE_multi_string("run", [], "TITLE=RUN, before those that are given without an option.")
 _RECORDS = flags.DEFINE_string("records", "", "Folder of the labelled shards; empty: the first run's evaluation set.")
 _OUTPUT = flags.DEFINE_string("output", "report.html", "The page, an .html file.")
+_HEIGHT = flags.DEFINE_integer(
+    "height", 0, "Pixels that the scores were made at; 0: each run's evaluation height.", lower_bound=0
+)
+_WIDTH = flags.DEFINE_integer(
+    "width", 0, "Pixels that the scores were made at; 0: each run's evaluation width.", lower_bound=0
+)
 _TITLE = flags.DEFINE_string("title", "FADA", "Heading of the page.")
 _PICTURES = flags.DEFINE_integer("pictures", 3, "Of the best, and as many of the worst.", lower_bound=0)
 
 
 def main(argv):
     """Reads the runs and writes the page."""
-    named = [_title_and_directory(run) for run in (*_RUN.value, *argv[1:])]
+    named = [_title_and_source(run) for run in (*_RUN.value, *argv[1:])]
     if not named:
         raise InputError("no run is given: name run directories, such as runs/x/source 'FADA=runs/x/adversarial'")
 
@@ -36,10 +43,9 @@ def main(argv):
     from fada_tf.reporting import examples, page, runs, tables
 
     set_up_devices()
-    records = _RECORDS.value or checkpoint.run_config(named[0][1]).data.evaluation.records
-    if not records:
-        raise InputError(f"the run of {named[0][1]} names no evaluation records: give --records")
-    found = [runs.read_run(title, directory, records) for title, directory in named]
+    records = checkpoint.evaluation_records(named[0][1], _RECORDS.value)
+    found = [runs.read_run(title, source, records, _HEIGHT.value, _WIDTH.value) for title, source in named]
+    found = runs.with_distances(found, records)
     total = examples.number_of_images(records) if _PICTURES.value else 0
     with tqdm.tqdm(total=total, desc="report", unit="image") as bar:
         text = page.write_page(_TITLE.value, found, records, _PICTURES.value, bar.update)
@@ -51,11 +57,16 @@ def main(argv):
     print(f"written: {_OUTPUT.value}, {beside}")
 
 
-def _title_and_directory(run):
-    title, separator, directory = run.partition("=")
-    if not separator:
-        title, directory = os.path.basename(os.path.normpath(run)), run
-    return title, directory
+def _title_and_source(run):
+    """Divides TITLE=RUN where there is such a run: both may have an equals sign in them."""
+    from fada_tf.data import files
+
+    parts = run.split("=")
+    for count in range(len(parts)):
+        source = "=".join(parts[count:])
+        if files.exists(source) or files.exists(f"{source}.index"):
+            return "=".join(parts[:count]) or os.path.basename(os.path.normpath(source)), source
+    raise InputError(f"{run!r} names no run: give a run directory, or TITLE=RUN")
 
 
 if __name__ == "__main__":

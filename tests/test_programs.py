@@ -76,6 +76,12 @@ def fail(folder: pathlib.Path, program: str, *options: str) -> str:
     return errors[0]
 
 
+def scores_of(folder: pathlib.Path, run: str, iteration: int = 6) -> pathlib.Path:
+    """Returns the scores of a run's newest checkpoint."""
+    (path,) = folder.glob(f"runs/{run}/scores/target_val-*/32x24/{iteration}/scores.json")
+    return path
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> pathlib.Path:
     """A user's folder after the whole pipeline: images, records, three runs, scores, predictions, report."""
@@ -95,6 +101,7 @@ def folder(tmp_path_factory) -> pathlib.Path:
         folder, "export_model", "--checkpoint=runs/source", "--name=scenes", "--images=target_val/images/000.png",
         "--warmup_batches=1",
     )  # fmt: skip
+    succeed(folder, "evaluate", "--checkpoint=runs/self_distillation/best")
     succeed(
         folder, "report", "--run=before=runs/source", "--run=<after>=runs/self_distillation/best",
         "--records=records/target_val", "--output=report.html", "--pictures=2",
@@ -174,8 +181,8 @@ def test_a_log_line_has_losses_speed_and_time_left(folder):
 
 
 def test_scores_are_the_same_in_json_and_csv(folder):
-    scores = json.loads((folder / "runs/source/scores/target_val/scores.json").read_text())
-    rows = list(csv.DictReader((folder / "runs/source/scores/target_val/scores.csv").read_text().splitlines()))
+    scores = json.loads(scores_of(folder, "source").read_text())
+    rows = list(csv.DictReader(scores_of(folder, "source").with_suffix(".csv").read_text().splitlines()))
     assert [row["class"] for row in rows] == ["sky", "road", "car", "mean"]
     assert float(rows[-1]["iou"]) == pytest.approx(scores["mean_iou"], abs=1e-6)
     confusion = np.array(scores["confusion"])
@@ -184,7 +191,7 @@ def test_scores_are_the_same_in_json_and_csv(folder):
 
 
 def test_predictions_have_the_size_of_the_picture_and_score_as_evaluation_does(folder):
-    scores = json.loads((folder / "runs/source/scores/target_val/scores.json").read_text())
+    scores = json.loads(scores_of(folder, "source").read_text())
     confusion = np.zeros((3, 3), np.int64)
     for name in ("000", "001", "002"):
         ids = np.asarray(Image.open(folder / f"predictions/ids/{name}.png"))
@@ -199,15 +206,15 @@ def test_predictions_have_the_size_of_the_picture_and_score_as_evaluation_does(f
 def test_a_pipeline_leaves_a_report_and_does_nothing_twice(folder):
     page = (folder / "runs/report.html").read_text()
     assert "FADA + self-distillation" in page and "discriminator, FADA" in page and "mean CCD" in page
-    before = (folder / "runs/source/scores/target_val/scores.json").stat().st_mtime_ns
+    before = scores_of(folder, "source").stat().st_mtime_ns
     assert "open runs/report.html" in succeed(folder, "run_pipeline", "--config=scenes.py")
-    assert (folder / "runs/source/scores/target_val/scores.json").stat().st_mtime_ns == before
+    assert scores_of(folder, "source").stat().st_mtime_ns == before
 
 
 def test_class_center_distance_is_the_same_in_json_and_csv(folder):
-    features = folder / "runs/adversarial/features/target_val"
-    values = json.loads((features / "ccd.json").read_text())
-    rows = {row["class"]: row for row in csv.DictReader((features / "ccd.csv").read_text().splitlines())}
+    (ccd,) = folder.glob("runs/adversarial/features/target_val-*/source-*_32x24_500/6/ccd.json")
+    values = json.loads(ccd.read_text())
+    rows = {row["class"]: row for row in csv.DictReader(ccd.with_suffix(".csv").read_text().splitlines())}
     assert float(rows["mean"]["ccd"]) == pytest.approx(values["mean_ccd"], abs=1e-6)
     assert float(rows["car"]["ccd"]) == pytest.approx(values["ccd"]["car"], abs=1e-6)
     assert values["feature_vectors"]["target"][1] == int(rows["road"]["target_vectors"]) > 0
@@ -235,8 +242,8 @@ def test_a_study_ends_with_a_table_of_all_rows(folder):
     succeed(folder, "train", "--config=scenes.py:source", "--run_dir=runs/at_once", *options)
     succeed(folder, "evaluate", "--checkpoint=runs/at_once")
     scores = [
-        json.loads((folder / run / "scores/target_val/scores.json").read_text())["confusion"]
-        for run in ("runs/at_once", "runs/studies/scenes/seed3/control_long")
+        json.loads(scores_of(folder, run, 18).read_text())["confusion"]
+        for run in ("at_once", "studies/scenes/seed3/control_long")
     ]
     assert scores[0] == scores[1]
 
@@ -288,9 +295,11 @@ BAD_INPUT = {
     "not a picture": ("predict", [*PREDICT, "--images=scenes.py"], "scenes.py: cannot be read as an image"),
     "no pictures": ("predict", [*PREDICT, "--images=runs"], "runs holds no pictures"),
     "not scored": ("report", ["--run=a=runs/source", "--records=records/source", "--output=x.html"], "evaluate.py"),
+    "no such run": ("report", ["a=runs/sourec"], "'a=runs/sourec' names no run"),
     "no run": ("report", ["--records=records/target_val"], "no run is given"),
     "scales": ("evaluate", ["--checkpoint=runs/source", "--scales=1,x"], "scales are '1,x': give numbers above 0"),
     "no source records": ("analyze_features", ["--checkpoint=runs/self_distillation"], "give --source"),
+    "no target records": ("make_pseudo_labels", ["--checkpoint=runs/source", "--output=x"], "give --records"),
     "no such study": ("run_study", ["--config=nowhere.py"], "nowhere.py does not exist"),
     "no such seed": ("run_study", ["--config=study.py", "--seeds=a"], "give numbers such as 0,1,2"),
     "a seed of its own": ("run_study", ["--config=study.py", "--set=seed=3"], "--set=seed=3 would be that of no run"),

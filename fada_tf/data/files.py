@@ -4,8 +4,9 @@ import contextlib
 import hashlib
 import importlib
 import json
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from fada_tf.errors import InputError
@@ -65,6 +66,19 @@ def read_json(path: str) -> Any:
         return json.loads(read_bytes(path))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def json_text(values: Any, indent: int | None = None) -> str:
+    """Returns values as JSON and a newline; NaN and infinities, for which JSON has no words, become null."""
+    return json.dumps(_finite(values), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finite(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {name: _finite(value) for name, value in values.items()}
+    if isinstance(values, (list, tuple)):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
 def read_json_lines(path: str) -> list[dict]:

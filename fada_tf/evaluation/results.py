@@ -1,17 +1,138 @@
-"""Where in a run directory lies what was measured of the run, by the name of the records that it was measured on."""
+"""Where in a run directory lies what was measured of the run: by all that decides the numbers.
 
+RUN/scores/RECORDS-DIGEST/WIDTHxHEIGHT[_SCALES][_flip]/ITERATION has scores.json and scores.csv,
+RUN/features/TARGET-DIGEST/SOURCE-DIGEST_WIDTHxHEIGHT_IMAGES/ITERATION ccd.json and ccd.csv. The JSON files hold the
+same once more, with whole digests, and whoever reads them checks it.
+"""
+
+import contextlib
+import dataclasses
 import os
+from collections.abc import Mapping
+from typing import Any
+
+from fada_tf.data import files, manifest
+from fada_tf.errors import InputError
+
+SCORES_FILE, CCD_FILE = "scores.json", "ccd.json"
 
 
-def scores_folder(run: str, records: str, *, multi_scale: bool = False) -> str:
-    """Returns the folder of scores.json and scores.csv."""
-    return os.path.join(run, "scores", _name(records) + ("_multi_scale" if multi_scale else ""))
+@dataclasses.dataclass(frozen=True)
+class Scoring:
+    """All that decides a run's scores, beside its checkpoint.
+
+    Attributes:
+      records: folder of the labelled shards.
+      height: pixels, that images are resized to.
+      width: as `height`.
+      scales: factors on that size, averaged.
+      flip: whether mirrored images are averaged as well.
+    """
+
+    records: str
+    height: int
+    width: int
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+
+    def folder(self, run: str) -> str:
+        """Returns the folder of the scores of all checkpoints of a run directory."""
+        scales = "" if self.scales == (1.0,) else "".join(f"_{scale:g}" for scale in self.scales)
+        views = f"{self.width}x{self.height}{scales}{'_flip' if self.flip else ''}"
+        return os.path.join(run, "scores", _name(self.records), views)
+
+    def key(self) -> dict[str, Any]:
+        """Returns what scores.json must say."""
+        views = {"scales": list(self.scales), "flip": self.flip}
+        return {"records_sha256": manifest.digest(self.records), "height": self.height, "width": self.width} | views
 
 
-def features_folder(run: str, target_records: str) -> str:
-    """Returns the folder of ccd.json and ccd.csv."""
-    return os.path.join(run, "features", _name(target_records))
+def multi_scale(scoring: Scoring) -> Scoring:
+    """Returns the paper's multi-scale test at the same size."""
+    return dataclasses.replace(scoring, scales=(0.7, 1.0, 1.3), flip=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Analysis:
+    """All that decides a run's class center distances, beside its checkpoint.
+
+    Attributes:
+      source: folder of labelled source shards.
+      target: folder of labelled target shards.
+      height: pixels, that images are resized to.
+      width: as `height`.
+      images: of each domain; 0: all.
+    """
+
+    source: str
+    target: str
+    height: int
+    width: int
+    images: int = 500
+
+    def folder(self, run: str) -> str:
+        """Returns the folder of the results of all checkpoints of a run directory."""
+        settings = f"{_name(self.source)}_{self.width}x{self.height}_{self.images or 'all'}"
+        return os.path.join(analyses_folder(run, self.target), settings)
+
+    def key(self) -> dict[str, Any]:
+        """Returns what ccd.json must say."""
+        digests = {f"{name}_sha256": manifest.digest(getattr(self, name)) for name in ("source", "target")}
+        return digests | {"height": self.height, "width": self.width, "images": self.images}
+
+
+def path(how: Scoring | Analysis, run: str, iteration: int) -> str:
+    """Returns the JSON file of a checkpoint's results."""
+    name = SCORES_FILE if isinstance(how, Scoring) else CCD_FILE
+    return os.path.join(how.folder(run), str(iteration), name)
+
+
+def analyses_folder(run: str, target: str) -> str:
+    """Returns the folder of a run's class center distances with some target records, whatever the other settings."""
+    return os.path.join(run, "features", _name(target))
+
+
+def find(how: Scoring | Analysis, run: str, iteration: int, **more: Any) -> dict | None:
+    """Reads a checkpoint's results; None if there are none.
+
+    Args:
+      how: it was measured.
+      run: the run directory.
+      iteration: of the checkpoint.
+      **more: other values that the file must have.
+
+    Raises:
+      InputError: the file has others, or cannot be read.
+    """
+    file = path(how, run, iteration)
+    return read(file, how.key() | {"iteration": iteration} | more) if files.exists(file) else None
+
+
+def read(path: str, key: Mapping[str, Any]) -> dict:
+    """Reads a JSON file of results, which must have the values of `key`.
+
+    Raises:
+      InputError: it has others, or cannot be read.
+    """
+    try:
+        values = files.read_json(path)
+        different = [name for name, value in key.items() if values.get(name) != value]
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} cannot be read ({error}): delete it, and measure the run again") from error
+    if different:
+        raise InputError(
+            f"{path} was measured with another {' and '.join(different)} ({_values(values, different)}; wanted is "
+            f"{_values(key, different)}): delete it, and measure the run again"
+        )
+    return values
+
+
+def _values(values: Mapping[str, Any], names: list[str]) -> str:
+    return ", ".join(str(values.get(name, "nothing"))[:12] for name in names)
 
 
 def _name(records: str) -> str:
-    return os.path.basename(os.path.normpath(records))
+    digest = ""
+    with contextlib.suppress(InputError):  # of records that are still to be made, for a dry run
+        digest = f"-{manifest.digest(records)[:8]}"
+    return os.path.basename(os.path.normpath(records)) + digest

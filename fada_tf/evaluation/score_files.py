@@ -2,22 +2,23 @@
 
 import csv
 import io
-import json
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from fada_tf.data import files
+from fada_tf.evaluation import results
 from fada_tf.evaluation.confusion import Scores
 
 
-def write_scores(scores: Scores, origin: dict[str, str | int], directory: str) -> None:
+def write_scores(scores: Scores, origin: Mapping[str, Any], directory: str) -> None:
     """Writes scores.json and scores.csv, each whole or not at all.
 
     Args:
       scores: the scores.
-      origin: what was scored, for the JSON file: checkpoint, records, sizes.
+      origin: what was scored, and how, for the JSON file; see `results.origin`.
       directory: made if need be.
     """
     table = io.StringIO()
@@ -26,11 +27,11 @@ def write_scores(scores: Scores, origin: dict[str, str | int], directory: str) -
     labelled, predicted = scores.confusion.sum(1), scores.confusion.sum(0)
     for row in zip(scores.class_names, scores.class_iou, labelled, predicted, strict=True):
         writer.writerow([row[0], _text(row[1]), int(row[2]), int(row[3])])
-    writer.writerow(["mean", f"{scores.mean_iou:.6f}", int(labelled.sum()), int(predicted.sum())])
+    writer.writerow(["mean", _text(scores.mean_iou), int(labelled.sum()), int(predicted.sum())])
     files.make_folder(directory)
     files.write_atomically(os.path.join(directory, "scores.csv"), table.getvalue().encode())
-    values = json.dumps(origin | scores.to_dict(), indent=1) + "\n"
-    files.write_atomically(os.path.join(directory, "scores.json"), values.encode())
+    values = files.json_text({**origin, **scores.to_dict()}, indent=1)
+    files.write_atomically(os.path.join(directory, results.SCORES_FILE), values.encode())
 
 
 def write_checkpoint_scores(scores: Mapping[str, Scores], path: str) -> str:

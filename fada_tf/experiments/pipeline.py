@@ -62,9 +62,10 @@ class PipelineJobs:
         for name in self._experiment.trainings:
             self.jobs += self._experiment.training_jobs(name, self.runs, pseudo_labels, "", source.seed)
             run_dir, after = os.path.join(self.runs, name), self.jobs[-1].name
+            config, records = self._experiment.trained(name), self._records
             for job in (
-                stages.evaluation_job(f"{name}/evaluate", run_dir, self._records, multi_scale=False, after=after),
-                stages.ccd_job(f"{name}/ccd", run_dir, source.data, self._records, after=after),
+                stages.evaluation_job(f"{name}/evaluate", run_dir, config, records, multi_scale=False, after=after),
+                stages.ccd_job(f"{name}/ccd", run_dir, config, stages.analysis(source, records), after=after),
             ):
                 self.jobs.append(job)
                 measured.append(job.name)

@@ -7,18 +7,20 @@ import functools
 import importlib.util
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from fada_tf.config import FREE_FIELDS, Config, DataConfig, differences, trained_domains, validate
+from fada_tf.config import FREE_FIELDS, Config, differences, trained_domains, validate
 from fada_tf.data import files
 from fada_tf.data.manifest import MANIFEST_NAME
 from fada_tf.errors import InputError
 from fada_tf.evaluation import results
 from fada_tf.experiments.jobs import Job
 
-MULTI_SCALE_OPTIONS = ("--scales=0.7,1,1.3", "--flip")
+_INSIDE_A_RUN = re.compile(r"(/(best|checkpoints)(/ckpt-\d+)?)?/*$")
+BY_A_JOB = "(by a job)"  # stands for a folder that one makes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +111,9 @@ class Experiment:
 
     @functools.cached_property
     def own_runs(self) -> str:
-        """The folder in which the experiment file expects the runs of its stages."""
-        return os.path.dirname(self.stage_config("adversarial").model.initial_weights.rstrip("/"))
+        """The folder in which the experiment file expects the runs of its stages; empty: it starts from no run."""
+        weights = self.stage_config("adversarial").model.initial_weights
+        return "" if weights.endswith(".npz") else os.path.dirname(_INSIDE_A_RUN.sub("", weights))
 
     def stage_config(self, stage: str) -> Config:
         """Returns a stage's config as the experiment file has it.
@@ -197,6 +200,10 @@ class Experiment:
         validate(config)
         return config
 
+    def trained(self, name: str) -> Config:
+        """Returns a training's config, whose places of other runs and of pseudo labels are not known yet."""
+        return self.config(self.trainings[name].stage, self.overrides(name, BY_A_JOB, BY_A_JOB, seed=0))
+
     def training_jobs(self, name: str, runs: str, pseudo_labels: str, prefix: str, seed: int) -> list[Job]:
         """Returns the jobs of one training: its pseudo labels, if it needs them, and the run.
 
@@ -246,19 +253,36 @@ class Experiment:
         return jobs
 
 
-def evaluation_job(name: str, run_dir: str, records: str, *, multi_scale: bool, after: str) -> Job:
+def scoring(config: Config, records: str, *, multi_scale: bool) -> results.Scoring:
+    """Returns how a run of a config is scored on some records."""
+    single = results.Scoring(records, config.data.evaluation.height, config.data.evaluation.width)
+    return results.multi_scale(single) if multi_scale else single
+
+
+def evaluation_job(name: str, run_dir: str, config: Config, records: str, *, multi_scale: bool, after: str) -> Job:
     """Returns the job that scores a run."""
-    options = (f"--checkpoint={run_dir}", f"--records={records}", *(MULTI_SCALE_OPTIONS if multi_scale else ()))
-    output = os.path.join(results.scores_folder(run_dir, records, multi_scale=multi_scale), "scores.json")
+    how = scoring(config, records, multi_scale=multi_scale)
+    options = (f"--checkpoint={run_dir}", f"--records={records}")
+    if multi_scale:
+        options += (f"--scales={','.join(f'{scale:g}' for scale in how.scales)}", "--flip")
+    output = results.path(how, run_dir, config.training.iterations)
     kind = "evaluate_multi_scale" if multi_scale else "evaluate"
     return Job(name, "evaluate", options, output, after=(after,), kind=kind)
 
 
-def ccd_job(name: str, run_dir: str, data: DataConfig, target: str, *, after: str) -> Job:
-    """Returns the job that computes the class center distance of a run, at the source stage's size as for all runs."""
-    options = (f"--checkpoint={run_dir}", f"--source={data.source.records}", f"--target={target}")
-    options += (f"--height={data.evaluation.height}", f"--width={data.evaluation.width}")
-    output = os.path.join(results.features_folder(run_dir, target), "ccd.json")
+def analysis(source_stage: Config, target: str) -> results.Analysis:
+    """Returns how features of any run are analysed: with the source stage's images, at its size."""
+    data = source_stage.data
+    if not data.source.records:
+        raise InputError("the source stage has no config.data.source.records, and class center distances need them")
+    return results.Analysis(data.source.records, target, data.evaluation.height, data.evaluation.width)
+
+
+def ccd_job(name: str, run_dir: str, config: Config, how: results.Analysis, *, after: str) -> Job:
+    """Returns the job that computes the class center distance of a run."""
+    options = (f"--checkpoint={run_dir}", f"--source={how.source}", f"--target={how.target}")
+    options += (f"--height={how.height}", f"--width={how.width}")
+    output = results.path(how, run_dir, config.training.iterations)
     return Job(name, "analyze_features", options, output, after=(after,), kind="ccd")
 
 
@@ -272,14 +296,14 @@ def check_files(experiment: Experiment, records: Sequence[str]) -> None:
     Raises:
       InputError: names all that is missing.
     """
-    folders, weights, by_a_job = list(records), [], "(by a job)"
-    for name, training in experiment.trainings.items():
-        config = experiment.config(training.stage, experiment.overrides(name, by_a_job, by_a_job, seed=0))
+    folders, weights = list(records), []
+    for name in experiment.trainings:
+        config = experiment.trained(name)
         folders += [domain.records for domain in trained_domains(config).values()]
         folders.append(config.data.evaluation.records)
         weights.append(config.model.initial_weights)
-    wanted = [os.path.join(folder, MANIFEST_NAME) for folder in folders if folder and folder != by_a_job]
-    wanted += [path for path in weights if path not in ("", "imagenet") and not path.startswith(by_a_job)]
+    wanted = [os.path.join(folder, MANIFEST_NAME) for folder in folders if folder and folder != BY_A_JOB]
+    wanted += [path for path in weights if path not in ("", "imagenet") and not path.startswith(BY_A_JOB)]
     missing = [path for path in dict.fromkeys(wanted) if not (files.exists(path) or files.exists(f"{path}.index"))]
     if missing:
         raise InputError(

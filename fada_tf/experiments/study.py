@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import io
-import json
 import os
 import statistics
 from collections.abc import Mapping, Sequence
@@ -120,27 +119,31 @@ class StudyJobs:
 
     def _seed_jobs(self, seed: int) -> list[Job]:
         prefix, runs = f"seed{seed}/", self._runs(seed)
-        data = self.experiment.config("source", self.study.overrides).data
         jobs = []
         for name in self.experiment.trainings:
             pseudo_labels = os.path.join(self.output, "pseudo_labels", f"seed{seed}_{name}")
             jobs += self.experiment.training_jobs(name, runs, pseudo_labels, prefix, seed)
             run_dir, trained = os.path.join(runs, name), jobs[-1].name
             rows = [row for row in self.study.rows if row.training == name]
+            config = self.experiment.trained(name)
             for multi_scale in sorted({row.multi_scale for row in rows}):
                 jobs.append(
                     stages.evaluation_job(
                         f"{prefix}{name}/evaluate{'_multi_scale' if multi_scale else ''}",
                         run_dir,
+                        config,
                         self.study.test_records,
                         multi_scale=multi_scale,
                         after=trained,
                     )
                 )
             if rows:
-                target = self.study.test_records
-                jobs.append(stages.ccd_job(f"{prefix}{name}/ccd", run_dir, data, target, after=trained))
+                jobs.append(stages.ccd_job(f"{prefix}{name}/ccd", run_dir, config, self._analysis(), after=trained))
         return jobs
+
+    def _analysis(self) -> results.Analysis:
+        source = self.experiment.config("source", self.study.overrides)
+        return stages.analysis(source, self.study.test_records)
 
     def _runs(self, seed: int) -> str:
         return os.path.join(self.output, f"seed{seed}")
@@ -158,18 +161,16 @@ class StudyJobs:
 
     def _measured(self, row: Row, seed: int) -> dict[str, float]:
         run_dir = os.path.join(self._runs(seed), row.training)
-        records = self.study.test_records
-        path = os.path.join(results.scores_folder(run_dir, records, multi_scale=row.multi_scale), "scores.json")
-        ccd = os.path.join(results.features_folder(run_dir, records), "ccd.json")
-        if not files.exists(path):
+        config = self.experiment.trained(row.training)
+        scoring = stages.scoring(config, self.study.test_records, multi_scale=row.multi_scale)
+        scores, ccd = (results.find(how, run_dir, config.training.iterations) for how in (scoring, self._analysis()))
+        if scores is None:
             return {}
-        scores = json.loads(files.read_bytes(path))
         values = {"mean_iou": scores["mean_iou"]}
         values |= {f"mean_iou_{count}": value for count, value in scores["subset_mean_iou"].items()}
-        values["pixel_accuracy"] = scores["pixel_accuracy"]
-        if files.exists(ccd):
-            values["ccd"] = json.loads(files.read_bytes(ccd))["mean_ccd"]
-        return values | {f"iou/{name}": value for name, value in scores["class_iou"].items() if value is not None}
+        values |= {"pixel_accuracy": scores["pixel_accuracy"], "ccd": ccd and ccd["mean_ccd"]}
+        values |= {f"iou/{name}": value for name, value in scores["class_iou"].items()}
+        return {name: value for name, value in values.items() if value is not None}
 
     def write_table(self) -> None:
         """Writes table.md, table.json and table.csv of what has been measured so far, each whole or not at all."""
@@ -210,8 +211,11 @@ class Result:
         """Mean IoU above the control's, of every seed that both have."""
         if self.control is None:
             return []
-        both = [seed for seed in self.values if seed in self.control.values]
-        return [self.values[seed]["mean_iou"] - self.control.values[seed]["mean_iou"] for seed in both]
+        own, control = (
+            {seed: values["mean_iou"] for seed, values in result.values.items() if "mean_iou" in values}
+            for result in (self, self.control)
+        )
+        return [own[seed] - control[seed] for seed in own if seed in control]
 
 
 def _mean_and_spread(values: Sequence[float]) -> dict[str, float | None]:
@@ -269,7 +273,7 @@ def as_json(study: Study, rows: Sequence[Result]) -> str:
             }
         )
     head = {"name": study.name, "experiment": study.experiment, "test_records": study.test_records}
-    return json.dumps(head | {"rows": entries}, indent=1) + "\n"
+    return files.json_text(head | {"rows": entries}, indent=1)
 
 
 def as_csv(rows: Sequence[Result]) -> str:

@@ -137,6 +137,18 @@ def load_segmenter(source: str) -> Segmenter:
     return segmenter
 
 
+def evaluation_records(source: str, given: str = "", flag: str = "--records") -> str:
+    """Returns the folder of labelled shards that is given, or else the one that the run of `source` is evaluated on.
+
+    Raises:
+      InputError: there is neither; the message names the option that gives it.
+    """
+    records = given or run_config(source).data.evaluation.records
+    if not records:
+        raise InputError(f"the run of {source} names no evaluation records: give {flag}")
+    return records
+
+
 def input_size(source: str, height: int, width: int) -> tuple[int, int]:
     """Returns the (height, width) in pixels that the segmenter of `source` should see.
 

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 
 from fada_tf.data.labels import LabelSpace
 from fada_tf.evaluation.features import Sample
+from fada_tf.reporting.plots import plain_text
 
 _MARKERS = {"source": "o", "target": "^"}
 
@@ -24,6 +25,7 @@ def project(vectors: np.ndarray, seed: int = 0) -> np.ndarray:
     return TSNE(2, init="pca", perplexity=perplexity, random_state=seed).fit_transform(reduced)
 
 
+@plain_text
 def draw(panels: Mapping[str, Mapping[str, Sample]], label_space: LabelSpace, notes: Mapping[str, str]) -> bytes:
     """Draws a panel for each run: colours are classes, filled dots the source, open triangles the target.
 

@@ -98,7 +98,12 @@ def _ccd_section(runs: Sequence[Run], label_space: LabelSpace) -> str:
         return ""
     note = (
         "<p>Class center distance of the features over both domains: the spread of a class over its distance to the "
-        "other classes. Lower is better.</p>"
+        "other classes. Lower is better. "
+    )
+    ccd = next(run.ccd for run in runs if run.ccd)
+    count = f"on {ccd['images']} images" if ccd["images"] else "on all images"
+    note += html.escape(f"Measured {count} of each domain, {ccd['source']} and {ccd['target']}") + (
+        f", at {ccd['width']}x{ccd['height']}.</p>"
     )
     table = _table(["class", *(run.title for run in runs)], [_score_line(row) for row in rows])
     return f"<h2>Features</h2>{note}<details open><summary>by class</summary>{table}</details>"

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from fada_tf.data.labels import LabelSpace
 from fada_tf.reporting.runs import Run
 
-_plain_text = matplotlib.rc_context({"text.parse_math": False})  # titles may have dollar signs
+plain_text = matplotlib.rc_context({"text.parse_math": False})  # names may have dollar signs
 
 
-@_plain_text
+@plain_text
 def curves(runs: Sequence[Run]) -> bytes:
     """Draws the losses of every run, and mean IoU while it trained."""
     figure = Figure(figsize=(4 * len(runs), 6), layout="constrained")
@@ -37,7 +37,7 @@ def curves(runs: Sequence[Run]) -> bytes:
     return _png(figure)
 
 
-@_plain_text
+@plain_text
 def class_bars(runs: Sequence[Run], label_space: LabelSpace) -> bytes:
     """Draws the IoU of every class, a bar for each run."""
     figure = Figure(figsize=(max(8, 0.9 * label_space.num_classes), 3.6), layout="constrained")
@@ -53,7 +53,7 @@ def class_bars(runs: Sequence[Run], label_space: LabelSpace) -> bytes:
     return _png(figure)
 
 
-@_plain_text
+@plain_text
 def confusion(runs: Sequence[Run], label_space: LabelSpace) -> bytes:
     """Draws each run's confusion matrix: which share of a true class's pixels was predicted as what."""
     side = 0.8 + 0.32 * label_space.num_classes

@@ -1,12 +1,13 @@
 """What a run directory says about its run."""
 
 import dataclasses
+import math
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from fada_tf.config import Config
-from fada_tf.data import files
+from fada_tf.data import files, manifest
 from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
 from fada_tf.evaluation import results
@@ -22,10 +23,10 @@ class Run:
       title: for people.
       directory: the run directory.
       config: of the run.
-      scores: what scripts/evaluate.py wrote for one set of records.
+      scores: what scripts/evaluate.py wrote of one checkpoint and one set of records.
       metrics: the records of metrics.jsonl, in order.
-      multi_scale: what it wrote for its multi-scale test; None without one.
-      ccd: what scripts/analyze_features.py wrote for these records; None if it did not.
+      multi_scale: what it wrote for the paper's multi-scale test of the same; None without one.
+      ccd: what scripts/analyze_features.py wrote of the same; None if it did not.
     """
 
     title: str
@@ -39,7 +40,7 @@ class Run:
     @property
     def iterations(self) -> int:
         """The iterations of the checkpoint that was scored."""
-        return int(self.scores["checkpoint"].rpartition("-")[2])
+        return checkpoint.iteration(self.scores["checkpoint"])
 
     @property
     def checkpoint(self) -> str:
@@ -64,38 +65,83 @@ class Run:
 
     def curve(self, kind: str, name: str) -> tuple[list[int], list[float]]:
         """Returns iterations and values of one metric; kind is "train" or "evaluation"."""
-        lines = [line for line in self.metrics if line["kind"] == kind and name in line]
+        lines = [line for line in self.metrics if line["kind"] == kind and line.get(name) is not None]
         return [line["step"] for line in lines], [line[name] for line in lines]
 
 
-def read_run(title: str, directory: str, records: str) -> Run:
-    """Reads a run directory.
+def read_run(title: str, source: str, records: str, height: int = 0, width: int = 0) -> Run:
+    """Reads a run directory, but for its class center distances.
 
     Args:
       title: for people.
-      directory: the run directory, its `best` folder or a checkpoint in it.
-      records: the folder of records that the scores were made on; only its name counts.
+      source: the run directory, for its newest checkpoint, its `best` folder or a checkpoint in it.
+      records: the folder of records that the scores were made on.
+      height: pixels that images were resized to; 0: the run's own evaluation height.
+      width: as `height`.
 
     Raises:
-      InputError: the run has not been scored on these records.
+      InputError: the checkpoint has not been scored on these records, at this size.
     """
-    directory = checkpoint.run_directory(directory)
-    scores = os.path.join(results.scores_folder(directory, records), "scores.json")
-    if not files.exists(scores):
-        raise InputError(
-            f"{scores} does not exist: run scripts/evaluate.py --checkpoint={directory} --records={records}"
-        )
-    multi_scale = os.path.join(results.scores_folder(directory, records, multi_scale=True), "scores.json")
-    ccd = os.path.join(results.features_folder(directory, records), "ccd.json")
+    path = checkpoint.checkpoint_path(source)
+    directory, iteration = checkpoint.run_directory(path), checkpoint.iteration(path)
+    scoring = results.Scoring(records, *checkpoint.input_size(path, height, width))
+    weights = {"weights_sha256": checkpoint.fingerprint(path)}
+    scores = results.find(scoring, directory, iteration, **weights)
+    if scores is None:
+        raise InputError(_not_scored(path, directory, scoring))
     metrics = os.path.join(directory, "metrics.jsonl")
     return Run(
         title,
         directory,
         checkpoint.run_config(directory),
-        files.read_json(scores),
+        scores,
         read_metrics(metrics) if files.exists(metrics) else [],  # converted weights have none
-        *(files.read_json(path) if files.exists(path) else None for path in (multi_scale, ccd)),
+        results.find(results.multi_scale(scoring), directory, iteration, **weights),
     )
+
+
+def _not_scored(path: str, directory: str, scoring: results.Scoring) -> str:
+    """Returns what to do about a checkpoint without scores."""
+    older = os.path.join(directory, "scores", os.path.basename(os.path.normpath(scoring.records)), results.SCORES_FILE)
+    note = f" ({older}, of an earlier version, does not say what decided it)" if files.exists(older) else ""
+    return (
+        f"{path} has no scores on {scoring.records} at {scoring.width}x{scoring.height}{note}: "
+        f"run scripts/evaluate.py --checkpoint={path} --records={scoring.records} "
+        f"--height={scoring.height} --width={scoring.width}"
+    )
+
+
+def with_distances(runs: Sequence[Run], records: str) -> list[Run]:
+    """Adds the class center distances to runs, which can be compared only where all were measured alike.
+
+    Of several ways in which all were measured, that with the most and largest images counts.
+
+    Args:
+      runs: as read.
+      records: the folder of the target's labelled records.
+
+    Raises:
+      InputError: a file of distances cannot be read.
+    """
+    found = [{_settings(values): values for values in _distances(run, records)} for run in runs]
+    common = set.intersection(*(set(own) for own in found if own)) if any(found) else set()
+    chosen = max(common, default=None)
+    return [dataclasses.replace(run, ccd=own.get(chosen)) for run, own in zip(runs, found, strict=True)]
+
+
+def _distances(run: Run, records: str) -> Iterator[dict]:
+    """Yields the class center distances of a run's checkpoint, in whatever ways they were measured."""
+    folder = results.analyses_folder(run.directory, records)
+    for name in files.list_folder(folder) if files.exists(folder) else []:
+        path = os.path.join(folder, name, str(run.iterations), results.CCD_FILE)
+        if files.exists(path):
+            key = {"target_sha256": manifest.digest(records), "iteration": run.iterations}
+            yield results.read(path, key | {"weights_sha256": run.scores["weights_sha256"]})
+
+
+def _settings(ccd: dict) -> tuple:
+    """Returns how distances were measured, more and larger images last."""
+    return ccd["images"] or math.inf, ccd["height"] * ccd["width"], ccd["height"], ccd["source_sha256"]
 
 
 def common_label_space(runs: Sequence[Run]) -> LabelSpace:

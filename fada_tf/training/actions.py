@@ -148,7 +148,8 @@ class WritePictures:
         self._next += self.interval
         with self.writer.as_default(step=int(self.step.numpy())):
             for domain, batch in self.batches.items():
-                tf.summary.image(f"{domain}: image, label, prediction", self.rows(batch), max_outputs=8)
+                shown = ("image", "label", "prediction") if "label" in batch else ("image", "prediction")
+                tf.summary.image(f"{domain}: {', '.join(shown)}", self.rows(batch), max_outputs=8)
         self.writer.flush()
 
     def rows(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -1,7 +1,6 @@
 """What is kept and said when a run cannot go on."""
 
 import errno
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -82,5 +81,5 @@ def save_divergence(
         "images": {domain: list(of_domain) for domain, of_domain in names.items()},
     }
     path = os.path.join(directory, DIVERGENCE_FILE)
-    files.write_atomically(path, (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode())
+    files.write_atomically(path, files.json_text(values, indent=2).encode())
     return path

@@ -1,6 +1,6 @@
 """metrics.jsonl: losses and scores of a run, an object a line."""
 
-import json
+import math
 from collections.abc import Mapping
 
 from fada_tf.data import files
@@ -10,7 +10,7 @@ class MetricsFile:
     """Appends one JSON object a line to metrics.jsonl; a run that resumes first drops the lines it will repeat.
 
     Attributes:
-      mean_iou: of every evaluation so far, by iteration.
+      mean_iou: of every evaluation so far, by iteration; NaN where none was labelled.
     """
 
     def __init__(self, path: str, step: int):
@@ -23,7 +23,10 @@ class MetricsFile:
         self.path = path
         records = read_metrics(path) if files.exists(path) else []
         records = [record for record in records if record["step"] <= step]
-        self.mean_iou = {record["step"]: record["mean_iou"] for record in records if record["kind"] == "evaluation"}
+        evaluations = [record for record in records if record["kind"] == "evaluation"]
+        self.mean_iou = {
+            record["step"]: math.nan if record["mean_iou"] is None else record["mean_iou"] for record in evaluations
+        }
         files.write_atomically(path, "".join(map(_line, records)).encode())
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
@@ -41,4 +44,4 @@ def read_metrics(path: str) -> list[dict]:
 
 
 def _line(record: Mapping) -> str:
-    return json.dumps(record) + "\n"
+    return files.json_text(record)

@@ -39,7 +39,7 @@ def record(directory: str, config: Config) -> None:
         inputs = input_checksums(config)
     start = {"command": sys.argv, "folder": os.getcwd(), "inputs": inputs, "environment": environment()}
     if starts[-1:] != [start]:
-        files.write_atomically(path, (json.dumps([*starts, start], indent=1) + "\n").encode())
+        files.write_atomically(path, files.json_text([*starts, start], indent=1).encode())
 
 
 def read(directory: str) -> list[dict]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import json
 import os
 import socket
 from collections.abc import Iterator
@@ -78,7 +77,7 @@ def owned(directory: str) -> Iterator[None]:
 def write_run_directory(directory: str, config: config_lib.Config, label_space: LabelSpace) -> None:
     """Makes the directory with its config.json and label_space.json."""
     files.make_folder(directory)
-    classes = json.dumps(label_space.to_json(), indent=2) + "\n"
+    classes = files.json_text(label_space.to_json(), indent=2)
     files.write_atomically(os.path.join(directory, LABEL_SPACE_FILE), classes.encode())
     files.write_atomically(os.path.join(directory, CONFIG_FILE), config_lib.to_json(config).encode())
 

@@ -1,6 +1,7 @@
 """Scores of every checkpoint of a run, in one file."""
 
 import csv
+import json
 import pathlib
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from fada_tf.errors import InputError
 from fada_tf.evaluation.confusion import Scores
-from fada_tf.evaluation.score_files import write_checkpoint_scores
+from fada_tf.evaluation.score_files import write_checkpoint_scores, write_scores
 from fada_tf.models.checkpoint import all_checkpoints
 
 
@@ -22,6 +23,14 @@ def test_the_best_checkpoint_is_named_and_marked(tmp_path):
     assert [row["best"] for row in rows] == ["", "best", ""]
     assert float(rows[0]["mean_iou"]) == pytest.approx(1 / 3, abs=1e-6)
     assert float(rows[1]["a"]) == 0.75 and float(rows[1]["b"]) == 0.0
+
+
+def test_scores_that_do_not_exist_are_null(tmp_path):
+    write_scores(Scores(("a", "b"), np.zeros((2, 2), np.int64)), {"iteration": 3}, str(tmp_path))
+    values = json.loads((tmp_path / "scores.json").read_text(), parse_constant=pytest.fail)
+    assert values["mean_iou"] is values["pixel_accuracy"] is values["class_iou"]["a"] is None
+    assert values["iteration"] == 3
+    assert (tmp_path / "scores.csv").read_text().splitlines()[-1] == "mean,,0,0"
 
 
 def test_every_iteration_is_found_once_in_order(tmp_path):

@@ -1,6 +1,7 @@
 """The jobs of studies: right weights, labels and lengths; and their table."""
 
 import json
+import os
 import pathlib
 import re
 
@@ -8,6 +9,7 @@ import pytest
 
 from fada_tf import paper
 from fada_tf.errors import InputError
+from fada_tf.evaluation import results
 from fada_tf.experiments import jobs, stages
 from fada_tf.experiments.pipeline import PipelineJobs
 from fada_tf.experiments.stages import Experiment, Training
@@ -83,6 +85,22 @@ def test_weights_of_an_earlier_stage_are_those_of_the_same_rows_earlier_training
     trainings = [Training("lonely", "self_distillation", start="x"), Training("x", "source")][::-1]
     with pytest.raises(InputError, match=r"lonely starts from demo_output/runs/adversarial .* no training before it"):
         StudyJobs(demo(trainings=trainings, rows=[]), "out")
+
+
+@pytest.mark.parametrize("weights", ["best", "best/ckpt-40", "checkpoints/ckpt-300", ""])
+def test_a_stage_may_start_from_the_best_checkpoint_of_the_one_before(tmp_path, weights):
+    text = (ROOT / "configs/demo.py").read_text()
+    own = 'initial_weights = "demo_output/runs/source'
+    assert own in text
+    (tmp_path / "demo.py").write_text(text.replace(own, f"{own}/{weights}"))
+    pipeline = PipelineJobs(str(tmp_path / "demo.py"))
+    assert pipeline.runs == "demo_output/runs"
+    outputs = {job.name: job.output for job in pipeline.jobs if job.program == "train"}
+    assert outputs["source/train"] == "demo_output/runs/source"
+    found = by_name(Study("x", str(tmp_path / "demo.py"), "records/test", seeds=(0,)))
+    initial = option(found["seed0/fada_soft/train"], "config.model.initial_weights")
+    assert initial == os.path.join("out/seed0/source", weights)
+    assert found["seed0/fada_soft/train"].output == "out/seed0/fada_soft"
 
 
 def test_controls_continue_source_only_to_the_adapted_rows_iterations():
@@ -222,20 +240,29 @@ def test_all_missing_files_are_named_at_once(monkeypatch, tmp_path):
         Experiment("nowhere.py", ())
 
 
-def write_scores(output: pathlib.Path, run: str, mean_iou: float, ccd: float | None) -> None:
-    scores = output / run / "scores/test"
-    scores.mkdir(parents=True)
+def write_scores(output: pathlib.Path, run: str, mean_iou: float | None, ccd: float | None) -> None:
+    iteration = {"source": 300, "fada_soft": 150}[run.rpartition("/")[2]]
+    records, source = (str(output / "records" / name) for name in ("test", "source"))
     values = {"mean_iou": mean_iou, "subset_mean_iou": {"13": mean_iou + 0.1}, "pixel_accuracy": 0.9}
     values["class_iou"] = {"sky": mean_iou, "a|b": None}
-    (scores / "scores.json").write_text(json.dumps(values))
+    found = [(results.Scoring(records, 120, 160), values)]
     if ccd is not None:
-        (output / run / "features/test").mkdir(parents=True)
-        (output / run / "features/test/ccd.json").write_text(json.dumps({"mean_ccd": ccd}))
+        found.append((results.Analysis(source, records, 120, 160), {"mean_ccd": ccd}))
+    for how, numbers in found:
+        path = pathlib.Path(results.path(how, str(output / run), iteration))
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(numbers | how.key() | {"iteration": iteration}))
 
 
 def test_the_table_has_mean_and_spread_and_compares_seed_by_seed(tmp_path):
     rows = [Row("source only", "source"), Row("FADA", "fada_soft", control="source only")]
-    todo = StudyJobs(demo(rows=rows), str(tmp_path))
+    for name in ("test", "source"):
+        (tmp_path / "records" / name).mkdir(parents=True)
+        (tmp_path / "records" / name / "manifest.json").write_text(name)
+    trainings = [Training("source", "source"), Training("fada_soft", "adversarial", start="source")]
+    study = demo(rows=rows, trainings=trainings, overrides={"data.source.records": str(tmp_path / "records/source")})
+    study.test_records = str(tmp_path / "records/test")
+    todo = StudyJobs(study, str(tmp_path))
     write_scores(tmp_path, "seed0/source", 0.20, 3.0)
     write_scores(tmp_path, "seed7/source", 0.30, 4.0)
     write_scores(tmp_path, "seed0/fada_soft", 0.25, 2.0)

@@ -8,11 +8,15 @@ import pytest
 from fada_tf.config import Config
 from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
+from fada_tf.evaluation.features import Sample
 from fada_tf.reporting import examples, feature_picture, page, plots, tables
 from fada_tf.reporting import runs as run_lib
 from fada_tf.reporting.runs import Run
 
 SPACE = LabelSpace("two", ("sky", "a|b<i>"), ((0, 0, 255), (255, 0, 0)))
+
+
+CCD = {"mean_ccd": 1.5, "ccd": {"sky": 1.5}, "images": 0, "source": "<s>", "target": "t", "height": 24, "width": 32}
 
 
 def make_run(title: str, iou: tuple, **fields) -> Run:
@@ -31,7 +35,7 @@ def make_run(title: str, iou: tuple, **fields) -> Run:
 def runs() -> list[Run]:
     return [
         make_run("one", (0.2, None)),
-        make_run("<b>$two$", (0.4, 0.1), ccd={"mean_ccd": 1.5, "ccd": {"sky": 1.5}}, multi_scale={"mean_iou": 0.6}),
+        make_run("<b>$two$", (0.4, 0.1), ccd=CCD, multi_scale={"mean_iou": 0.6}),
     ]
 
 
@@ -62,7 +66,7 @@ def test_the_page_escapes_every_text(runs, monkeypatch):
     rows = [examples.Example("<i>name", 0.5, [picture] * 2)]
     monkeypatch.setattr(page, "choose", lambda *args: examples.Examples(["image", "<u>"], rows, rows))
     text = page.write_page("<script>", runs, "records", 1)
-    for raw in ("<script>", "<b>$two$", "a|b<i>", "records/<test>", "<i>name", "<u>"):
+    for raw in ("<script>", "<s>", "<b>$two$", "a|b<i>", "records/<test>", "<i>name", "<u>"):
         assert raw not in text
     for escaped in ("&lt;script&gt;", "&lt;b&gt;$two$", "a|b&lt;i&gt;", "records/&lt;test&gt;", "&lt;i&gt;name"):
         assert escaped in text
@@ -99,6 +103,28 @@ def test_pictures_are_of_the_checkpoint_that_was_scored(runs, tmp_path):
 def test_plots_are_pictures_of_any_number_of_runs(runs):
     for plot in (plots.curves(runs), plots.class_bars(runs, SPACE), plots.confusion(runs[:1], SPACE)):
         assert plot.startswith(b"\x89PNG")
+
+
+def test_dollars_in_names_are_no_formulas(runs):
+    names = r"$\frac$ and $_$"
+    space = LabelSpace("two", (names, "road"), SPACE.colors)
+    runs = [make_run(names, (0.2, None)), runs[1]]
+    for run in runs:
+        run.scores["class_iou"] = {name: 0.5 for name in space.names}
+    sample = Sample(2, 5)
+    sample.add(np.random.default_rng(0).normal(size=(8, 3)).astype("f"), np.arange(8) % 2)
+    for picture in (
+        plots.curves(runs), plots.class_bars(runs, space), plots.confusion(runs, space),
+        feature_picture.draw({names: {"source": sample, "target": sample}}, space, {names: names}),
+    ):  # fmt: skip
+        assert picture.startswith(b"\x89PNG")
+
+
+def test_a_curve_has_no_point_where_there_is_no_number(runs):
+    lines = [{"kind": "evaluation", "step": step, "mean_iou": value} for step, value in ((1, None), (2, 0.5))]
+    run = dataclasses.replace(runs[0], metrics=lines)
+    assert run.curve("evaluation", "mean_iou") == ([2], [0.5])
+    assert plots.curves([run]).startswith(b"\x89PNG")
 
 
 def test_errors_are_red_and_pixels_without_a_label_black():

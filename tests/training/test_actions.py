@@ -1,12 +1,18 @@
 """What is warned about between the loops."""
 
 import io
+import json
 import math
+import types
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
-from fada_tf.training.actions import WarnOfLosses
+from fada_tf.data.labels import LabelSpace
+from fada_tf.models.segmenter import build_segmenter
+from fada_tf.training.actions import LogEvaluation, WarnOfLosses, WritePictures
+from fada_tf.training.metrics import MetricsFile
 
 
 @pytest.fixture
@@ -22,6 +28,33 @@ def warn():
         return stream.getvalue()
 
     return warn
+
+
+def test_a_tag_of_pictures_names_what_is_shown(tmp_path):
+    space = LabelSpace("two", ("sky", "road"), ((0, 0, 255), (255, 0, 0)))
+    image, label = np.zeros((1, 24, 32, 3), np.uint8), np.zeros((1, 24, 32), np.uint8)
+    batches = {"source": {"image": image, "label": label}, "target": {"image": image}}
+    step = tf.Variable(0, dtype=tf.int64)
+    action = WritePictures(build_segmenter("tiny", 2), step, 5, batches, space, str(tmp_path))
+    step.assign(5)
+    action({})
+    (path,) = tmp_path.iterdir()
+    tags = {value.tag for event in tf.compat.v1.train.summary_iterator(str(path)) for value in event.summary.value}
+    assert tags == {"source: image, label, prediction", "target: image, prediction"}
+
+
+@pytest.mark.parametrize("earlier", ["NaN", "null"])
+def test_an_evaluation_without_labels_is_no_obstacle_to_a_better_one(tmp_path, earlier):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f'{{"kind": "evaluation", "step": 2, "mean_iou": {earlier}}}\n')
+    step, metrics, saved = tf.Variable(4), MetricsFile(str(path), 10), []
+    action = LogEvaluation(step, metrics, types.SimpleNamespace(save=saved.append), io.StringIO())
+    for value in (0.1, math.nan):
+        action({"mean_iou": value, "pixel_accuracy": value})
+        step.assign_add(2)
+    assert saved == [4]
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in path.read_text().splitlines()]
+    assert [line["mean_iou"] for line in lines] == [None, 0.1, None]
 
 
 def test_a_loss_that_jumps_is_warned_about(warn):
