@@ -5,19 +5,21 @@ import ctypes
 import importlib.abc
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from fada_tf import machine
-from fada_tf.config import Config, validate
+from fada_tf import experiment_file, machine, schema
+from fada_tf.config import Config, expand_home, validate
 from fada_tf.errors import InputError, Stopped, shortage
 
 INPUT_ERROR_STATUS = 2
 STOPPED_STATUS = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on
 INTERRUPTED_STATUS = 130
+_HOME = re.compile(r"(^|=)(~[\w.-]*)(?=/|$)")
 _M_ARENA_MAX = -8  # malloc.h
 
 
@@ -130,16 +132,57 @@ def checked_config(holder: flags.FlagHolder) -> Config:
     config = holder.value
     if not isinstance(config, Config):
         path = config_flags.get_config_filename(flags.FLAGS[holder.name])
-        raise InputError(f"--config={path} cannot be read: give the path of a file in configs/, then :STAGE")
+        experiment_file.get_config(path)
+        raise InputError(f"--{holder.name}={path} cannot be read: give the path of a file in configs/, then :STAGE")
+    expand_home(config)
     validate(config)
     return config
 
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
+    # Shells leave a ~ after an equals sign alone.
+    argv = [_HOME.sub(lambda found: found[1] + os.path.expanduser(found[2]), argument) for argument in argv]
     try:
-        return flags.FLAGS(list(argv))
-    except (flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
-        # Config files and their fields raise errors of many types and lengths; the first lines say what is wrong.
+        try:
+            _check_config_fields(argv)
+            rest = flags.FLAGS(argv)
+        except Exception:
+            _check_experiment(argv)
+            raise
+        _check_empty()
+        return rest
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+    except Exception as error:  # config files and their fields raise errors of many types and lengths
         lines = [line.strip() for line in str(error.args[0] if error.args else error).splitlines() if line.strip()]
         sys.stderr.write(f"error: {' '.join(lines[:3])} (--help lists the options, fada_tf/config.py the fields)\n")
-        sys.exit(INPUT_ERROR_STATUS)
+    sys.exit(INPUT_ERROR_STATUS)
+
+
+def _config_flags() -> list[str]:
+    return [name for name in flags.FLAGS if config_flags.is_config_flag(flags.FLAGS[name])]
+
+
+def _check_config_fields(argv: Sequence[str]) -> None:
+    """Raises an `InputError` if a field of a config that is set does not exist."""
+    for argument in argv[1:]:
+        name, dot, field = argument.partition("=")[0].lstrip("-").partition(".")
+        if argument.startswith("-") and dot and name in _config_flags():
+            schema.check_field(Config, field)
+
+
+def _check_experiment(argv: Sequence[str]) -> None:
+    """Raises an `InputError` if an experiment file that is named cannot be run, or lacks the stage."""
+    for place, argument in enumerate(argv):
+        name, equals, value = argument.partition("=")
+        if argument.startswith("-") and name.lstrip("-") in _config_flags():
+            path, colon, stage = (value if equals else "".join(argv[place + 1 : place + 2])).partition(":")
+            experiment_file.get_config(path, stage if colon else None)
+
+
+def _check_empty() -> None:
+    """Raises an `InputError` if an option that must be given was given nothing."""
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if flag.validators and flag.default is None and flag.value in ("", [""]):
+            raise InputError(f"--{name} is empty: {flag.help}")

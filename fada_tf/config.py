@@ -7,12 +7,12 @@ implementation where the paper is silent or differs.
 
 import dataclasses
 import json
-import math
+import os
 import types
 from collections.abc import Collection
 from typing import Any
 
-from fada_tf import registry
+from fada_tf import registry, schema
 from fada_tf.errors import InputError, printable
 
 
@@ -213,7 +213,7 @@ def validate(config: Config) -> None:
     Raises:
       InputError: names the field, its value and what it should be.
     """
-    _validate_fields(config, "config")
+    schema.check(config)
     methods = registry.names("fada_tf.methods")
     if config.method.name not in methods:
         raise InputError(f"config.method.name is {config.method.name!r}: choose from {', '.join(methods)}")
@@ -251,33 +251,6 @@ def _validate_domain(domain: DomainConfig, where: str) -> None:
         raise InputError(f"{where}.scale_min and scale_max need {where}.crop=True, or images would differ in size")
 
 
-def _validate_fields(value: Any, where: str) -> None:
-    for field in dataclasses.fields(value):
-        content, name = getattr(value, field.name), f"{where}.{field.name}"
-        if dataclasses.is_dataclass(field.type):
-            _validate_fields(content, name)
-            continue
-        if not _has_type(content, field.type):
-            raise InputError(f"{name} is {content!r}: it takes a value of type {field.type.__name__}")
-        if isinstance(content, float) and not math.isfinite(content):
-            raise InputError(f"{name} is {content!r}: it takes a finite number")
-        limits = field.metadata
-        if limits["choices"] and content not in limits["choices"]:
-            raise InputError(f"{name} is {content!r}: choose from {', '.join(limits['choices'])}")
-        if limits["minimum"] is not None and not content >= limits["minimum"]:
-            raise InputError(f"{name} is {content!r}: it takes {limits['minimum']} or more")
-        if limits["above"] is not None and not content > limits["above"]:
-            raise InputError(f"{name} is {content!r}: it takes more than {limits['above']}")
-
-
-def _has_type(content: Any, expected: type) -> bool:
-    if expected is float:
-        return isinstance(content, (int, float)) and not isinstance(content, bool)
-    if expected is int:
-        return isinstance(content, int) and not isinstance(content, bool)
-    return isinstance(content, expected)
-
-
 def to_json(config: Config) -> str:
     """Returns the whole config as indented JSON, in the order of the schema."""
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
@@ -300,22 +273,29 @@ def from_json(text: str | bytes, where: str = "config") -> Config:
     return _from_dict(Config, values, where)
 
 
-def _from_dict(schema: type, values: Any, where: str) -> Any:
+def _from_dict(kind: type, values: Any, where: str) -> Any:
     if not isinstance(values, dict):
-        raise InputError(f"{where} is {values!r}: it should hold the fields of {schema.__name__}")
-    fields = {field.name: field for field in dataclasses.fields(schema)}
+        raise InputError(f"{where} is {values!r}: it should hold the fields of {kind.__name__}")
+    fields = {field.name: field for field in dataclasses.fields(kind)}
     unknown = [name for name in values if name not in fields]
     if unknown:
         raise InputError(f"{where} has unknown fields {printable(', '.join(unknown))}: choose from {', '.join(fields)}")
     contents = {}
     for name, content in values.items():
-        kind = fields[name].type
-        if dataclasses.is_dataclass(kind):
-            content = _from_dict(kind, content, f"{where}.{name}")
-        elif not _has_type(content, kind):
-            raise InputError(f"{where}.{name} is {content!r}: it takes a value of type {kind.__name__}")
+        own = fields[name].type
+        if dataclasses.is_dataclass(own):
+            content = _from_dict(own, content, f"{where}.{name}")
+        elif not schema.has_type(content, own):
+            raise InputError(f"{where}.{name} is {content!r}: it takes a value of type {own.__name__}")
         contents[name] = content
-    return schema(**contents)
+    return kind(**contents)
+
+
+def expand_home(config: Config) -> None:
+    """Replaces a `~` at the beginning of paths by the user's folder, as shells do."""
+    for field, value in flatten(config).items():
+        if field in INPUT_FIELDS and isinstance(value, str):
+            schema.set_field(config, field, os.path.expanduser(value))
 
 
 def flatten(config: Config) -> dict[str, Any]:

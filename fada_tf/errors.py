@@ -1,6 +1,8 @@
 """What programs say in one line instead of a traceback; see `fada_tf.cli.run`."""
 
+import difflib
 import re
+from collections.abc import Collection
 
 # In what TensorFlow, XLA and CUDA say, whatever type of error it comes as.
 _MEMORY = re.compile(
@@ -41,6 +43,13 @@ def shortage(error: BaseException) -> str:
         if _CUDNN.search(line):
             return f"cuDNN failed ({reason}), most often for lack of memory, or since its version is not TensorFlow's"
     return "memory is used up" if isinstance(error, MemoryError) else ""
+
+
+def nearest(name: str, names: Collection[str], likeness: float = 0.0) -> str | None:
+    """Returns which of the names is meant: the one with these initials, or else the most alike, if it is enough."""
+    by_initials = {"".join(word[:1] for word in each.split("_")): each for each in names if "_" in each}
+    alike = difflib.get_close_matches(name, names, 1, likeness)
+    return by_initials.get(name) or (alike[0] if alike else None)
 
 
 def printable(text: str) -> str:

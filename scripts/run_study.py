@@ -26,9 +26,9 @@ def main(argv):
     """Runs the study's jobs."""
     del argv
     from fada_tf.experiments import jobs, stages
-    from fada_tf.experiments.study import StudyJobs
+    from fada_tf.experiments.study import StudyJobs, load_study
 
-    study = stages.load_file(_CONFIG.value).get_study()
+    study = load_study(_CONFIG.value)
     if _SEEDS.value:
         if not all(seed.isdecimal() for seed in _SEEDS.value):
             raise InputError(f"--seeds={','.join(_SEEDS.value)} is wrong: give numbers such as 0,1,2")

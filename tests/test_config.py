@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 from fada_tf import config as config_lib
-from fada_tf import paper
+from fada_tf import paper, schema
 from fada_tf.config import Config
 from fada_tf.errors import InputError
 
@@ -83,6 +83,41 @@ def test_validation_names_field_value_and_fix(field, value, message):
         config_lib.validate(config)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_fields_that_do_not_exist_are_named_with_the_nearest():
+    config = valid()
+    config.optimizer.lr = 0.5
+    config.data.target.colour_jitter = True
+    config.training.batchsize = 64
+    config.training.learning_rate = 1.0
+    config.modle = "vgg16"
+    with pytest.raises(InputError) as error:
+        config_lib.validate(config)
+    assert str(error.value) == (
+        "no such field: config.modle (nearest: config.model), "
+        "config.data.target.colour_jitter (nearest: config.data.target.color_jitter), "
+        "config.optimizer.lr (nearest: config.optimizer.learning_rate), "
+        "config.training.batchsize (nearest: config.training.batch_size), "
+        "config.training.learning_rate (nearest: config.optimizer.learning_rate)"
+    )
+
+
+@pytest.mark.parametrize("section", ["model", "data.source"])
+def test_a_section_is_no_value(section):
+    config = valid()
+    schema.set_field(config, section, "vgg16")
+    with pytest.raises(InputError, match=rf"config\.{section} is 'vgg16': it is a section, set its fields one by one"):
+        config_lib.validate(config)
+
+
+def test_paths_may_begin_at_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/someone")
+    config = valid()
+    config.data.source.records, config.model.initial_weights, config.name = "~/records", "~", "~/name"
+    config_lib.expand_home(config)
+    assert config.data.source.records == "/home/someone/records"
+    assert (config.model.initial_weights, config.name) == ("/home/someone", "~/name")
 
 
 def test_without_records_there_is_nothing_to_train_on():

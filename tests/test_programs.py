@@ -24,6 +24,8 @@ CONFIG = """
 from fada_tf.config import Config
 
 def get_config(stage="source"):
+    if stage not in ("source", "adversarial", "self_distillation"):
+        raise KeyError(stage)
     config = Config(name=f"scenes {stage}")
     config.data.label_space = "classes.json"
     config.data.evaluation.records = "records/target_val"
@@ -95,6 +97,12 @@ def folder(tmp_path_factory) -> pathlib.Path:
         succeed(folder, "make_tfrecords", *options)
     succeed(folder, "run_pipeline", "--config=scenes.py", timeout=600)
     (folder / "study.py").write_text(STUDY)
+    (folder / "typo.py").write_text(CONFIG.replace("optimizer.learning_rate", "optimizer.lr"))
+    (folder / "runs/no_evaluation/checkpoints").mkdir(parents=True)
+    (folder / "runs/no_evaluation/checkpoints/ckpt-6.index").touch()
+    config = json.loads((folder / "runs/source/config.json").read_text())
+    config["data"]["evaluation"]["records"] = ""
+    (folder / "runs/no_evaluation/config.json").write_text(json.dumps(config))
     succeed(folder, "predict", "--checkpoint=runs/source", "--images=target_val/images", "--output=predictions")
     (folder / "models/scenes/1").mkdir(parents=True)
     succeed(
@@ -277,10 +285,18 @@ EXPORT = ["--checkpoint=runs/source", "--images=target_val/images/000.png"]
 PREDICT = ["--checkpoint=runs/source", "--output=x"]
 # By case: the program, its options, words of the one line it should print.
 BAD_INPUT = {
-    "unknown field": ("train", [*TRAIN_SOURCE, "--config.training.iteration=1"], "iteration"),
+    "unknown field": ("train", [*TRAIN_SOURCE, "--config.training.iteration=1"], "nearest: config.training.iterations"),
+    "misspelt fields": ("train", ["--config=typo.py:source", "--run_dir=runs/x"], "lr (nearest: config.optimizer.lea"),
+    "an empty option": ("evaluate", ["--checkpoint="], "--checkpoint is empty: Run directory"),
+    "a path at home": ("evaluate", ["--checkpoint=~/nowhere"], f"{pathlib.Path.home()}/nowhere holds no checkpoint"),
+    "an empty set of records": ("evaluate", ["--checkpoint=runs/no_evaluation"], "no evaluation records: give --reco"),
     "bad value": ("train", [*TRAIN_SOURCE, "--config.training.iterations=many"], "many"),
     "no such config": ("train", ["--config=nowhere.py", "--run_dir=runs/x"], "nowhere.py"),
-    "no such stage": ("train", ["--config=scenes.py:sourec", "--run_dir=runs/source"], "runs/source holds another run"),
+    "no such stage": (
+        "train",
+        ["--config=scenes.py:sourec", "--run_dir=runs/x"],
+        "scenes.py has no stage 'sourec': choose",
+    ),
     "no manifest": ("train", [*TRAIN_SOURCE, "--config.data.source.records=target_val"], "target_val has no manifest"),
     "a domain is missing": (
         "train",

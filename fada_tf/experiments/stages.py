@@ -4,15 +4,14 @@ import ast
 import copy
 import dataclasses
 import functools
-import importlib.util
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from types import ModuleType
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fada_tf.config import FREE_FIELDS, Config, differences, trained_domains, validate
+from fada_tf import experiment_file, schema
+from fada_tf.config import FREE_FIELDS, Config, differences, expand_home, flatten, trained_domains, validate
 from fada_tf.data import files
 from fada_tf.data.manifest import MANIFEST_NAME
 from fada_tf.errors import InputError
@@ -44,23 +43,6 @@ class Training:
     continues: bool = False
     as_long_as: str = ""
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-def load_file(path: str) -> ModuleType:
-    """Runs a Python file of settings.
-
-    Raises:
-      InputError: there is none, or it cannot be run.
-    """
-    if not os.path.exists(path):
-        raise InputError(f"{path} does not exist: give the path of a file in configs/")
-    spec = importlib.util.spec_from_file_location(os.path.splitext(os.path.basename(path))[0], path)
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (SyntaxError, ImportError, NameError) as error:
-        raise InputError(f"{path} cannot be run ({error}): mend it") from error
-    return module
 
 
 def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
@@ -103,7 +85,8 @@ class Experiment:
         self.path = path
         self.trainings: dict[str, Training] = {}
         self._overrides = dict(overrides or {})
-        self._get_config: Callable[[str], Config] = load_file(path).get_config
+        self._configs: dict[str, Config] = {}
+        experiment_file.load(path)
         for training in trainings:
             if (training.start or training.continues) and training.start not in self.trainings:
                 raise InputError(f"{training.name} starts from {training.start!r}: give that training before it")
@@ -121,10 +104,9 @@ class Experiment:
         Raises:
           InputError: there is no such stage.
         """
-        try:
-            return self._get_config(stage)
-        except (KeyError, ValueError) as error:
-            raise InputError(f"{self.path} has no stage {stage!r} ({error}): choose one of its stages") from error
+        if stage not in self._configs:
+            self._configs[stage] = experiment_file.get_config(self.path, stage)
+        return self._configs[stage]
 
     def iterations(self, name: str) -> int:
         """Returns the iterations of a training."""
@@ -193,10 +175,9 @@ class Experiment:
         """
         config = copy.deepcopy(self.stage_config(stage))
         for field, value in overrides.items():
-            if dataclasses.is_dataclass(_get(config, field)):
-                raise InputError(f"{field} is a section of the config: name one of its fields, such as {field}.FIELD")
-            *sections, last = field.split(".")
-            setattr(functools.reduce(getattr, sections, config), last, value)
+            schema.check_field(Config, field)
+            schema.set_field(config, field, value)
+        expand_home(config)
         validate(config)
         return config
 
@@ -319,7 +300,5 @@ def _settings(config: Config) -> str:
 
 
 def _get(config: Config, field: str) -> Any:
-    try:
-        return functools.reduce(getattr, field.split("."), config)
-    except AttributeError as error:
-        raise InputError(f"{field} is no field of the config ({error}): see fada_tf/config.py") from error
+    schema.check_field(Config, field)
+    return flatten(config)[field]

@@ -8,8 +8,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fada_tf import experiment_file
 from fada_tf.data import files
-from fada_tf.errors import InputError
+from fada_tf.errors import InputError, nearest
 from fada_tf.evaluation import results
 from fada_tf.experiments import stages
 from fada_tf.experiments.jobs import Job
@@ -81,6 +82,25 @@ class Study:
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
+def load_study(path: str) -> Study:
+    """Returns what a study file gives.
+
+    Raises:
+      InputError: there is no such file, it cannot be run, or it sets what a study has not.
+    """
+    get = experiment_file.function(experiment_file.load(path), "get_study")
+    with experiment_file.explained(path, Study, Training, Row):
+        study = get()
+    if not isinstance(study, Study):
+        raise InputError(f"get_study of {path} returns {study!r}: it should return a {Study.__module__}.Study")
+    fields = [field.name for field in dataclasses.fields(Study)]
+    unknown = [f"{name} (nearest: {nearest(name, fields)})" for name in vars(study) if name not in fields]
+    if unknown:
+        raise InputError(f"a study has no field {', '.join(unknown)}: {path} sets it")
+    study.experiment, study.test_records = map(os.path.expanduser, (study.experiment, study.test_records))
+    return study
+
+
 class StudyJobs:
     """The jobs of a study and the table of their results.
 
@@ -101,6 +121,8 @@ class StudyJobs:
         """
         self.study, self.output = study, output
         self.experiment = Experiment(study.experiment, study.trainings, study.overrides)
+        if not study.test_records:
+            raise InputError(f"test_records of study {study.name!r} is empty: name a folder of labelled shards")
         titles = [row.title for row in study.rows]
         for row in study.rows:
             if row.training not in self.experiment.trainings:

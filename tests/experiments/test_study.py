@@ -7,13 +7,13 @@ import re
 
 import pytest
 
-from fada_tf import paper
+from fada_tf import experiment_file, paper
 from fada_tf.errors import InputError
 from fada_tf.evaluation import results
 from fada_tf.experiments import jobs, stages
 from fada_tf.experiments.pipeline import PipelineJobs
 from fada_tf.experiments.stages import Experiment, Training
-from fada_tf.experiments.study import Row, Study, StudyJobs
+from fada_tf.experiments.study import Row, Study, StudyJobs, load_study
 
 ROOT = pathlib.Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "configs/studies").glob("*.py"))
@@ -35,7 +35,7 @@ def by_name(study: Study, output: str = "out") -> dict:
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_studies_that_ship_are_whole(path):
-    study = stages.load_file(str(path)).get_study()
+    study = load_study(str(path))
     found = StudyJobs(study, "out").jobs
     names = [job.name for job in found]
     assert len(set(names)) == len(names)
@@ -46,7 +46,8 @@ def test_studies_that_ship_are_whole(path):
 
 
 def demo(**fields) -> Study:
-    return Study(name="demo", experiment="configs/demo.py", test_records="records/test", seeds=(0, 7), **fields)
+    defaults = {"name": "demo", "experiment": "configs/demo.py", "test_records": "records/test", "seeds": (0, 7)}
+    return Study(**defaults | fields)
 
 
 def test_stages_start_from_the_runs_of_their_own_seed():
@@ -105,7 +106,7 @@ def test_a_stage_may_start_from_the_best_checkpoint_of_the_one_before(tmp_path, 
 
 def test_controls_continue_source_only_to_the_adapted_rows_iterations():
     total = StudyJobs(demo(), "out").experiment
-    settings = stages.load_file("configs/demo.py").ITERATIONS
+    settings = experiment_file.load("configs/demo.py").ITERATIONS
     assert total.iterations("control") == settings["source"] + settings["adversarial"]
     assert total.iterations("control_long") == sum(settings.values())
     assert total.total_iterations("control_long") == total.total_iterations("self_distillation")
@@ -117,7 +118,7 @@ def test_controls_continue_source_only_to_the_adapted_rows_iterations():
 
 
 def test_a_training_that_goes_on_counts_the_iterations_before_once():
-    study = stages.load_file("configs/studies/synthstreet_camvid_paper.py").get_study()
+    study = load_study("configs/studies/synthstreet_camvid_paper.py")
     experiment = StudyJobs(study, "out").experiment
     totals = {name: experiment.total_iterations(name) for name in experiment.trainings}
     assert totals == {
@@ -131,8 +132,8 @@ def test_a_training_that_goes_on_counts_the_iterations_before_once():
 
 @pytest.mark.parametrize("stage", paper.STAGES)
 def test_the_small_task_with_the_papers_constants_has_them(stage):
-    small = stages.load_file("configs/synthstreet_camvid_paper.py").get_config(stage)
-    own = stages.load_file("configs/gta5_vgg16.py").get_config(stage)
+    small = experiment_file.load("configs/synthstreet_camvid_paper.py").get_config(stage)
+    own = experiment_file.load("configs/gta5_vgg16.py").get_config(stage)
     assert small.optimizer == own.optimizer
     assert small.method == own.method
 
@@ -199,7 +200,7 @@ def test_settings_of_the_command_line_reach_every_stage_of_a_task():
     [
         ("training.precision", "'training.precision' is no setting: give FIELD=VALUE"),
         ("=3", "'=3' is no setting"),
-        ("training.batches=3", "training.batches is no field"),
+        ("training.batches=3", "no such field: config.training.batches (nearest: config.training.batch_size)"),
         ("training=3", "training is a section"),
         ("training.iterations=many", "config.training.iterations is 'many': it takes a value of type int"),
         ("training.xla=yes", "config.training.xla is 'yes': it takes a value of type bool"),
@@ -217,14 +218,43 @@ def test_a_setting_of_the_command_line_that_cannot_work_says_why(setting, messag
         ({"rows": [Row("a", "b")]}, "row 'a' has the training 'b'"),
         ({"rows": [Row("a", "source", control="c")]}, "row 'a' has the control 'c'"),
         ({"trainings": [Training("a", "adversarial", start="b")]}, "a starts from 'b'"),
-        ({"trainings": [Training("source", "x")], "rows": []}, "has no stage 'x'"),
-        ({"overrides": {"training.iteration": 3}}, "training.iteration is no field"),
+        (
+            {"trainings": [Training("source", "x")], "rows": []},
+            "demo.py has no stage 'x': choose from source, adversarial, self_distillation",
+        ),
+        ({"overrides": {"training.iteration": 3}}, r"training.iteration \(nearest: config.training.iterations\)"),
+        ({"test_records": ""}, "test_records of study 'demo' is empty"),
         ({"overrides": {"training.batch_size": 0}}, "config.training.batch_size is 0"),
     ],
 )
 def test_a_study_that_cannot_work_says_why(study, message):
     with pytest.raises(InputError, match=message):
         StudyJobs(demo(**study), "out")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("study.seed = (1,)", r"a study has no field seed \(nearest: seeds\): \S+study.py sets it"),
+        ("Row('a', 'b', multiscale=True)", r"study.py, line 4 .*'multiscale', nearest is multi_scale\): mend it"),
+        ("Training('a', 'b', begin='c')", r"line 4 cannot be run \(TypeError: .* argument 'begin', nearest is"),
+        ("return None", r"get_study of \S+study.py returns None: it should return a \S+Study"),
+        ("1 / 0", r"study.py, line 4 cannot be run \(ZeroDivisionError: division by zero\): mend it"),
+    ],
+)
+def test_a_study_file_that_is_wrong_says_where(tmp_path, line, message):
+    path = tmp_path / "study.py"
+    path.write_text(
+        "from fada_tf.experiments.study import Row, Study, Training\n"
+        "def get_study():\n"
+        "    study = Study('a', '~/demo.py', '~')\n"
+        f"    {line}\n"
+        "    return study\n"
+    )
+    with pytest.raises(InputError, match=message):
+        load_study(str(path))
+    path.write_text(path.read_text().replace(line, "pass"))
+    assert load_study(str(path)).experiment == os.path.expanduser("~/demo.py")
 
 
 def test_all_missing_files_are_named_at_once(monkeypatch, tmp_path):

@@ -1,0 +1,54 @@
+"""Experiment files that are wrong: one line that says what, and where."""
+
+import pathlib
+
+import pytest
+
+from fada_tf import experiment_file
+from fada_tf.errors import InputError
+
+CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)
+def test_a_wrong_stage_is_named_with_the_right_ones(path):
+    with pytest.raises(InputError) as error:
+        experiment_file.get_config(str(path), "sourec")
+    assert str(error.value) == f"{path} has no stage 'sourec': choose from source, adversarial, self_distillation"
+    assert experiment_file.get_config(str(path)).method.name == "source_only"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import nothing_of_that_name", r"x.py, line 1 cannot be run \(ModuleNotFoundError: No module named"),
+        ("def get_config(stage):\n  return (", r"x.py, line 2 cannot be run \(SyntaxError: "),
+        (
+            "def get_config(stage):\n\n  return 1 / 0",
+            r"x.py, line 3 cannot be run \(ZeroDivisionError: ",
+        ),
+        ("def get_config(stage):\n  return {'a': 1}['b']", r"x.py, line 2 cannot be run \(KeyError: 'b'\): mend it"),
+        ("def get_config(stage):\n  raise ValueError('a\\nb')", r"line 2 cannot be run \(ValueError: a\\nb\): mend it"),
+        (
+            "def get_config(stage): pass",
+            r"get_config of \S+x.py returns None: it should return",
+        ),
+        ("def get_confg(stage): pass", r"x.py has no function get_config: begin with a copy of a file in configs/"),
+    ],
+)
+def test_a_file_that_cannot_be_run_says_where(tmp_path, text, message):
+    path = tmp_path / "x.py"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        experiment_file.get_config(str(path), "source")
+
+
+def test_what_is_no_file_is_named(tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    for path, message in (
+        ("", "the empty path does not exist"),
+        (str(tmp_path), "does not exist"),
+        (str(tmp_path / "x.json"), "no Python"),
+    ):
+        with pytest.raises(InputError, match=message):
+            experiment_file.get_config(path)
