@@ -25,6 +25,7 @@ _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only print the commands.")
 def main(argv):
     """Runs the study's jobs."""
     del argv
+    from fada_tf.data import files
     from fada_tf.experiments import jobs, stages
     from fada_tf.experiments.study import StudyJobs, load_study
 
@@ -45,8 +46,7 @@ def main(argv):
     todo.check_files()
     programs = os.path.dirname(os.path.abspath(__file__))
     jobs.run(todo.jobs, programs, os.path.join(output, "jobs"), finished=lambda job: todo.write_table())
-    with open(os.path.join(output, "table.md"), encoding="utf-8") as table:
-        sys.stdout.write(table.read())
+    sys.stdout.write(files.read_bytes(os.path.join(output, "table.md")).decode())
     print(f"written: {output}/table.md, table.json, table.csv")
 
 

@@ -6,7 +6,8 @@ import importlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from fada_tf.errors import InputError
@@ -90,7 +91,7 @@ def read_json_lines(path: str) -> list[dict]:
     values = []
     for line in read_bytes(path).splitlines():
         with contextlib.suppress(ValueError):
-            values.append(json.loads(line))
+            values.append(json.loads(line, parse_constant=lambda _: None))  # NaN, which is no JSON
     return [value for value in values if isinstance(value, dict)]
 
 
@@ -199,6 +200,15 @@ def _walk_local(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
                 above[path] = (*above[top], real)
         folders[:] = entered
         yield top, folders, names
+
+
+def copy_folder(source: str, target: str, without: Collection[str] = ()) -> None:
+    """Copies the files of a folder and of those below it; of its own entries some may be left out."""
+    for name in walk(source):
+        if name.partition("/")[0] not in without:
+            make_folder(os.path.dirname(join(target, name)))
+            with open_binary(join(source, name)) as old, open_binary(join(target, name), "wb") as new:
+                shutil.copyfileobj(old, new, CHUNK_BYTES)
 
 
 def sha256(path: str) -> str:

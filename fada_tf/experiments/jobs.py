@@ -8,10 +8,10 @@ import json
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -122,15 +122,14 @@ def _check_output(job: Job, key: str, folder: str) -> None:
 def _run_one(job: Job, key: str, programs: str, folder: str, progress: "_Progress") -> None:
     path = _state_path(job, folder)
     if job.copies and not files.exists(job.output):
-        shutil.rmtree(files.partial_name(job.output), ignore_errors=True)
-        others = shutil.ignore_patterns("scores", "features")  # what was measured of the copied run is not of this one
-        shutil.copytree(job.copies, files.partial_name(job.output), ignore=others)
+        # What was measured of the copied run is not of this one.
+        files.copy_folder(job.copies, files.partial_name(job.output), without=("scores", "features"))
         files.rename(files.partial_name(job.output), job.output)
     command = [sys.executable, os.path.join(programs, f"{job.program}.py"), *job.options]
     state = {"key": key, "kind": job.kind, "size": job.size, "command": shlex.join(command)}
     files.write_atomically(path + ".json", json.dumps(state, indent=1).encode())
     start = time.monotonic()
-    with open(path + ".log", "ab") as log:
+    with _local(path + ".log") as log_path, open(log_path, "ab") as log:
         begin = log.tell()
         # In a session of its own: the terminal's Ctrl-C reaches it once, through this program; twice would kill it.
         process = subprocess.Popen(
@@ -140,16 +139,32 @@ def _run_one(job: Job, key: str, programs: str, folder: str, progress: "_Progres
             while process.poll() is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=1)
-                progress.show(_last_line(path + ".log", begin), time.monotonic() - start)
+                progress.show(_last_line(log_path, begin), time.monotonic() - start)
         finally:
             _stop(process)
+        last_line = _last_line(log_path, begin)
     if process.returncode:
         raise InputError(
-            f"{job.name} ended with status {process.returncode} ({_last_line(path + '.log', begin)}): "
+            f"{job.name} ended with status {process.returncode} ({last_line}): "
             f"{path}.log tells more; mend the cause and run the same command again"
         )
     state["seconds"] = time.monotonic() - start
     files.write_atomically(path + ".json", json.dumps(state, indent=1).encode())
+
+
+@contextlib.contextmanager
+def _local(path: str) -> Iterator[str]:
+    """Yields a local file that a process can append to, and copies it to its place at the end if that is remote."""
+    if not files.is_remote(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        local = os.path.join(folder, "log")
+        files.write_atomically(local, files.read_bytes(path) if files.exists(path) else b"")
+        try:
+            yield local
+        finally:
+            files.write_atomically(path, files.read_bytes(local))
 
 
 def _stop(process: subprocess.Popen) -> None:

@@ -16,6 +16,8 @@ from fada_tf.errors import InputError
 # As torchvision and jcjohnson/pytorch-vgg name their files: the digits begin the file's SHA-256.
 _PUBLISHED = re.compile(r"(?:resnet50|resnet101|vgg16)-([0-9a-f]{8})\.pth")
 
+_SAFETENSORS = re.compile(rb".{8}\{\s*\"", re.DOTALL)  # the length of the JSON that follows
+
 
 def read(path: str) -> dict[str, Any]:
     """Reads what `torch.save` wrote, in its old or new format, without running code of the file.
@@ -29,12 +31,17 @@ def read(path: str) -> dict[str, Any]:
     Raises:
       InputError: no file, a damaged one, or one that holds other objects than tensors, numbers and texts.
     """
-    torch = _torch()
     try:
         content = files.read_bytes(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}): give the path of a .pth file") from error
+    if _SAFETENSORS.match(content):
+        raise InputError(
+            f"{path} is a file of safetensors, which is not read here: save it as PyTorch does, "
+            "torch.save(safetensors.torch.load_file(FILE), 'weights.pth')"
+        )
     _check_name(path, content)
+    torch = _torch()
     try:
         entries = _arrays(torch, torch.load(io.BytesIO(content), map_location="cpu", weights_only=True))
     except pickle.UnpicklingError as error:

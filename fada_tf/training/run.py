@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -127,7 +126,7 @@ def _begin(config: Config, directory: str) -> None:
             # All workers do the same, so that none waits in vain; the first one's files and lines are kept.
             with tempfile.TemporaryDirectory() as scratch, open(os.devnull, "w") as nowhere:
                 wait_for_all(strategy)  # until the first one has restored, and mended, what was saved
-                shutil.copytree(directory, scratch, dirs_exist_ok=True, ignore=shutil.ignore_patterns("events", "lock"))
+                files.copy_folder(directory, scratch, without=("events", "lock"))
                 _train(config, scratch, trainer, label_space, nowhere)
 
 

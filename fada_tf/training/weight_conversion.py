@@ -37,7 +37,8 @@ def convert_backbone(path: str, backbone: str, output: str) -> list[str]:
     """Converts a published backbone to initial weights.
 
     Args:
-      path: a .pth file: torchvision's ResNet, or Caffe's VGG-16 (inputs in BGR, 0..255) under torchvision's names.
+      path: a .pth file: torchvision's ResNet, or Caffe's VGG-16 (inputs in BGR, 0..255) under torchvision's names;
+        they may lie in an entry `state_dict` or `model`.
       backbone: one of `BACKBONES`.
       output: the .npz file that is written, for `config.model.initial_weights`.
 
@@ -47,7 +48,7 @@ def convert_backbone(path: str, backbone: str, output: str) -> list[str]:
     _check_backbone(backbone)
     if os.path.basename(path) == _VGG16_OF_TORCHVISION:
         raise InputError(f"{path} sees RGB in 0..1, and vgg16 here BGR in 0..255: take Caffe's, vgg16-00b39a1b.pth")
-    entries = torch_files.read(path)
+    entries = _weights(torch_files.read(path))
     if "feature_extractor" in entries:
         raise InputError(f"{path} is a checkpoint of the authors' code: name a folder as the output, not {output}")
     tensors = _state_dict(entries, path)
@@ -85,14 +86,15 @@ def convert_checkpoint(
     """
     _check_backbone(backbone)
     space = labels.label_space(label_space)
-    entries = torch_files.read(path)
+    file = torch_files.read(path)
+    entries = _weights(file)
     absent = [module for module in ("feature_extractor", "classifier") if module not in entries]
     if absent:
         raise InputError(
             f"{path} lacks {' and '.join(absent)}, it is no checkpoint of the authors' code: "
             "name an .npz file as the output if it is a published backbone"
         )
-    iteration = entries.get("iteration", 0)
+    iteration = entries.get("iteration", file.get("iteration", 0))
     if not isinstance(iteration, int):
         raise InputError(f"iteration of {path} is {iteration!r}: it should be a whole number")
     modules = [module for module in ("feature_extractor", "classifier", "model_D") if module in entries]
@@ -165,6 +167,14 @@ def _check_classes(classifier: dict[str, np.ndarray], space: labels.LabelSpace, 
             f"the classifier of {path} has {bias.size} classes, and label space {space.name!r} has "
             f"{space.num_classes}: choose the label space that it was trained with"
         )
+
+
+def _weights(entries: dict[str, Any]) -> dict[str, Any]:
+    """Returns the part of a file that holds the weights, where other programs saved them beside other things."""
+    for name in ("state_dict", "model"):
+        if isinstance(entries.get(name), dict):
+            return _weights(entries[name])
+    return entries
 
 
 def _state_dict(entries: Any, where: str) -> dict[str, np.ndarray]:

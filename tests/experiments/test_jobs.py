@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from fada_tf.data import files
 from fada_tf.errors import InputError
 from fada_tf.experiments import jobs
 from fada_tf.experiments.jobs import Job
@@ -93,6 +94,23 @@ def test_a_job_continues_a_copy_of_another_ones_output_without_its_scores(folder
     assert log("long") == ["1", "2"] and log("short") == ["1"]
     assert not (folder / "long/scores").exists()
     assert list(jobs.commands(todo))[1:] == ["cp -r short long", "python scripts/note.py long 2"]
+
+
+def test_logs_of_jobs_may_lie_in_a_bucket(folder):
+    for text in ("one", "two"):
+        jobs.run([note("a", text)], "programs", "ram://jobs/state")
+    assert files.read_bytes("ram://jobs/state/a.log").split() == 2 * [b"1/2", b"half"]
+    assert log("a") == ["one", "two"]
+
+
+def test_a_folder_is_copied_to_and_from_a_bucket(folder):
+    for path in ("a/x", "a/scores/y", "a/b/scores"):
+        files.make_folder(os.path.dirname(path))
+        files.write_atomically(path, path.encode())
+    files.copy_folder("a", "ram://copies/a", without=("scores",))
+    files.copy_folder("ram://copies/a", "c")
+    assert files.walk("c") == ["b/scores", "x"]
+    assert files.read_bytes("c/b/scores") == b"a/b/scores"
 
 
 # Takes a second to stop after a signal, and ends at once after two.

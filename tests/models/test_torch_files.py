@@ -79,6 +79,16 @@ def test_files_that_are_none_of_pytorch_are_named(torch, save, tmp_path):
         torch_files.read(save([torch.ones(3)]))
 
 
+def test_a_file_of_safetensors_is_named_as_what_it_is(tmp_path):
+    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    for name in ("model.safetensors", "model.pth"):
+        (tmp_path / name).write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+        with pytest.raises(
+            InputError, match=rf"{name} is a file of safetensors, .* save it as PyTorch does, torch\.save"
+        ):
+            torch_files.read(str(tmp_path / name))
+
+
 def test_the_digits_in_a_published_name_are_checked(torch, save, tmp_path):
     path = save({"a": torch.ones(3)}, name="resnet101-5d3b4d8f.pth")
     with open(path, "rb") as file:
@@ -103,5 +113,6 @@ def test_what_is_written_is_read_in_the_format_of_old_torch(torch, tmp_path):
 
 def test_without_torch_the_error_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "weights.pth").write_bytes(b"weights")
     with pytest.raises(InputError, match=r"^PyTorch is not installed: pip install -e '\.\[convert\]'$"):
         torch_files.read(str(tmp_path / "weights.pth"))

@@ -81,6 +81,7 @@ def test_published_backbones_become_initial_weights(save, tmp_path, backbone, ne
     head = "classifier.1" if backbone == "vgg16" else "fc"
     published = {published_name(name): tensor for name, tensor in state.items() if not name.startswith(fresh)}
     published |= {f"{head}.weight": torch.ones(2, 2), f"{head}.bias": torch.ones(2)}
+    published = {"vgg16": {"model": {"state_dict": published}, "epoch": 3}, "resnet50": published}[backbone]
     output = str(tmp_path / "made" / "weights.npz")
     (line,) = weight_conversion.convert_backbone(save(published, new_format=new_format), backbone, output)
     assert line.startswith(account)
@@ -105,6 +106,8 @@ def test_checkpoints_of_the_authors_go_in_and_out(
     states = {module: state_of(module, backbone, counters=counters) for module in modules}
     entries = {module: {prefix + name: tensor for name, tensor in states[module].items()} for module in modules}
     entries |= {"iteration": 40, "optimizer_fea": {"state": {0: {"momentum_buffer": torch.ones(2)}}}}
+    if prefix:
+        entries = {"state_dict": entries, "iteration": entries.pop("iteration")}
     run, path = str(tmp_path / "runs" / "authors"), save(entries, "model_iter000040.pth", new_format)
     account = weight_conversion.convert_checkpoint(path, backbone, classes, run, height=24, width=32)
     for module, line in zip(modules, account, strict=False):
