@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import tensorflow as tf
 
@@ -19,8 +19,15 @@ from fada_tf.training import provenance
 _LOCK_FILE = "lock"
 
 
-def check_run_directory(directory: str, config: config_lib.Config) -> list[str]:
+def check_run_directory(
+    directory: str, config: config_lib.Config, free: Collection[str] = config_lib.FREE_FIELDS
+) -> list[str]:
     """Checks that the directory is new or belongs to this very run.
+
+    Args:
+      directory: the run directory.
+      config: of the run.
+      free: fields that may differ.
 
     Returns:
       A line for each input of the run that lies elsewhere now.
@@ -32,7 +39,7 @@ def check_run_directory(directory: str, config: config_lib.Config) -> list[str]:
     if not files.exists(path):
         return []
     earlier = config_lib.from_json(files.read_bytes(path), path)
-    lines = config_lib.differences(earlier, config, but=config_lib.FREE_FIELDS)
+    lines = config_lib.differences(earlier, config, but=free)
     different = {line.partition(":")[0]: line for line in lines}
     moved = [different.pop(field) for field in provenance.moved_inputs(directory, list(different), config)]
     if different:

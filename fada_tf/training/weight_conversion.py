@@ -114,7 +114,7 @@ def convert_checkpoint(
     config.data.label_space = label_space
     config.data.evaluation.height, config.data.evaluation.width = height, width
     config.model.backbone, config.model.batch_norm = backbone, batch_norm
-    check_run_directory(directory, config)
+    check_run_directory(directory, config, free=())
     write_run_directory(directory, config, space)
     folder = os.path.join(literal(directory), checkpoint.CHECKPOINTS)
     manager = tf.train.CheckpointManager(tf.train.Checkpoint(**objects), folder, max_to_keep=1)
