@@ -72,7 +72,7 @@ def main(argv):
         directory = checkpoint.run_directory(source)
         how = results.Analysis(**records, height=size[0], width=size[1], images=_IMAGES.value)
         iteration = checkpoint.iteration(source)
-        origin = {"checkpoint": source, "weights_sha256": checkpoint.fingerprint(source), "iteration": iteration}
+        origin = {"checkpoint": source, "weights_sha256": checkpoint.weights_digest(source), "iteration": iteration}
         output = os.path.dirname(results.path(how, directory, iteration))
         _write(analysis, label_space.names, origin | records | how.key(), output)
         mean = analysis.both.mean_class_center_distance

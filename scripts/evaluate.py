@@ -93,7 +93,7 @@ def main(argv):
             print(f"{source}  mean IoU {100 * scores[source].mean_iou:.2f} %{'  best' if source == best else ''}")
         print(f"written: {table}")
         return
-    origin = {"checkpoint": sources[0], "weights_sha256": checkpoint.fingerprint(sources[0]), "iteration": iteration}
+    origin = {"checkpoint": sources[0], "weights_sha256": checkpoint.weights_digest(sources[0]), "iteration": iteration}
     origin |= {"records": records, "images": manifest.num_records} | scoring.key()
     output = _OUTPUT.value or os.path.dirname(results.path(scoring, run_dir, iteration))
     write_scores(scores[sources[0]], origin, output)

@@ -4,9 +4,11 @@ A run directory holds config.json, label_space.json, `checkpoints/ckpt-ITERATION
 `best/ckpt-ITERATION` (the best by mean IoU). Any of RUN, RUN/best or a single checkpoint's path names a segmenter.
 """
 
+import hashlib
 import os
 import re
 
+import numpy as np
 import tensorflow as tf
 
 from fada_tf import config as config_lib
@@ -67,8 +69,18 @@ def iteration(path: str) -> int:
     return int(path.rpartition("-")[2])
 
 
+def weights_digest(source: str) -> str:
+    """Returns a SHA-256 of all tensors of a checkpoint: the same for a state that was saved twice, as in RUN/best."""
+    reader, digest = tf.train.load_checkpoint(literal_file(checkpoint_path(source))), hashlib.sha256()
+    for name in sorted(reader.get_variable_to_shape_map()):
+        tensor = np.asarray(reader.get_tensor(name))
+        if tensor.dtype != object and "save_counter" not in name:
+            digest.update(name.encode() + tensor.tobytes())
+    return digest.hexdigest()
+
+
 def fingerprint(source: str) -> str:
-    """Returns a digest of the checkpoint's tensors: the same only for the same weights."""
+    """Returns a digest of the checkpoint's files, which are others each time that it is saved."""
     folder, name = os.path.split(checkpoint_path(source))
     shards = [file for file in files.list_folder(folder) if file.startswith(name + ".data-")]
     return " ".join(files.sha256(os.path.join(folder, file)) for file in shards)

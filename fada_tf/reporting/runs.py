@@ -85,7 +85,7 @@ def read_run(title: str, source: str, records: str, height: int = 0, width: int 
     path = checkpoint.checkpoint_path(source)
     directory, iteration = checkpoint.run_directory(path), checkpoint.iteration(path)
     scoring = results.Scoring(records, *checkpoint.input_size(path, height, width))
-    weights = {"weights_sha256": checkpoint.fingerprint(path)}
+    weights = {"weights_sha256": checkpoint.weights_digest(path)}
     scores = results.find(scoring, directory, iteration, **weights)
     if scores is None:
         raise InputError(_not_scored(path, directory, scoring))

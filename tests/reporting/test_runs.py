@@ -6,6 +6,7 @@ import pathlib
 import shutil
 
 import pytest
+import tensorflow as tf
 
 from fada_tf.errors import InputError
 from fada_tf.evaluation import results
@@ -34,7 +35,7 @@ def measure(run: str, how: Scoring | Analysis, iteration: int = trained.ITERATIO
     """Writes what the programs write, as far as readers look."""
     path = pathlib.Path(results.path(how, run, iteration))
     path.parent.mkdir(parents=True)
-    weights = checkpoint.fingerprint(run)
+    weights = checkpoint.weights_digest(run)
     origin = {"iteration": iteration, "weights_sha256": weights, "checkpoint": f"ckpt-{iteration}"}
     path.write_text(json.dumps(how.key() | origin | values))
     return path
@@ -70,6 +71,21 @@ def test_a_report_has_the_scores_of_its_records_size_views_and_checkpoint(run, r
     assert read_run("a", run, records["A/val"]).multi_scale["mean_iou"] == 0.7
     with pytest.raises(InputError, match=r"ckpt-7 has no scores on \S+ at 9x8: run scripts/evaluate.py .* --width=9$"):
         read_run("a", run, records["A/val"], 8, 9)
+
+
+def test_a_state_that_is_saved_twice_has_one_digest_of_weights(tmp_path):
+    variable = tf.Variable([1.0, 2.0])
+    for folder, saves in (("one", 1), ("two", 2)):
+        state = tf.train.Checkpoint(segmenter=variable)
+        manager = tf.train.CheckpointManager(state, str(tmp_path / folder), 1)
+        for _ in range(saves):
+            manager.save(checkpoint_number=4)
+    digests = [checkpoint.weights_digest(str(tmp_path / folder)) for folder in ("one", "two")]
+    assert digests[0] == digests[1]
+    assert checkpoint.fingerprint(str(tmp_path / "one")) != checkpoint.fingerprint(str(tmp_path / "two"))
+    variable.assign_add([0.0, 1e-6])
+    manager.save(checkpoint_number=4)
+    assert checkpoint.weights_digest(str(tmp_path / "two")) != digests[0]
 
 
 def test_the_best_checkpoint_has_scores_of_its_own(run, records):
