@@ -31,6 +31,11 @@ _PICTURES = flags.DEFINE_integer("pictures", 3, "Of the best, and as many of the
 
 def main(argv):
     """Reads the runs and writes the page."""
+    beside = os.path.splitext(_OUTPUT.value)[0] + ".md"
+    if not _OUTPUT.value or beside == _OUTPUT.value:
+        raise InputError(
+            f"--output={_OUTPUT.value} is no place for a page: name an .html file; beside it comes an .md file"
+        )
     named = [_title_and_source(run) for run in (*_RUN.value, *argv[1:])]
     if not named:
         raise InputError("no run is given: name run directories, such as runs/x/source 'FADA=runs/x/adversarial'")
@@ -51,7 +56,6 @@ def main(argv):
         text = page.write_page(_TITLE.value, found, records, _PICTURES.value, bar.update)
     markdown = tables.paper_table(found, runs.common_label_space(found))
     files.make_folder(os.path.dirname(_OUTPUT.value) or ".")
-    beside = os.path.splitext(_OUTPUT.value)[0] + ".md"
     files.write_atomically(beside, markdown.encode())
     files.write_atomically(_OUTPUT.value, text.encode())
     print(f"written: {_OUTPUT.value}, {beside}")

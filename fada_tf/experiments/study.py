@@ -97,6 +97,8 @@ def load_study(path: str) -> Study:
     unknown = [f"{name} (nearest: {nearest(name, fields)})" for name in vars(study) if name not in fields]
     if unknown:
         raise InputError(f"a study has no field {', '.join(unknown)}: {path} sets it")
+    if not study.name:
+        raise InputError(f"the study of {path} has an empty name: give it one")
     study.experiment, study.test_records = map(os.path.expanduser, (study.experiment, study.test_records))
     return study
 

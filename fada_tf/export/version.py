@@ -19,6 +19,7 @@ from fada_tf.errors import InputError
 from fada_tf.export import parity, portable, warmup
 from fada_tf.export.signatures import ServedSegmenter, ServingOptions
 from fada_tf.models import checkpoint, convolutions
+from fada_tf.models.literal_paths import is_literal
 
 CLASSES_ASSET = "classes.json"
 GRAPH = "saved_model.pb"
@@ -104,6 +105,11 @@ def _new_version(plan: ExportPlan) -> Iterator[tuple[str, str]]:
     if not plan.name or "/" in plan.name or plan.name.startswith("."):
         raise InputError(f"--name={plan.name} cannot be a model's name: use letters, digits and _")
     base = files.join(plan.models, plan.name)
+    if not is_literal(base):
+        raise InputError(
+            f"{base} has one of [ ] * ? in it, which TensorFlow and its server take for a pattern: "
+            "choose another --models or --name"
+        )
     names = [name.rstrip("/") for name in (files.list_folder(base) if files.is_folder(base) else [])]
     there = [int(name) for name in names if name.isdecimal()]
     version = plan.version or max(there, default=0) + 1

@@ -238,6 +238,7 @@ def test_a_study_that_cannot_work_says_why(study, message):
         ("study.seed = (1,)", r"a study has no field seed \(nearest: seeds\): \S+study.py sets it"),
         ("Row('a', 'b', multiscale=True)", r"study.py, line 4 .*'multiscale', nearest is multi_scale\): mend it"),
         ("Training('a', 'b', begin='c')", r"line 4 cannot be run \(TypeError: .* argument 'begin', nearest is"),
+        ("study.name = ''", r"the study of \S+study.py has an empty name"),
         ("return None", r"get_study of \S+study.py returns None: it should return a \S+Study"),
         ("1 / 0", r"study.py, line 4 cannot be run \(ZeroDivisionError: division by zero\): mend it"),
     ],

@@ -307,9 +307,10 @@ def test_a_model_that_differs_leaves_nothing(run, tmp_path, monkeypatch):
     [
         ({"batches": (1,) * 400}, "more than 1000"), ({"sizes": ((400, 251),)}, "--max_pixels=100000"),
         ({"batches": (1, 4)}, "--max_batch=3"), ({"name": "a/b"}, "a/b"), ({"batches": ()}, "batches is empty"),
+        ({"name": "a[1]"}, r"a\[1\] has one of \[ \] \* \? in it"),
         ({"options": ServingOptions(24, 32, max_pixels=3000), "sizes": ((20, 30),)}, "48x64 exceed --max_pixels=3000"),
     ],
-    ids=["too many records", "too large", "too many pictures", "bad name", "no batches", "picture too large"],
+    ids=["records", "too large", "too many pictures", "bad name", "no batches", "pattern", "picture too large"],
 )  # fmt: skip
 def test_plans_that_cannot_work_leave_nothing(run, tmp_path, values, words):
     with pytest.raises(InputError, match=words):
