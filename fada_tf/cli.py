@@ -160,7 +160,8 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
 
 
 def _config_flags() -> list[str]:
-    return [name for name in flags.FLAGS if config_flags.is_config_flag(flags.FLAGS[name])]
+    """Returns the names of the options that take an experiment file."""
+    return [name for name in flags.FLAGS if hasattr(type(flags.FLAGS[name]), "config_filename")]
 
 
 def _check_config_fields(argv: Sequence[str]) -> None:
