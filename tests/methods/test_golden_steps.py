@@ -54,7 +54,6 @@ def with_epsilon(method: Method) -> None:
         ("steps_source_resnet50_k19", other_momentum),
         ("steps_source_resnet50_k19", with_epsilon),
         ("steps_source_resnet50_k19_bn", without_decay),
-        ("steps_source_resnet50_k19_bn", other_momentum),
         ("steps_source_resnet50_k19_bn", with_epsilon),
         ("steps_adversarial_vgg16_k16", other_mean_of_squares),
     ],
