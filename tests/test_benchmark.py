@@ -4,6 +4,10 @@ import pytest
 import tensorflow as tf
 
 from fada_tf import benchmark
+from fada_tf.config import Config
+from fada_tf.losses import row_blocks
+from fada_tf.models import convolutions
+from fada_tf.training import made_up
 
 PARTS = {"backbone": "feature extractor", "head": "classifier", "while": "losses"}
 FEATURES = 2 * 4 * 6  # pixels
@@ -97,3 +101,17 @@ def test_times_are_of_the_graphs_operations():
     assert all(value >= 0 for value in times["type"].values())
     assert list(times["type"].values()) == sorted(times["type"].values(), reverse=True)
     assert sum(times["type"].values()) == pytest.approx(sum(times["part"].values()))
+
+
+def test_a_step_in_the_form_for_gpus_is_counted(monkeypatch):
+    monkeypatch.setattr(row_blocks, "_PLAIN_BLOCK_VALUES", 96 * 10 * 8)  # several blocks, in a loop
+    config = Config()
+    config.model.backbone, config.method.name = "tiny", "fada"
+    for domain in (config.data.source, config.data.target):
+        domain.records, domain.height, domain.width = "made up", 64, 96
+    with convolutions.forms("plain"):
+        method = made_up.build_method(config, 5)
+        step = made_up.step_function(method, made_up.batches(config, 5, 1), tf.distribute.get_strategy())
+        counts = benchmark.count_parts(step.get_concrete_function(), {"classifier": "classifier"})
+    forward = 2 * 4 * 9 * method.segmenter.feature_channels * 5 * (8 * 12)
+    assert counts["classifier"]["operations"] == 4 * forward  # two domains, and both gradients of the source

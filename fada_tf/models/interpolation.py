@@ -20,7 +20,7 @@ class Interpolation:
         """Sets up the map; the arguments are integers or integer tensors."""
         self.size, self.new_size = size, new_size
         # New pixel i lies at i * step / steps; after `steps` of them, at the other corner.
-        self._step, self._steps = size - 1, tf.maximum(new_size - 1, 1)
+        self._step, self._steps = size - 1, _bound(max, tf.maximum, new_size - 1, 1)
 
     def weights(self, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
         """Returns the weights of old pixels in new ones, float32, of two integer tensors that broadcast."""
@@ -83,12 +83,19 @@ class Interpolation:
         if convolutions.for_cpu():
             return tf.einsum(_DOWN[axis], self.weights(new[:, None], old), values)
         # Old pixel i has weights in the new ones between (i - 1) * steps / step and (i + 1) * steps / step.
-        step = tf.maximum(self._step, 1)
+        step = _bound(max, tf.maximum, self._step, 1)
         first = tf.maximum(-((1 - old) * self._steps // step), new[0])
-        seen = first[:, None] + tf.range(tf.minimum(2 * self._steps // step + 1, tf.size(new)))
+        seen = first[:, None] + tf.range(
+            _bound(min, tf.minimum, 2 * self._steps // step + 1, new.shape[0] or tf.size(new))
+        )
         weights = tf.where(seen <= new[-1], self.weights(seen, old[:, None]), 0)
         pixels = tf.gather(values, tf.minimum(seen, new[-1]) - new[0], axis=axis)
         return tf.reduce_sum(pixels * _along(axis, weights), axis=axis + 1)
+
+
+def _bound(of_integers, of_tensors, value, limit):
+    """Returns the smaller or larger one, as an integer where both are: shapes are known then."""
+    return (of_integers if isinstance(value, int) and isinstance(limit, int) else of_tensors)(value, limit)
 
 
 def _along(axis: int, weights: tf.Tensor) -> tf.Tensor:
