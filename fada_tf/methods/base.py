@@ -75,10 +75,10 @@ class Method(abc.ABC):
         losses, gradients = self._accumulate(batches)
         norms = {f"gradient_norm/{name}": tf.linalg.global_norm(gradients[name]) for name in self.groups}
         if self.loss_scale is None:
-            self._update(gradients)
+            self.update(gradients)
             return losses | norms
         scale = tf.identity(self.loss_scale.scale)
-        self.loss_scale.update(self._update, gradients)
+        self.loss_scale.update(self.update, gradients)
         # At the lowest scale an overflow is a divergence, which the norm shows.
         norms = {name: tf.where(tf.math.is_finite(norm) | (scale <= 1), norm, 0) for name, norm in norms.items()}
         return losses | norms | {"loss_scale": scale}
@@ -89,7 +89,8 @@ class Method(abc.ABC):
             return tape.gradient(loss, variables)
         return self.loss_scale.gradient(tape, loss, variables)
 
-    def _update(self, gradients: Gradients) -> None:
+    def update(self, gradients: Gradients) -> None:
+        """Updates every group once, by the mean over the replicas of what `losses_and_gradients` returned on each."""
         # The optimizers sum over the replicas, and each replica's losses are means over its own images.
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         before = []

@@ -14,23 +14,37 @@ import tensorflow as tf
 from fada_tf.training import machine_check
 
 
+def numbers(precision):
+    build = functools.partial(machine_check._build, "tiny", precision, "CPU:0")
+    return functools.partial(machine_check._numbers, build, "CPU:0", xla=False)
+
+
 @functools.cache
 def reference():
-    return machine_check._numbers("tiny", "float32", "CPU:0", xla=False)
+    return numbers("float32")()
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 def test_low_precision_computes_what_float32_does(precision):
-    finding = machine_check._compare(reference, "tiny", precision, "CPU:0", xla=False)
+    finding = machine_check._compare("this", reference, numbers(precision), machine_check._TOLERANCES[precision])
     assert not finding.wrong, finding
-    assert finding.figures["distances"].keys() == reference().keys()
+    groups = "feature_extractor", "classifier", "discriminator"
+    norms = {f"{what}_norm/{group}" for what in ("gradient", "update") for group in groups}
+    assert finding.figures["distances"].keys() >= {"logits", "segmentation", "adversarial"} | norms
 
 
 @pytest.mark.parametrize("value", [1.5, np.nan])
 def test_a_wrong_number_is_named(value):
     broken = {**reference(), "adversarial": value * reference()["adversarial"]}
-    finding = machine_check._compare(lambda: broken, "tiny", "float32", "CPU:0", xla=False)
+    finding = machine_check._compare("this", lambda: broken, reference, 0.01)
     assert finding.wrong and "(adversarial), 0.01 is allowed" in finding.result
+
+
+def test_numbers_are_computed_again_without_the_update():
+    build = functools.cache(functools.partial(machine_check._build, "tiny", "float32", "CPU:0"))
+    one, again = (machine_check._numbers(build, "CPU:0", xla=False) for _ in range(2))
+    for name, value in one.items():
+        np.testing.assert_allclose(again[name], value, rtol=1e-6, err_msg=name)
 
 
 def test_all_reduce_of_two_replicas(two_replicas):
