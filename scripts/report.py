@@ -68,6 +68,8 @@ def _title_and_source(run):
     parts = run.split("=")
     for count in range(len(parts)):
         source = "=".join(parts[count:])
+        if "=" in source.partition("://")[0] and files.is_remote(source):
+            continue  # a title before a remote path
         if files.exists(source) or files.exists(f"{source}.index"):
             return "=".join(parts[:count]) or os.path.basename(os.path.normpath(source)), source
     raise InputError(f"{run!r} names no run: give a run directory, or TITLE=RUN")

@@ -312,6 +312,7 @@ BAD_INPUT = {
     "no pictures": ("predict", [*PREDICT, "--images=runs"], "runs holds no pictures"),
     "not scored": ("report", ["--run=a=runs/source", "--records=records/source", "--output=x.html"], "evaluate.py"),
     "no such run": ("report", ["a=runs/sourec"], "'a=runs/sourec' names no run"),
+    "a remote run, with a title": ("report", ["a=s3://bucket/run"], "error: s3://bucket/run: this TensorFlow reads no"),
     "no run": ("report", ["--records=records/target_val"], "no run is given"),
     "scales": ("evaluate", ["--checkpoint=runs/source", "--scales=1,x"], "scales are '1,x': give numbers above 0"),
     "no source records": ("analyze_features", ["--checkpoint=runs/self_distillation"], "give --source"),

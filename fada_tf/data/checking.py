@@ -74,7 +74,10 @@ def check(pair: Pair, settings: Settings) -> list[str]:
 
 
 class Findings:
-    """What checking found, kept beside a local output until that is finished: another try reads only changed files."""
+    """What checking found, kept beside a local output until that is finished: another try reads only changed files.
+
+    Bad pairs are read again: what was wrong may not have been the files' contents, as with permissions.
+    """
 
     def __init__(self, output: str, settings: Settings):
         """Takes over what an earlier try with the same settings found for the same output."""
@@ -108,7 +111,8 @@ class Findings:
         return None not in stamps and name in self._known and self._known[name][0] == stamps
 
     def _keep(self) -> None:
-        pairs = {name: [stamps, astuple(found)] for name, (stamps, found) in self._known.items()}
+        good = {name: entry for name, entry in self._known.items() if not entry[1].problem}
+        pairs = {name: [stamps, astuple(found)] for name, (stamps, found) in good.items()}
         if self._is_kept:
             with contextlib.suppress(OSError):  # it only saves time
                 files.make_folder(os.path.dirname(self._path) or ".")

@@ -71,7 +71,8 @@ def read_json(path: str) -> Any:
 
 def json_text(values: Any, indent: int | None = None) -> str:
     """Returns values as JSON and a newline; NaN and infinities, for which JSON has no words, become null."""
-    return json.dumps(_finite(values), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(_finite(values), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode(errors="backslashreplace").decode()  # bytes of file names that are not UTF-8 become \udcXX
 
 
 def _finite(values: Any) -> Any:

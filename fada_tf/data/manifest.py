@@ -1,5 +1,7 @@
 """What a folder of shards holds: `manifest.json`, written last, by which records are found, counted and read."""
 
+import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -80,13 +82,28 @@ def _names(values: dict) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def digest(folder: str) -> str:
+def digest(folder: str, *, with_classes: bool = False) -> str:
     """Returns the SHA-256 of a folder's manifest, which has those of the shards: the same only for the same records.
+
+    Args:
+        folder: the shards.
+        with_classes: whether it tells, too, that the labels were made for some of the classes only. Scores depend on
+            that, training does not; an older manifest learns it, and nothing else, when its conversion runs again.
 
     Raises:
         InputError: there is no manifest.
     """
-    return files.sha256(_existing_path(folder))
+    content = files.read_bytes(_existing_path(folder))
+    with contextlib.suppress(ValueError, RecursionError, LookupError, TypeError, AttributeError):  # a damaged one
+        values = json.loads(content)
+        labelled = values.pop("labelled")
+        if not with_classes or labelled is None or all(c["name"] in labelled for c in values["label_space"]["classes"]):
+            content = _encoded(values)  # as older ones are
+    return hashlib.sha256(content).hexdigest()
+
+
+def _encoded(values: dict) -> bytes:
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _existing_path(folder: str) -> str:
@@ -234,8 +251,7 @@ class Manifest:
             }
         values["record_columns"] = ["filename", "offset", "length", "height", "width", "pixels"]
         values["shards"] = [shard.to_json() for shard in self.shards]
-        text = json.dumps(values, ensure_ascii=False, separators=(",", ":"))
-        files.write_atomically(files.join(self.folder, MANIFEST_NAME), text.encode())
+        files.write_atomically(files.join(self.folder, MANIFEST_NAME), _encoded(values))
 
     @classmethod
     def load(cls, folder: str) -> "Manifest":

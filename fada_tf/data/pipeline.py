@@ -54,7 +54,7 @@ def train_dataset(
     manifest = Manifest.load(records)
     translate = _translation(manifest, label_space)
     reader = _Reader(manifest, max_bad_records)
-    reader.check_shards()
+    reader.check_shards(", or skip them with max_bad_records")
 
     def blocks():
         options = sampling_options or {}
@@ -174,8 +174,11 @@ class _Reader:
         self._max_bad = max_bad_records
         self._bad: set[int] = set()
 
-    def check_shards(self) -> None:
-        """Raises `InputError` if shards are missing or have another size, and more records than allowed are lost."""
+    def check_shards(self, advice: str = "") -> None:
+        """Raises `InputError` if shards are missing or have another size, and more records than allowed are lost.
+
+        `advice` says what else can be done.
+        """
         for path, shard in zip(self._manifest.shard_paths, self._manifest.shards, strict=True):
             size = files.size(path) if files.exists(path) else 0
             if size != shard.size and not self._max_bad:
@@ -183,7 +186,7 @@ class _Reader:
                 lost = [name for name, end in ends if end > size]
                 raise InputError(
                     f"shard {path} has {size} bytes instead of {shard.size}; {len(lost)} records are cut off, "
-                    f"beginning with {lost[:1]}: copy or convert it again, or skip them with max_bad_records"
+                    f"beginning with {lost[:1]}: copy or convert it again{advice}"
                 )
 
     def read(self, record: tf.Tensor, *, replace: bool) -> tf.Tensor:

@@ -39,12 +39,13 @@ class Scoring:
         """Returns the folder of the scores of all checkpoints of a run directory."""
         scales = "" if self.scales == (1.0,) else "".join(f"_{scale:g}" for scale in self.scales)
         views = f"{self.width}x{self.height}{scales}{'_flip' if self.flip else ''}"
-        return os.path.join(run, "scores", _name(self.records), views)
+        return os.path.join(run, "scores", _name(self.records, with_classes=True), views)
 
     def key(self) -> dict[str, Any]:
         """Returns what scores.json must say."""
         views = {"scales": list(self.scales), "flip": self.flip}
-        return {"records_sha256": manifest.digest(self.records), "height": self.height, "width": self.width} | views
+        digest = manifest.digest(self.records, with_classes=True)
+        return {"records_sha256": digest, "height": self.height, "width": self.width} | views
 
 
 def multi_scale(scoring: Scoring) -> Scoring:
@@ -131,8 +132,8 @@ def _values(values: Mapping[str, Any], names: list[str]) -> str:
     return ", ".join(str(values.get(name, "nothing"))[:12] for name in names)
 
 
-def _name(records: str) -> str:
+def _name(records: str, *, with_classes: bool = False) -> str:
     digest = ""
     with contextlib.suppress(InputError):  # of records that are still to be made, for a dry run
-        digest = f"-{manifest.digest(records)[:8]}"
+        digest = f"-{manifest.digest(records, with_classes=with_classes)[:8]}"
     return os.path.basename(os.path.normpath(records)) + digest

@@ -12,6 +12,7 @@ from PIL import Image
 from fada_tf.data import conversion, files, tfrecord, transforms, verification
 from fada_tf.data.datasets.base import Pair, Source
 from fada_tf.data.images import read_ids
+from fada_tf.data.manifest import MANIFEST_NAME, digest
 from fada_tf.errors import InputError
 from tests.data import makers
 
@@ -185,7 +186,7 @@ def test_what_was_checked_is_not_read_again(tmp_path):
     assert checked.pop() == [pair.name for pair in source.pairs]
     makers.save(source.pairs[3].label, np.full((15, 22), 77, np.uint8))
     report = convert(source, tmp_path, skip_bad=True, run=run)
-    assert checked.pop() == ["003.png"]
+    assert checked.pop() == ["001.png", "003.png"]  # what was bad, and what has changed
     assert len(report.problems) == 2 and list(read(report.manifest)) == ["000.png", "002.png", "004.png"]
     assert sorted(os.listdir(tmp_path)) == ["images", "labels", "records"]
     convert(source, tmp_path, "other", skip_bad=True, run=run)
@@ -197,6 +198,19 @@ def test_a_damaged_note_of_what_was_checked_is_not_followed(tmp_path, text):
     (tmp_path / "records.checked.json").write_text(text)
     assert convert(makers.labelled_source(tmp_path, count=2), tmp_path).manifest.num_records == 2
     assert not (tmp_path / "records.checked.json").exists()
+
+
+def test_a_file_that_could_not_be_read_is_tried_again(tmp_path, monkeypatch):
+    source = makers.labelled_source(tmp_path, count=2)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "read_bytes", refuse)
+        with pytest.raises(InputError, match=r"(?s)2 bad pairs.*Permission denied"):
+            convert(source, tmp_path)
+    assert convert(source, tmp_path).manifest.num_records == 2
 
 
 def test_other_settings_check_anew(tmp_path):
@@ -211,9 +225,15 @@ def test_older_records_learn_their_classes_without_being_written_anew(tmp_path):
     source = makers.labelled_source(tmp_path, count=2)
     manifest = convert(source, tmp_path).manifest
     assert manifest.labelled == ("road", "car", "sky")
-    replace(manifest, labelled=None).save()
+    path = os.path.join(manifest.folder, MANIFEST_NAME)
+    values = files.read_json(path)
+    del values["labelled"]
+    files.write_atomically(path, json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode())
+    before = [digest(manifest.folder), digest(manifest.folder, with_classes=True)]
+    assert before == [files.sha256(path)] * 2  # as the provenance of older runs has it
     written = [os.stat(path).st_mtime_ns for path in manifest.shard_paths]
     assert convert(source, tmp_path).manifest == manifest
+    assert [digest(manifest.folder), digest(manifest.folder, with_classes=True)] == before
     assert [os.stat(path).st_mtime_ns for path in manifest.shard_paths] == written
 
 

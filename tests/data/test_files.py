@@ -1,3 +1,4 @@
+import json
 import os
 import sys
 
@@ -47,6 +48,13 @@ def test_links_to_folders_above_are_not_entered_and_others_are(tmp_path):
     (tmp_path / "in/broken").symlink_to(tmp_path / "in/broken")
     found = [path for path in files.walk(str(tmp_path / "in")) if path.endswith(".jpg")]
     assert found == ["a.jpg", "first/c.jpg", "second/c.jpg", "sub/b.jpg"]
+
+
+def test_names_that_are_not_utf8_are_kept_in_json():
+    name = os.fsdecode(b"stra\xdfe")
+    text = files.json_text({"folder": name, "class": "Stra\xdfe"})
+    assert json.loads(text.encode()) == {"folder": name, "class": "Stra\xdfe"}
+    assert "Stra\xdfe" in text
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error_and_not_empty(tmp_path):

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from fada_tf.data.manifest import Entry, Manifest, Shard
+from fada_tf.data.manifest import Entry, Manifest, Shard, digest
 from fada_tf.errors import InputError
 from tests.data import makers
 
@@ -63,6 +63,16 @@ def test_older_manifests_hold_all_classes(tmp_path):
     del values["labelled"]
     (tmp_path / "manifest.json").write_text(json.dumps(values))
     assert Manifest.load(str(tmp_path)).classes == ("road", "car", "sky")
+
+
+def test_scores_depend_on_which_classes_the_labels_can_hold_and_training_does_not(tmp_path):
+    digests = []
+    for labelled in (None, ("road", "car", "sky"), ("road", "car"), ("road",)):
+        Manifest(str(tmp_path), makers.THREE_CLASSES, SHARDS, labelled=labelled).save()
+        digests.append((digest(str(tmp_path)), digest(str(tmp_path), with_classes=True)))
+    assert len({training for training, _ in digests}) == 1
+    scores = [scoring for _, scoring in digests]
+    assert scores[0] == scores[1] and len(set(scores)) == 3
 
 
 def test_a_manifest_without_labels(tmp_path):
