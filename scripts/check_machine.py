@@ -7,7 +7,7 @@ Needs no data. Prints a line a check, and exits with 1 where something is wrong.
 machine's devices are compared with its CPU's in float32; then input, inference and training of ResNet-101 are timed.
 """
 
-import json
+import os
 import sys
 import time
 
@@ -31,13 +31,14 @@ def main(argv):
     from fada_tf.training import machine_check
 
     logging.set_verbosity(logging.ERROR)  # TensorFlow warns of functions traced again, which is what is wanted here
+    files.make_folder(os.path.dirname(_OUTPUT.value) or ".")
     start = time.perf_counter()
     findings = machine_check.make(machine_check.check_all(_PRECISION.value), sys.stdout)
     wrong, seconds = sum(finding.wrong for finding in findings), time.perf_counter() - start
     print(f"{wrong or 'nothing'} wrong of {len(findings)} checks, {seconds:.0f} s")
     if _OUTPUT.value:
         result = {"seconds": seconds, "wrong": wrong, "checks": [dataclasses.asdict(finding) for finding in findings]}
-        files.write_atomically(_OUTPUT.value, (json.dumps(result, indent=1) + "\n").encode())
+        files.write_atomically(_OUTPUT.value, files.json_text(result, indent=1).encode())
     sys.exit(int(wrong > 0))
 
 

@@ -65,12 +65,12 @@ def check_all(precision: str) -> Iterator[tuple[str, Callable[[], Finding]]]:
       precision: that speed is measured in; "automatic": mixed_bfloat16 on GPUs, float32 on CPUs.
     """
     yield "versions", _versions
-    strategy = make_strategy()
-    yield "devices", functools.partial(_devices, strategy)
+    strategy = functools.cache(make_strategy)  # devices that cannot be started are a finding, too
+    yield "devices", lambda: _devices(strategy())
     gpus = tf.config.list_physical_devices("GPU")
     if precision == "automatic":
         precision = "mixed_bfloat16" if gpus else "float32"
-    yield "all-reduce", functools.partial(_all_reduce, strategy)
+    yield "all-reduce", lambda: _all_reduce(strategy())
     device = "GPU:0" if gpus else "CPU:0"
     for backbone in _CHECKED_BACKBONES:
         on_cpu = functools.cache(functools.partial(_build, backbone, "float32", "CPU:0"))
@@ -86,7 +86,7 @@ def check_all(precision: str) -> Iterator[tuple[str, Callable[[], Finding]]]:
     size = (512, 1024) if gpus else (128, 256)
     yield "speed of the input", functools.partial(_input_speed, size)
     yield "speed of inference", functools.partial(_inference_speed, size, precision)
-    yield "speed of training", functools.partial(_training_speed, size, precision, strategy)
+    yield "speed of training", lambda: _training_speed(size, precision, strategy())
     yield "memory", _memory
 
 
@@ -96,7 +96,7 @@ def make(checks: Iterable[tuple[str, Callable[[], Finding]]], stream: TextIO) ->
     for what, check in checks:
         try:
             finding = check()
-        except (tf.errors.OpError, ValueError, OSError) as error:
+        except Exception as error:  # of TensorFlow, XLA, CUDA: whatever it is, the other checks tell more
             lines = str(getattr(error, "message", error)).strip().splitlines() or [type(error).__name__]
             finding = Finding(what, f"failed: {lines[0][:200]}", {"error": str(error)}, wrong=True)
         findings.append(finding)

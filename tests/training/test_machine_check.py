@@ -2,6 +2,7 @@
 
 import functools
 import io
+import itertools
 import json
 import pathlib
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 import tensorflow as tf
 
 from fada_tf.training import machine_check
+
+PROGRAM = pathlib.Path(__file__).parents[2] / "scripts" / "check_machine.py"
 
 
 def numbers(precision):
@@ -58,9 +61,13 @@ def test_a_gpu_that_only_the_driver_sees_is_wrong(monkeypatch):
     assert finding.wrong and "Card with driver 1.2 is there, but TensorFlow sees no GPU" in finding.result
 
 
-def test_every_check_is_made_also_after_one_that_failed():
+@pytest.mark.parametrize(
+    "error",
+    [tf.errors.ResourceExhaustedError(None, None, "no memory left\nmore lines"), RuntimeError("no memory left")],
+)
+def test_every_check_is_made_also_after_one_that_failed(error):
     def fails():
-        raise tf.errors.ResourceExhaustedError(None, None, "no memory left\nmore lines")
+        raise error
 
     stream = io.StringIO()
     checks = {"first": fails, "second": lambda: machine_check.Finding("second", "fine", {"value": 1})}
@@ -70,10 +77,34 @@ def test_every_check_is_made_also_after_one_that_failed():
     assert lines == [["WRONG", "first", "failed: no memory left"], ["ok", "second", "fine"]]
 
 
+def test_devices_that_cannot_be_started_are_a_finding(monkeypatch):
+    def fails():
+        raise RuntimeError("CUDA_ERROR_SYSTEM_NOT_READY")
+
+    monkeypatch.setattr(machine_check, "make_strategy", fails)
+    checks = itertools.islice(machine_check.check_all("automatic"), 3)
+    findings = machine_check.make(checks, io.StringIO())
+    assert [finding.wrong for finding in findings] == [False, True, True]
+    assert findings[1].result == "failed: CUDA_ERROR_SYSTEM_NOT_READY"
+
+
+def test_numbers_that_are_none_leave_the_file_whole(tmp_path):
+    finding = "machine_check.Finding('first', 'nan', {'distance': float('nan')}, wrong=True)"
+    probe = (
+        "import runpy, sys\nfrom fada_tf.training import machine_check\n"
+        f"machine_check.check_all = lambda precision: [('first', lambda: {finding})]\n"
+        "sys.argv = ['check_machine', '--output=new/machine.json']\n"
+        f"runpy.run_path('{PROGRAM}', run_name='__main__')"
+    )
+    run = subprocess.run([sys.executable, "-c", probe], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 1, run.stderr
+    text = (tmp_path / "new/machine.json").read_text()
+    assert "NaN" not in text and json.loads(text)["checks"][0]["figures"] == {"distance": None}
+
+
 @pytest.mark.slow
 def test_this_machine_is_sound(tmp_path):
-    program = pathlib.Path(__file__).parents[2] / "scripts" / "check_machine.py"
-    command = [sys.executable, program, f"--output={tmp_path / 'machine.json'}"]
+    command = [sys.executable, PROGRAM, f"--output={tmp_path / 'machine.json'}"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     result = json.loads((tmp_path / "machine.json").read_text())
