@@ -86,9 +86,9 @@ class Convolution(keras.layers.Conv2D):
         return super().add_weight(*args, name=name, autocast=False, **options)
 
     def call(self, inputs):
-        """Convolves [batch, height, width, channels] and adds the bias."""
+        """Convolves [batch, height, width, channels], adds the bias and activates."""
         outputs = self.convolution_op(inputs, self.kernel)
-        return _add_bias(outputs, tf.convert_to_tensor(self.bias)) if self.use_bias else outputs
+        return self.activation(_add_bias(outputs, tf.convert_to_tensor(self.bias)) if self.use_bias else outputs)
 
     def convolution_op(self, inputs, kernel):
         """Convolves, see the class."""

@@ -22,7 +22,7 @@ _SPIKE = 3.0
 _DEAD = 0.01  # of what a discriminator that knows nothing has above its floor, log 2
 
 
-def _tell(stream: TextIO, line: str) -> None:
+def tell(stream: TextIO, line: str) -> None:
     """Writes a line for people; where a closed terminal cannot take it any more, a run goes on to its checkpoint."""
     with contextlib.suppress(OSError):
         stream.write(f"{line}\n")
@@ -43,7 +43,7 @@ class LogTraining:
         self.metrics.write("train", step, output)
         seconds = output["speed/seconds_per_step"]
         remaining = datetime.timedelta(seconds=round(seconds * (self.iterations - step)))
-        _tell(
+        tell(
             self.stream,
             f"{step:>6}/{self.iterations}  {listing}  {1 / seconds:.2f} steps/s  "
             f"{output['speed/images_per_second']:.2f} images/s  ETA {remaining}",
@@ -79,7 +79,7 @@ class WarnOfLosses:
             self._dead = dead
 
     def _warn(self, text: str) -> None:
-        _tell(self.stream, f"warning: iteration {int(self.step.numpy())}: {text}")
+        tell(self.stream, f"warning: iteration {int(self.step.numpy())}: {text}")
 
 
 class LogEvaluation:
@@ -103,7 +103,7 @@ class LogEvaluation:
         if all(output["mean_iou"] > earlier for earlier in self.metrics.mean_iou.values() if not math.isnan(earlier)):
             self.best.save(step)
         self.metrics.write("evaluation", step, output)
-        _tell(
+        tell(
             self.stream,
             f"{step:>6}  evaluation: mean IoU {100 * output['mean_iou']:.2f} %  "
             f"pixel accuracy {100 * output['pixel_accuracy']:.2f} %",

@@ -117,10 +117,10 @@ def _begin(config: Config, directory: str) -> None:
         if workers(strategy)[0] == 0:
             with owned(directory):
                 for line in check_run_directory(directory, config):
-                    sys.stderr.write(f"{line}\n")
+                    actions.tell(sys.stderr, line)
                 provenance.record(directory, config)
                 write_run_directory(directory, config, label_space)
-                sys.stdout.write(f"devices: {device_names(strategy)}\n")
+                actions.tell(sys.stdout, f"devices: {device_names(strategy)}")
                 _train(config, directory, trainer, label_space, sys.stdout)
         else:
             # All workers do the same, so that none waits in vain; the first one's files and lines are kept.
@@ -319,7 +319,8 @@ def _controller(
         progress = (lambda images: trainer.stop.check()) if alone else (lambda images: None)
         unlabelled = Manifest.load(config.data.evaluation.records).unlabelled(label_space)
         if unlabelled:
-            stream.write(f"evaluation: its labels do not know {', '.join(unlabelled)}: the mean IoU is of the others\n")
+            known = f"its labels do not know {', '.join(unlabelled)}: the mean IoU is of the others"
+            actions.tell(stream, f"evaluation: {known}")
         evaluator = Evaluator(
             trainer.method.segmenter, dataset, label_space.names, strategy, progress=progress, unlabelled=unlabelled
         )

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from fada_tf.errors import DivergenceError, Stopped
 from fada_tf.methods.base import Method
+from fada_tf.training.actions import tell
 from fada_tf.training.signals import StopRequest
 
 
@@ -70,19 +71,15 @@ class Trainer(orbit.StandardTrainer):
                     self.train_step(iterator)
 
         def first_loop(iterator, num_steps):
-            self._say("compiling the training step")
+            tell(self.stream, "compiling the training step")
             loop(iterator, tf.ones_like(num_steps))
-            self._say(f"compiled in {time.monotonic() - self._start:.1f} s, with the first iteration")
+            tell(self.stream, f"compiled in {time.monotonic() - self._start:.1f} s, with the first iteration")
             self._train_loop_fn = loop
             if num_steps > 1:
                 self.train_loop_begin()
                 loop(iterator, num_steps - 1)
 
         return first_loop
-
-    def _say(self, text: str) -> None:
-        self.stream.write(f"{text}\n")
-        self.stream.flush()
 
     def train(self, num_steps: tf.Tensor) -> dict[str, float]:
         """Runs iterations; see `train_loop_end` for what comes back and what is raised."""

@@ -49,6 +49,16 @@ def test_convolution_is_padded_symmetrically(size, stride, dilation, height, wid
     np.testing.assert_allclose(y, direct_convolution(x, np.asarray(layer.kernel), stride, dilation), atol=1e-5)
 
 
+def test_convolution_activates():
+    x = normal(2, 7, 9, 3)
+    plain, activated = Convolution(4, 3), Convolution(4, 3, activation="relu")
+    value = plain(x)
+    activated.build(x.shape)
+    activated.set_weights(plain.get_weights())
+    assert np.min(value) < 0
+    np.testing.assert_array_equal(activated(x), np.maximum(value, 0))
+
+
 @pytest.mark.parametrize("dilation", [1, 2, 6])
 def test_gradient_of_convolution(dilation):
     x, weight = tf.constant(normal(2, 7, 9, 3)), normal(2, 7, 9, 4, seed=1)

@@ -13,10 +13,10 @@ import tensorflow as tf
 from fada_tf.config import to_json
 from fada_tf.errors import Stopped
 from fada_tf.training import run as run_lib
-from fada_tf.training.actions import LogTraining, WarnOfLosses
+from fada_tf.training.actions import WarnOfLosses
 from fada_tf.training.signals import StopRequest
 from tests.processes import PATIENCE, command
-from tests.runs import small_config, tensors
+from tests.runs import metrics, small_config, tensors
 from tests.training.test_workers import EXPERIMENT
 
 
@@ -57,21 +57,21 @@ def test_a_run_that_was_told_to_ignore_hangups_goes_on(hangup_handler):
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
-def test_lines_that_nobody_can_read_stop_no_run():
+def test_lines_that_nobody_can_read_stop_no_run(records, tmp_path, monkeypatch):
     class Gone:
         def write(self, text):
             raise OSError(5, "Input/output error")
 
         flush = write
 
-    class Metrics:
-        def write(self, kind, step, output):
-            written.append(step)
-
-    written = []
-    log = LogTraining(tf.Variable(3), 9, Metrics(), Gone())
-    log({"loss/a": 1.0, "speed/seconds_per_step": 1.0, "speed/images_per_second": 1.0})
-    assert written == [3]
+    config = small_config(records, "source_only")
+    config.data.evaluation.records = str(records / "target")
+    config.data.evaluation.height, config.data.evaluation.width = 24, 32
+    config.training.iterations = 2
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Gone())
+        run_lib.train(config, str(tmp_path / "run"))
+    assert [line["kind"] for line in metrics(tmp_path / "run")] == ["train", "train", "evaluation"]
 
 
 def test_a_signal_stops_a_run_whose_loops_have_one_iteration(records, tmp_path, monkeypatch):
