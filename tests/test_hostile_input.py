@@ -161,6 +161,6 @@ def test_no_text_becomes_part_of_the_pages_markup(texts):
     iou = {name: 0.5, "road": None}
     scores = {"class_iou": iou, "mean_iou": 0.5, "pixel_accuracy": 0.5, "images": 3, "records": records}
     lines = [{"kind": "train", "step": 1, "loss/a": 1.0, "speed/seconds_per_step": 1.0}]
-    run = Run(stage, "runs/a", Config(), scores | {"checkpoint": "ckpt-1"}, lines)
+    run = Run(stage, "runs/a", "ckpt-1", Config(), scores, lines)
     made = [page._score_table([run], space), page._settings_table([run]), page._legend(space)]
     assert "<script" not in "".join(made)

@@ -86,11 +86,11 @@ def choose(
     best = heapq.nlargest(min(count, len(scored) - len(worst)), scored)
 
     titles = ["image", "truth", *(run.title for run in shown), f"errors, {shown[-1].title}"]
-    adversarial = [run for run in runs if has_discriminator(run.directory)]
+    adversarial = [run for run in runs if has_discriminator(run.checkpoint)]
     domains = None
     if adversarial:
-        directory = adversarial[-1].directory
-        domains = DomainPredictor(directory, *checkpoint.input_size(directory, 0, 0))
+        last = adversarial[-1]
+        domains = DomainPredictor(last.checkpoint, last.scores["height"], last.scores["width"])
         titles.append(f"discriminator, {adversarial[-1].title}")
     names = [entry.filename for entry in Manifest.load(records).entries]
     chosen, scores = {}, {record: score for score, record in (*best, *worst)}

@@ -48,7 +48,7 @@ def write_page(
       progress: called after every image that is scored for them.
 
     Raises:
-      InputError: the runs' classes differ; or the checkpoint that was scored is gone, and pictures are wanted of it.
+      InputError: the runs' classes differ.
     """
     label_space = common_label_space(runs)
     sections = [

@@ -22,6 +22,7 @@ class Run:
     Attributes:
       title: for people.
       directory: the run directory.
+      checkpoint: the one that was scored, or the same weights saved a second time.
       config: of the run.
       scores: what scripts/evaluate.py wrote of one checkpoint and one set of records.
       metrics: the records of metrics.jsonl, in order.
@@ -31,6 +32,7 @@ class Run:
 
     title: str
     directory: str
+    checkpoint: str
     config: Config
     scores: dict
     metrics: list[dict]
@@ -40,19 +42,7 @@ class Run:
     @property
     def iterations(self) -> int:
         """The iterations of the checkpoint that was scored."""
-        return checkpoint.iteration(self.scores["checkpoint"])
-
-    @property
-    def checkpoint(self) -> str:
-        """The checkpoint that was scored, wherever the run directory is now.
-
-        Raises:
-          InputError: the run has deleted it since.
-        """
-        path = os.path.join(self.directory, *self.scores["checkpoint"].split("/")[-2:])
-        if not files.exists(path + ".index"):
-            raise InputError(f"{path}, which was scored, is gone: score the run again with scripts/evaluate.py")
-        return path
+        return checkpoint.iteration(self.checkpoint)
 
     @property
     def seconds_per_step(self) -> float | None:
@@ -93,6 +83,7 @@ def read_run(title: str, source: str, records: str, height: int = 0, width: int 
     return Run(
         title,
         directory,
+        path,
         checkpoint.run_config(directory),
         scores,
         read_metrics(metrics) if files.exists(metrics) else [],  # converted weights have none

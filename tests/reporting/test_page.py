@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fada_tf.config import Config
+from fada_tf.data import manifest
 from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
 from fada_tf.evaluation.features import Sample
@@ -24,11 +25,11 @@ def make_run(title: str, iou: tuple, **fields) -> Run:
     config.method.adversarial_weight = iou[0]
     scores = {
         "class_iou": dict(zip(SPACE.names, iou, strict=True)), "mean_iou": 0.5, "pixel_accuracy": 0.75,
-        "confusion": [[90, 10], [0, 0]], "records": "records/<test>", "images": 3, "checkpoint": "x/ckpt-60",
+        "confusion": [[90, 10], [0, 0]], "records": "records/<test>", "images": 3, "height": 24, "width": 32,
     }  # fmt: skip
     metrics = [{"kind": "train", "step": 5, "loss/segmentation": 1.0, "speed/seconds_per_step": 0.25}]
     metrics.append({"kind": "evaluation", "step": 5, "mean_iou": 0.4})
-    return Run(title, "nowhere", config, scores, metrics, **fields)
+    return Run(title, "nowhere", "nowhere/best/ckpt-60", config, scores, metrics, **fields)
 
 
 @pytest.fixture
@@ -90,14 +91,20 @@ def test_a_run_of_converted_weights_has_no_metrics(runs, monkeypatch):
     assert runs[0].seconds_per_step is None and runs[1].seconds_per_step == 0.25
 
 
-def test_pictures_are_of_the_checkpoint_that_was_scored(runs, tmp_path):
-    scores = runs[0].scores | {"checkpoint": "where/it/was/best/ckpt-60"}
-    run = dataclasses.replace(runs[0], directory=str(tmp_path), scores=scores)
-    with pytest.raises(InputError, match="best/ckpt-60, which was scored, is gone"):
-        _ = run.checkpoint
-    (tmp_path / "best").mkdir()
-    (tmp_path / "best/ckpt-60.index").touch()
-    assert run.checkpoint == str(tmp_path / "best/ckpt-60")
+def test_pictures_are_of_the_checkpoint_and_size_that_were_scored(runs, monkeypatch):
+    truth = np.zeros((4, 6), np.uint8)
+    seen = []
+    monkeypatch.setattr(examples.checkpoint, "load_segmenter", lambda source: source)
+    monkeypatch.setattr(examples, "Predictor", lambda *what: seen.append(what) or (lambda image: truth))
+    monkeypatch.setattr(examples, "has_discriminator", lambda source: source == "nowhere/best/ckpt-60")
+    monkeypatch.setattr(examples, "DomainPredictor", lambda *what: seen.append(what) or (lambda image: truth / 2))
+    monkeypatch.setattr(examples, "_images", lambda *_: [(0, np.zeros((4, 6, 3), np.uint8), truth)])
+    entries = (manifest.Entry("a.png", 0, 9, 4, 6, (24, 0, 0)),)
+    held = manifest.Manifest("records", SPACE, (manifest.Shard("a", 99, "0", entries),))
+    monkeypatch.setattr(examples.Manifest, "load", lambda folder: held)
+    found = examples.choose(runs[:1], "records", SPACE, 1)
+    assert seen == [("nowhere/best/ckpt-60", 24, 32)] * 2
+    assert found.titles[-1] == f"discriminator, {runs[0].title}" and len(found.best[0].pictures) == len(found.titles)
 
 
 def test_plots_are_pictures_of_any_number_of_runs(runs):

@@ -97,7 +97,7 @@ def test_the_best_checkpoint_has_scores_of_its_own(run, records):
     measure(run, single, iteration=4, mean_iou=0.4)
     assert read_run("a", run, records["A/val"]).scores["mean_iou"] == 0.3
     best = read_run("a", f"{run}/best", records["A/val"])
-    assert (best.scores["mean_iou"], best.iterations) == (0.4, 4)
+    assert (best.scores["mean_iou"], best.iterations, best.checkpoint) == (0.4, 4, f"{run}/best/ckpt-4")
 
 
 @pytest.mark.parametrize(
