@@ -47,6 +47,10 @@ class LabelFiles:
         pixels = self.read(data)
         values, inverse = np.unique(pixels.values, return_inverse=True)
         readings = self._readings(pixels, values)
+        if not readings:
+            raise InputError(
+                f"has {len(values)} colours where ids are due; take the data set's files of one 8-bit channel of ids"
+            )
         whole = [reading for reading in readings if UNKNOWN_ID not in reading]
         if any((reading != whole[0]).any() for reading in whole):
             raise InputError(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fada_tf.data.datasets import gta5
 from fada_tf.data.label_files import LabelFiles
 from fada_tf.data.labels import IGNORE, LabelSpace
 from fada_tf.errors import InputError
@@ -108,6 +109,13 @@ def test_greys_are_colours_where_they_are_no_ids():
     assert cats({7: 0, 8: 1}).train_ids(png(masks)).tolist() == [[0, 1]]
     with pytest.raises(InputError, match="could be read in two ways"):
         cats({0: 0, 255: 255}).train_ids(png(masks))
+
+
+@pytest.mark.parametrize("ignore_unknown", [False, True])
+def test_colours_are_an_error_where_only_ids_are_read(ignore_unknown):
+    masks = np.array([[[128, 64, 128], [0, 0, 142]]], np.uint8)
+    with pytest.raises(InputError, match="has 2 colours where ids are due"):
+        gta5.LABELS.train_ids(png(masks), ignore_unknown=ignore_unknown)
 
 
 def test_classes_are_those_that_an_id_means():
