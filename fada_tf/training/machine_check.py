@@ -19,8 +19,8 @@ from PIL import Image
 from fada_tf import benchmark, machine
 from fada_tf.config import Config
 from fada_tf.data import conversion, labels, pipeline
+from fada_tf.data.datasets import cityscapes
 from fada_tf.data.datasets.base import Pair, Source
-from fada_tf.data.images import read_ids
 from fada_tf.data.transforms import Augmentation
 from fada_tf.methods.base import Method
 from fada_tf.models import convolutions
@@ -240,7 +240,7 @@ def _input_speed(size: tuple[int, int]) -> Finding:
             ids = random.integers(0, 34, (size[0] // 16, size[1] // 16), np.uint8)
             Image.fromarray(np.kron(ids, np.ones((16, 16), np.uint8))).save(label)
             pairs.append(Pair(f"{index}.jpg", image, label))
-        source = Source(tuple(pairs), labels.CITYSCAPES19, labels.CITYSCAPES_ID_MAP, read_ids)
+        source = Source(tuple(pairs), cityscapes.LABELS)
         records = os.path.join(folder, "records")
         conversion.convert(source, records)
         augmentation = Augmentation(*size, color_jitter=True)

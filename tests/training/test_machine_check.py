@@ -110,3 +110,10 @@ def test_this_machine_is_sound(tmp_path):
     result = json.loads((tmp_path / "machine.json").read_text())
     assert result["wrong"] == 0
     assert len(result["checks"]) == len(run.stdout.splitlines()) - 1
+
+
+def test_the_speed_of_the_input_is_that_of_records_made_as_a_data_sets_are(monkeypatch):
+    monkeypatch.setattr(machine_check, "_INPUT_SECONDS", 0.1)
+    finding = machine_check._input_speed((32, 64))
+    assert not finding.wrong and finding.figures["images_per_second"] > 0
+    assert finding.figures["size"] == (32, 64)
