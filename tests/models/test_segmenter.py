@@ -196,6 +196,19 @@ def gradients(segmenter, discriminator, batch):
     return compute()
 
 
+def dilated_gradients_are_computed() -> bool:
+    """Tells whether TensorFlow has gradients of dilated convolutions here: on CPUs they are oneDNN's."""
+    image, kernel = tf.ones([1, 3, 3, 1]), tf.ones([3, 3, 1, 1])
+    try:
+        tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=image.shape, filter=kernel, out_backprop=image, strides=[1] * 4, padding="SAME",
+            dilations=[1, 2, 2, 1],
+        )  # fmt: skip
+    except tf.errors.OpError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("backbone", [*BACKBONES, pytest.param("resnet101", marks=pytest.mark.slow)])
 def test_the_form_for_gpus_computes_what_the_form_for_cpus_does(backbone):
     segmenter = build_segmenter(backbone, CLASSES)
@@ -204,10 +217,14 @@ def test_the_form_for_gpus_computes_what_the_form_for_cpus_does(backbone):
     for name in ("cpu", "plain"):
         with convolutions.forms(name):
             logits[name] = tf.function(segmenter)(batch)
-            slopes[name] = gradients(segmenter, discriminator, batch)
     # Sums of up to 18432 products round otherwise, layer after layer; where an input of a ReLU then crosses zero, or
     # another one of a pooling is the largest, a gradient takes another way.
     assert np.abs(logits["plain"] - logits["cpu"]).max() <= 1e-4 * np.abs(logits["cpu"]).max()
+    if not dilated_gradients_are_computed():
+        pytest.skip("without oneDNN, TensorFlow computes no gradients of dilated convolutions on CPUs")
+    for name in ("cpu", "plain"):
+        with convolutions.forms(name):
+            slopes[name] = gradients(segmenter, discriminator, batch)
     for one, other in zip(slopes["plain"], slopes["cpu"], strict=True):
         assert np.linalg.norm(other) > 0
         assert np.linalg.norm(one - other) <= 1e-2 * np.linalg.norm(other)
