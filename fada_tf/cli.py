@@ -14,7 +14,7 @@ from ml_collections import config_flags
 
 from fada_tf import experiment_file, machine, schema
 from fada_tf.config import Config, expand_home, validate
-from fada_tf.errors import InputError, Stopped, shortage
+from fada_tf.errors import InputError, Stopped, printable, shortage
 
 INPUT_ERROR_STATUS = 2
 STOPPED_STATUS = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on
@@ -55,6 +55,12 @@ def run(main: Callable[[Sequence[str]], None], *, arguments: bool = False) -> No
         except KeyboardInterrupt:
             sys.stderr.write("interrupted: the same command starts again or continues\n")
             sys.exit(INTERRUPTED_STATUS)
+        except UnicodeEncodeError as error:
+            if error.reason != "surrogates not allowed":  # as Python has the bytes of file names that are not UTF-8
+                raise
+            name = printable(error.object)[:200]
+            sys.stderr.write(f"error: {name}: TensorFlow takes no name that is not UTF-8; rename it, or name a link\n")
+            sys.exit(INPUT_ERROR_STATUS)
         except Exception as error:
             if not (lacking := shortage(error)):
                 raise

@@ -1,6 +1,7 @@
 """How programs end: one line for what a user can mend, whichever program it is."""
 
 import ctypes
+import os
 
 import pytest
 import tensorflow as tf
@@ -45,6 +46,15 @@ def test_a_program_that_needs_more_memory_names_its_own_options(ends):
     assert text.startswith("error: memory is used up (OOM when allocating tensor with shape[70368744177664] ")
     assert text.endswith("): give a smaller --batch_size, --height, fewer --scales\n") and text.count("\n") == 1
     assert "use another device" in ends(exhaust)[1]
+
+
+def test_a_path_that_tensorflow_does_not_take_is_named(ends):
+    path = os.fsdecode(b"/data/stra\xdfe")
+    status, text = ends(lambda: tf.io.TFRecordWriter(path))
+    assert status == cli.INPUT_ERROR_STATUS
+    assert text.startswith("error: /data/stra\\udcdfe: TensorFlow takes no name") and text.count("\n") == 1
+    with pytest.raises(UnicodeEncodeError):
+        ends(lambda: "\xdf".encode("ascii"))
 
 
 def test_training_that_needs_more_memory_names_what_decides_it(ends):
