@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Looks every package installed in .venv (or PYTHON's, see environment.sh) up in the database of known vulnerabilities: bash scripts/audit.sh
+# Looks every package installed in .venv up in the database of known vulnerabilities: bash scripts/audit.sh
+# VERSIONS and PYTHON choose another environment: see environment.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
