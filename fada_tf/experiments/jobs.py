@@ -115,7 +115,7 @@ def _check_output(job: Job, key: str, folder: str) -> None:
     if job.once and state and state["key"] != key:
         raise InputError(
             f"{job.output} was made with other settings than {job.name} has now: "
-            f"delete it to make it anew, or {_state_path(job, folder)}.json to keep it, or choose another --output"
+            f"delete it to make it anew, or {_state_path(job, folder)}.json to keep it, or use another folder"
         )
 
 

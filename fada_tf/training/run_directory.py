@@ -46,7 +46,7 @@ def check_run_directory(
         lines = list(different.values())
         raise InputError(
             f"{directory} holds another run ({'; '.join(lines[:3])}{' ...' if len(lines) > 3 else ''}): "
-            "choose another --run_dir, or the same config to continue it"
+            "choose another run directory, or the same config to continue it"
         )
     return [f"config.{line}: the same content, by its SHA-256, in another place" for line in moved]
 

@@ -76,7 +76,8 @@ def test_a_failure_stops_with_its_last_words_and_the_next_run_goes_on(folder):
 def test_other_settings_before_it_make_a_score_again_and_refuse_a_run(folder):
     run(note("train", "1", settings="x", once=True), note("score", "s", after=("train",)))
     with pytest.raises(
-        InputError, match=r"train was made with other settings .*delete it .*or state/train.json to keep"
+        InputError,
+        match=r"train was made with other settings .*delete .*state/train.json to keep it, or use another folder$",
     ):
         run(note("train", "1", settings="y", once=True), note("score", "s", after=("train",)))
     (folder / "train/log").unlink()

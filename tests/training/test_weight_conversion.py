@@ -220,7 +220,7 @@ def test_a_conversion_may_be_run_again_and_another_run_is_not_overwritten(tiny, 
     run = str(tmp_path / "run")
     for _ in range(2):
         weight_conversion.convert_checkpoint(save(tiny, "first.pth"), "tiny", classes, run)
-    with pytest.raises(InputError, match="holds another run"):
+    with pytest.raises(InputError, match=r"holds another run .*: choose another run directory, or"):
         weight_conversion.convert_checkpoint(save(tiny, "second.pth"), "tiny", classes, run)
 
 
