@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fada_tf import registry
 from fada_tf.data import files
 from fada_tf.data.label_files import LabelFiles
-from fada_tf.errors import InputError
+from fada_tf.errors import InputError, printable
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ def find(dataset: str, **options: str | None) -> Source:
     found = source(**given)
     if not found.pairs and not found.problems:
         where = " ".join(f"--{key}={value}" for key, value in given.items())
-        raise InputError(f"data set {dataset}: no image found with {where}; check the folder")
+        others = f" ({'; '.join(map(printable, found.passed_over))})" if found.passed_over else ""
+        raise InputError(f"data set {dataset}: no image found with {where}{others}; check the folder")
     return found
 
 

@@ -70,6 +70,10 @@ def test_files_that_are_no_pictures_by_their_names_are_said_to_be_passed_over(op
         "images/b.gif and 1 more",
     ]
     assert "no picture, since the name ends in '.gif' and not in .jpg, " in found.passed_over[1]
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others/c.gif").write_bytes(b"")
+    with pytest.raises(InputError, match=r"no image found with .* \(\S+c.gif: no picture, .*\); check the folder"):
+        base.find("folder", images=f"{tmp_path}/others")
 
 
 @pytest.mark.parametrize("suffix", ["bmp", "webp", "tif", "TIFF", "jfif"])
