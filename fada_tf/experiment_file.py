@@ -95,6 +95,7 @@ def explained(path: str, *schemas: type) -> Iterator[None]:
         if found := _UNEXPECTED.search(text):
             fields = {schema.__name__: [field.name for field in dataclasses.fields(schema)] for schema in schemas}
             if found[1] in fields:
+                text = text.partition(". Did you mean")[0]  # Python's own guess, from 3.13 on
                 text += f", nearest is {nearest(found[2], fields[found[1]])}"
         where = path if line is None else f"{path}, line {line}"
         raise InputError(f"{where} cannot be run ({printable(text)}): mend it") from error

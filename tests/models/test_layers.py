@@ -303,6 +303,7 @@ def test_frozen_batch_norm_is_folded_into_the_kernel_without_changing_values_or_
     assert folded.get_layer("bn").folded
 
 
+@pytest.mark.usefixtures("bfloat16")
 def test_bias_gradients_of_low_precision_are_summed_in_float32():
     def gradient(policy):
         layer = Convolution(3, 3, dtype=policy, kernel_initializer=keras.initializers.HeNormal(seed=0))

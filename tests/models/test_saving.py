@@ -149,6 +149,7 @@ def test_checkpoints_of_a_loaded_model_restore_and_the_other_way_round(tmp_path)
     np.testing.assert_array_equal(loaded["segmenter"](IMAGES), segmenter(IMAGES))
 
 
+@pytest.mark.usefixtures("bfloat16")
 def test_recomputation_and_the_compute_type_stay(tmp_path):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

@@ -27,7 +27,7 @@ def segmenter(request):
 
 
 @pytest.fixture
-def mixed_precision():
+def mixed_precision(bfloat16):
     keras.config.set_dtype_policy("mixed_bfloat16")
     yield
     keras.config.set_dtype_policy("float32")

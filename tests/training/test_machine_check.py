@@ -28,7 +28,9 @@ def reference():
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-def test_low_precision_computes_what_float32_does(precision):
+def test_low_precision_computes_what_float32_does(precision, request):
+    if precision == "mixed_bfloat16":
+        request.getfixturevalue("bfloat16")
     finding = machine_check._compare("this", reference, numbers(precision), machine_check._TOLERANCES[precision])
     assert not finding.wrong, finding
     groups = "feature_extractor", "classifier", "discriminator"

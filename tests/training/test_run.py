@@ -112,6 +112,7 @@ def test_training_validates_its_config_and_leaves_nothing(records, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("bfloat16")
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_process_is_after_a_training_what_it_was_before(records, tmp_path, fails):
     config = small_config(records, "source_only")
