@@ -16,7 +16,7 @@ tf.config.set_logical_device_configuration(
 
 @pytest.fixture(scope="session")
 def bfloat16() -> None:
-    """Skips where oneDNN is held to instructions without bfloat16; TensorFlow asks the CPU, and uses it all the same."""
+    """Skips where oneDNN is held to instructions without bfloat16, for which TensorFlow asks the CPU alone."""
     try:
         tf.nn.conv2d(tf.ones([1, 8, 8, 3], tf.bfloat16), tf.ones([3, 3, 3, 4], tf.bfloat16), 1, "SAME")
     except tf.errors.OpError:
