@@ -1,6 +1,7 @@
 """How programs end: one line for what a user can mend, whichever program it is."""
 
 import ctypes
+import functools
 import os
 
 import pytest
@@ -36,8 +37,16 @@ def ends(monkeypatch, capsys):
     return ends
 
 
+@functools.cache
+def out_of_memory() -> tf.errors.OpError:
+    """What TensorFlow raises after it has tried for ten seconds."""
+    with pytest.raises(ERRORS.ResourceExhaustedError) as error:
+        tf.zeros([BEYOND_ANY_ADDRESS])
+    return error.value
+
+
 def exhaust():
-    tf.zeros([BEYOND_ANY_ADDRESS])
+    raise out_of_memory()
 
 
 def test_a_program_that_needs_more_memory_names_its_own_options(ends):
@@ -62,9 +71,7 @@ def test_training_that_needs_more_memory_names_what_decides_it(ends):
     assert status == cli.INPUT_ERROR_STATUS and text.count("\n") == 1
     for field in ("accumulation_steps", "recompute=True", "precision=mixed_bfloat16", "evaluation.batch_size"):
         assert field in text
-    with pytest.raises(ERRORS.ResourceExhaustedError) as error:
-        exhaust()
-    explained = failures.explain(error.value, "run")
+    explained = failures.explain(out_of_memory(), "run")
     assert isinstance(explained, InputError) and "\n" not in str(explained)
     for field in ("accumulation_steps", "recompute=True", "precision=mixed_bfloat16", "evaluation.batch_size"):
         assert field in str(explained)

@@ -141,7 +141,7 @@ def test_a_run_that_continues_needs_its_initial_weights_no_more(records, tmp_pat
     assert (tmp_path / "run/checkpoints/ckpt-4.index").exists()
 
 
-@pytest.mark.parametrize("name", ["lr=[1e-3]", "a*b?c\\d"])
+@pytest.mark.parametrize("name", ["lr=[1e-3]", pytest.param("a*b?c\\d", marks=pytest.mark.slow)])
 def test_a_run_directory_may_have_any_name(records, tmp_path, name):
     run, config = tmp_path / name, small_config(records, "fada")
     evaluation = config.data.evaluation
