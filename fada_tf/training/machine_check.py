@@ -1,5 +1,6 @@
 """What a machine is checked for before the first training: devices, their messages, their numbers, their speed."""
 
+import collections
 import dataclasses
 import functools
 import importlib.metadata
@@ -50,16 +51,18 @@ class Finding:
       result: what was found, for people.
       figures: the same as numbers and texts, for the JSON file.
       wrong: whether the machine cannot be relied on.
+      measured: whether there was time for it.
     """
 
     what: str
     result: str
     figures: dict
     wrong: bool = False
+    measured: bool = True
 
 
 def check_all(precision: str) -> Iterator[tuple[str, Callable[[], Finding]]]:
-    """Yields all checks in order, each as its title and a function that makes it.
+    """Yields all checks, what users need most first, each as its title and a function that makes it.
 
     Args:
       precision: that speed is measured in; "automatic": mixed_bfloat16 on GPUs, float32 on CPUs.
@@ -71,7 +74,22 @@ def check_all(precision: str) -> Iterator[tuple[str, Callable[[], Finding]]]:
     if precision == "automatic":
         precision = "mixed_bfloat16" if gpus else "float32"
     yield "all-reduce", lambda: _all_reduce(strategy())
+    numbers = _number_checks(gpus)
+    yield from numbers[False, "float32"] + numbers[False, "mixed_bfloat16"]
+    size = (512, 1024) if gpus else (128, 256)
+    yield "speed of the input", functools.partial(_input_speed, size)
+    yield "speed of inference", functools.partial(_inference_speed, size, precision)
+    yield "speed of training", lambda: _training_speed(size, precision, strategy())
+    yield "memory", _memory
+    yield from numbers[False, "mixed_float16"]
+    for checked in PRECISIONS:
+        yield from numbers[True, checked]
+
+
+def _number_checks(gpus: list) -> dict[tuple[bool, str], list[tuple[str, Callable[[], Finding]]]]:
+    """Returns the checks of numbers by XLA and precision, one a backbone; they share models and the CPU's numbers."""
     device = "GPU:0" if gpus else "CPU:0"
+    checks = collections.defaultdict(list)
     for backbone in _CHECKED_BACKBONES:
         on_cpu = functools.cache(functools.partial(_build, backbone, "float32", "CPU:0"))
         reference = functools.cache(functools.partial(_numbers, on_cpu, "CPU:0", xla=False))
@@ -82,27 +100,40 @@ def check_all(precision: str) -> Iterator[tuple[str, Callable[[], Finding]]]:
                 if shares or xla:
                     numbers = functools.partial(_numbers, method, device, xla=xla)
                     name = f"{backbone}, {checked}{', XLA' if xla else ''}"
-                    yield name, functools.partial(_compare, name, reference, numbers, _TOLERANCES[checked])
-    size = (512, 1024) if gpus else (128, 256)
-    yield "speed of the input", functools.partial(_input_speed, size)
-    yield "speed of inference", functools.partial(_inference_speed, size, precision)
-    yield "speed of training", lambda: _training_speed(size, precision, strategy())
-    yield "memory", _memory
+                    compare = functools.partial(_compare, name, reference, numbers, _TOLERANCES[checked])
+                    checks[xla, checked].append((name, compare))
+    return checks
 
 
-def make(checks: Iterable[tuple[str, Callable[[], Finding]]], stream: TextIO) -> list[Finding]:
-    """Makes every check, also where one before it failed, and writes a line of each."""
-    findings = []
+def make(checks: Iterable[tuple[str, Callable[[], Finding]]], stream: TextIO, limit: float) -> list[Finding]:
+    """Makes the checks, also where one before failed, and writes a line of each.
+
+    Args:
+      checks: see `check_all`.
+      stream: takes the lines.
+      limit: seconds; a check is not made where they would not be enough if it took as long as the longest so far.
+    """
+    findings, longest, start = [], 0.0, time.perf_counter()
     for what, check in checks:
-        try:
-            finding = check()
-        except Exception as error:  # of TensorFlow, XLA, CUDA: whatever it is, the other checks tell more
-            lines = str(getattr(error, "message", error)).strip().splitlines() or [type(error).__name__]
-            finding = Finding(what, f"failed: {lines[0][:200]}", {"error": str(error)}, wrong=True)
+        begun = time.perf_counter()
+        if begun - start + longest > limit:
+            finding = Finding(what, f"not measured: {begun - start:.0f} s were over", {}, measured=False)
+        else:
+            finding = _made(what, check)
+            longest = max(longest, time.perf_counter() - begun)
         findings.append(finding)
-        stream.write(f"{'WRONG' if finding.wrong else 'ok':<6} {finding.what:<40} {finding.result}\n")
+        sign = "WRONG" if finding.wrong else "ok" if finding.measured else "-"
+        stream.write(f"{sign:<6} {finding.what:<40} {finding.result}\n")
         stream.flush()
     return findings
+
+
+def _made(what: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except Exception as error:  # of TensorFlow, XLA, CUDA: whatever it is, the other checks tell more
+        lines = str(getattr(error, "message", error)).strip().splitlines() or [type(error).__name__]
+        return Finding(what, f"failed: {lines[0][:200]}", {"error": str(error)}, wrong=True)
 
 
 def driver() -> list[dict[str, str]]:

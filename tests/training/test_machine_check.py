@@ -73,7 +73,7 @@ def test_every_check_is_made_also_after_one_that_failed(error):
 
     stream = io.StringIO()
     checks = {"first": fails, "second": lambda: machine_check.Finding("second", "fine", {"value": 1})}
-    findings = machine_check.make(checks.items(), stream)
+    findings = machine_check.make(checks.items(), stream, limit=60)
     assert [finding.wrong for finding in findings] == [True, False]
     lines = [line.split(maxsplit=2) for line in stream.getvalue().splitlines()]
     assert lines == [["WRONG", "first", "failed: no memory left"], ["ok", "second", "fine"]]
@@ -85,23 +85,60 @@ def test_devices_that_cannot_be_started_are_a_finding(monkeypatch):
 
     monkeypatch.setattr(machine_check, "make_strategy", fails)
     checks = itertools.islice(machine_check.check_all("automatic"), 3)
-    findings = machine_check.make(checks, io.StringIO())
+    findings = machine_check.make(checks, io.StringIO(), limit=60)
     assert [finding.wrong for finding in findings] == [False, True, True]
     assert findings[1].result == "failed: CUDA_ERROR_SYSTEM_NOT_READY"
 
 
 def test_numbers_that_are_none_leave_the_file_whole(tmp_path):
-    finding = "machine_check.Finding('first', 'nan', {'distance': float('nan')}, wrong=True)"
+    checks = (
+        "('first', lambda: machine_check.Finding('first', 'nan', {'distance': float('nan')}, wrong=True)),"
+        "('second', lambda: machine_check.Finding('second', 'not measured', {}, measured=False))"
+    )
     probe = (
         "import runpy, sys\nfrom fada_tf.training import machine_check\n"
-        f"machine_check.check_all = lambda precision: [('first', lambda: {finding})]\n"
+        f"machine_check.check_all = lambda precision: [{checks}]\n"
         "sys.argv = ['check_machine', '--output=new/machine.json']\n"
         f"runpy.run_path('{PROGRAM}', run_name='__main__')"
     )
     run = subprocess.run([sys.executable, "-c", probe], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.returncode == 1, run.stderr
+    assert "1 wrong of 2 checks, 1 not measured (--limit=200)" in run.stdout.splitlines()[-1]
     text = (tmp_path / "new/machine.json").read_text()
-    assert "NaN" not in text and json.loads(text)["checks"][0]["figures"] == {"distance": None}
+    assert "NaN" not in text and json.loads(text)["not_measured"] == 1
+    assert json.loads(text)["checks"][0]["figures"] == {"distance": None}
+
+
+def test_what_may_not_fit_into_the_limit_is_not_measured(monkeypatch):
+    seconds = [0.0]
+    monkeypatch.setattr(machine_check.time, "perf_counter", lambda: seconds[0])
+
+    def lasting(time):
+        def check():
+            seconds[0] += time
+            return machine_check.Finding("this", "fine", {})
+
+        return "this", check
+
+    stream = io.StringIO()
+    findings = machine_check.make(map(lasting, [1, 30, 20, 5, 5]), stream, limit=100)
+    assert all(finding.measured for finding in findings)
+    seconds[0] = 0.0
+    findings = machine_check.make(map(lasting, [1, 30, 40, 5, 5]), stream, limit=100)
+    assert [finding.measured for finding in findings] == [True, True, True, False, False]
+    assert not any(finding.wrong for finding in findings)
+    assert (
+        seconds[0] <= 100 and stream.getvalue().splitlines()[-1].split(maxsplit=2)[2] == "not measured: 71 s were over"
+    )
+
+
+def test_users_read_first_what_they_need_most():
+    names = [name for name, _ in machine_check.check_all("automatic")]
+    assert len(names) == len(set(names)) == 17
+    assert names.index("resnet50, mixed_bfloat16") < names.index("speed of the input")
+    assert names.index("memory") == names.index("speed of training") + 1
+    last = names[names.index("memory") + 1 :]
+    assert len(last) == 8 and all("float16" in name or "XLA" in name for name in last)
 
 
 @pytest.mark.slow
