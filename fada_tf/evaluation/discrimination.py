@@ -29,9 +29,9 @@ class DomainPredictor:
         config = checkpoint.run_config(source)
         self.segmenter = checkpoint.load_segmenter(source)
         method = registry.load("fada_tf.methods", config.method.name).build(config, self.segmenter)
-        if "discriminator" not in method.helpers:
+        if "discriminator" not in method.networks:
             raise InputError(f"{source} has no discriminator: it is a run of {config.method.name}")
-        self.discriminator = method.helpers["discriminator"]
+        self.discriminator = method.networks["discriminator"]
         path = literal_file(checkpoint.checkpoint_path(source))
         restored = tf.train.Checkpoint(discriminator=self.discriminator).restore(path)
         restored.expect_partial().assert_existing_objects_matched()

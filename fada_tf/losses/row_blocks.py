@@ -1,6 +1,7 @@
 """Losses at full resolution without full-resolution maps: rows are upsampled, used and forgotten block by block."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -13,22 +14,28 @@ _PLAIN_BLOCK_VALUES = 1 << 22  # on GPUs: at 3 TB/s one pass takes 10 µs, longe
 
 
 def sum_over_row_blocks(
-    losses_of: Callable[..., Sequence[tf.Tensor]], maps: Sequence[tf.Tensor], size, pixels: Sequence[tf.Tensor] = ()
-) -> list[tf.Tensor]:
+    losses_of: Callable[..., Any], maps: Sequence[tf.Tensor], size, pixels: Sequence[tf.Tensor] = ()
+) -> Any:
     """Upsamples maps (corners aligned) and sums losses of their row blocks, with exact gradients.
 
     The gradients are computed along with the losses, so that nothing of full size is kept for a backward pass.
 
     Args:
       losses_of: called with a block of rows of every map, [batch, rows, width, channels], and of every one of `pixels`;
-        returns scalars, each a sum over pixels.
+        returns a structure of scalars, for example a dictionary, each a sum over pixels.
       maps: float32 [batch, low height, low width, channels], of a low height known as well; gradients reach them.
       size: (height, width) of the upsampled maps, known when the graph is traced.
       pixels: integers [batch, height, width]; other inputs of full size, for example labels. They come as int64.
 
     Returns:
-      float32 scalars, the sums over all rows.
+      The same structure of float32 scalars, the sums over all rows.
     """
+    structure = []
+
+    def listed(*blocks):
+        structure[:] = [losses_of(*blocks)]
+        return tf.nest.flatten(structure)
+
     height, width = size
     rows = _rows(height, (maps[0].shape[0] or 1) * width * max(values.shape[-1] for values in maps))
     # The maps grow in width at once, which leaves them an eighth of full size; only the rows come in blocks.
@@ -36,7 +43,8 @@ def sum_over_row_blocks(
     with tf.name_scope("row_blocks"):
         # GPUs cannot gather uint8, and leave comparisons of int32 to the host.
         pixels = [tf.cast(values, tf.int64) for values in pixels]
-        return list(_row_blocks(losses_of, height, rows, pixels)(*wide))
+        sums = _row_blocks(listed, height, rows, pixels)(*wide)
+    return tf.nest.pack_sequence_as(structure, tf.nest.flatten(sums))[0]
 
 
 def _widened(values: tf.Tensor, width: int) -> tf.Tensor:

@@ -1,7 +1,9 @@
-"""What every method has in common: parameter groups, gradient accumulation and the update."""
+"""What every method has in common: passes, gradients, accumulation and the update."""
 
 import abc
-from typing import Any
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -11,80 +13,165 @@ from fada_tf.optimizers.parameter_groups import ParameterGroup
 
 Batch = dict[str, tf.Tensor]
 Gradients = dict[str, list[tf.Tensor]]
+Watcher = Callable[[Mapping[str, float]], str | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """A loss and who learns from it.
+
+    Attributes:
+      value: float32 scalar, a mean over one replica's images; it is reported as it is.
+      trains: the name of the network whose weights it is differentiated by.
+      weight: of the value in what that network minimises.
+    """
+
+    value: tf.Tensor
+    trains: str
+    weight: float = 1.0
 
 
 class Method(abc.ABC):
     """A way to train a segmenter; one file in this folder, with a function `build(config, segmenter)`.
 
     Attributes:
-      domains: the domains it trains on, in the order of the arguments of `losses_and_gradients`.
+      domains: the domains it trains on, in the order of the arguments of `passes`.
       labelled_domains: those of them whose labels it needs.
-      loss_names: the keys of the losses it returns, and of their lowest values if those are not 0.
-      segmenter: the model that is trained for use.
-      helpers: other models that are trained along, by name; they are saved in checkpoints.
-      groups: the optimizer of every trained weight.
+      measured: the names of all that its passes yield.
+      networks: every model that checkpoints hold, by name; "segmenter" is one of them.
+      trained: the parameter groups of each network that is trained, by the network's name and the group's.
+      inference: the name of the network that is scored and exported.
       loss_scale: where the segmenter computes in float16; else None.
     """
 
     domains: tuple[str, ...]
     labelled_domains: tuple[str, ...]
-    loss_names: tuple[str, ...]
+    measured: tuple[str, ...]
+    inference: str = "segmenter"
 
     def __init__(
         self,
-        segmenter: keras.Model,
-        groups: dict[str, ParameterGroup],
-        helpers: dict[str, keras.Model] | None = None,
+        networks: Mapping[str, keras.Model],
+        groups: Mapping[str, Mapping[str, ParameterGroup]],
         accumulation_steps: int = 1,
     ):
-        self.segmenter = segmenter
-        self.groups = groups
-        self.helpers = helpers or {}
+        self.networks = dict(networks)
+        self.segmenter = self.networks["segmenter"]
+        self.trained = {network: dict(its_groups) for network, its_groups in groups.items()}
         self.accumulation_steps = accumulation_steps
-        self.loss_scale = LossScale() if segmenter.compute_dtype == "float16" else None
+        self.loss_scale = LossScale() if self.segmenter.compute_dtype == "float16" else None
+
+    @abc.abstractmethod
+    def passes(self, *batches: Batch) -> Iterator[dict[str, Loss | tf.Tensor]]:
+        """Yields, pass by pass, the losses of one replica's batches by name, and what else is to be reported of them.
+
+        After each pass every network's gradient is taken, and the activations are freed, before the next begins. What
+        several passes yield by one name is added up. AutoGraph does not convert it: conditions and loops on tensors are
+        written as tf.cond and tf.while_loop, and randomness comes from `fada_tf.randomness`.
+        """
+
+    def after_update(self, iteration: tf.Tensor) -> None:  # noqa: B027 (a hook that few methods need)
+        """Does what follows an update of all networks, on every replica; not after one that float16 has skipped.
+
+        Args:
+          iteration: int64, the updates made, this one included.
+        """
+
+    def watchers(self) -> Sequence[Watcher]:
+        """Returns functions from the losses since the last report, by name, to a warning or None."""
+        return ()
+
+    @property
+    def groups(self) -> dict[str, ParameterGroup]:
+        """The parameter groups of all networks, by their names."""
+        return {name: group for groups in self.trained.values() for name, group in groups.items()}
 
     @property
     def measure_names(self) -> tuple[str, ...]:
         """The keys of what `step` returns."""
         norms = (f"gradient_norm/{name}" for name in self.groups)
-        return (*self.loss_names, *norms, *(("loss_scale",) if self.loss_scale else ()))
-
-    @abc.abstractmethod
-    def losses_and_gradients(self, *batches: Batch) -> tuple[dict[str, tf.Tensor], Gradients]:
-        """Returns the mean losses over the batches of one replica, and the gradient by every variable of each group.
-
-        AutoGraph does not convert it: conditions and loops on tensors are written as tf.cond and tf.while_loop.
-        """
+        return (*self.measured, *norms, *(("loss_scale",) if self.loss_scale else ()))
 
     def use_xla(self) -> None:
         """Compiles `losses_and_gradients` with XLA from now on."""
-        self.losses_and_gradients = tf.function(self.losses_and_gradients, jit_compile=True)
+        self.losses_and_gradients = tf.function(self.losses_and_gradients, jit_compile=True, autograph=False)
 
     @tf.autograph.experimental.do_not_convert  # which would take seconds, and finds nothing to convert here or below
     def step(self, *batches: Batch) -> dict[str, tf.Tensor]:
-        """Makes one update of every group; runs in a replica.
+        """Makes one update of every network; runs in a replica.
 
         Args:
           *batches: this replica's images of each domain: "image" [batch, height, width, 3] in 0..255, "label"
-            integers [batch, height, width] where the domain has labels.
+            integers [batch, height, width] where the domain has labels, "draw" int64 [batch], each image's number among
+            all that the run draws.
 
         Returns:
-          float32 scalars of this replica: the losses, means over its images, and "gradient_norm/GROUP", L2 norms. With
-          loss scaling also "loss_scale", and 0 for a norm that is not finite, whose update is skipped.
+          float32 scalars of this replica: what was measured, means over its images, and "gradient_norm/GROUP", L2
+          norms. With loss scaling also "loss_scale", and 0 for a norm that is not finite, whose update is skipped.
         """
-        losses, gradients = self._accumulate(batches)
+        measures, gradients = self._accumulate(batches)
         norms = {f"gradient_norm/{name}": tf.linalg.global_norm(gradients[name]) for name in self.groups}
         if self.loss_scale is None:
             self.update(gradients)
-            return losses | norms
+            return measures | norms
         scale = tf.identity(self.loss_scale.scale)
         self.loss_scale.update(self.update, gradients)
         # At the lowest scale an overflow is a divergence, which the norm shows.
         norms = {name: tf.where(tf.math.is_finite(norm) | (scale <= 1), norm, 0) for name, norm in norms.items()}
-        return losses | norms | {"loss_scale": scale}
+        return measures | norms | {"loss_scale": scale}
 
-    def gradient(self, tape: tf.GradientTape, loss: tf.Tensor, variables: Any) -> Any:
-        """Returns the gradients of a loss by a structure of variables; None where it does not reach."""
+    def losses_and_gradients(self, *batches: Batch) -> tuple[dict[str, tf.Tensor], Gradients]:
+        """Returns what the passes measure on one replica, and the gradients by every variable of each group.
+
+        Raises:
+          ValueError: no pass reaches a variable, or a pass yields a name that is not among `measured`.
+        """
+        measures: dict[str, tf.Tensor] = {}
+        gradients: dict[str, list] = {network: [None] * len(self._trained(network)) for network in self.trained}
+        before, passes = [], self.passes(*batches)
+        while True:
+            # One pass after the other, or the activations of all would be in memory at once.
+            with tf.control_dependencies(before):
+                differentiated = self._next_pass(passes)
+            if differentiated is None:
+                break
+            values, of_pass = differentiated
+            before = [tf.group([value for value in tf.nest.flatten(of_pass) if value is not None])]
+            measures = _sums(measures, values)
+            gradients = {network: _add(total, of_pass[network]) for network, total in gradients.items()}
+        if set(measures) != set(self.measured):
+            raise ValueError(f"the passes yield {sorted(measures)}, and `measured` has {sorted(self.measured)}")
+        return measures, self._by_group(gradients)
+
+    def _next_pass(self, passes) -> tuple[dict[str, tf.Tensor], dict[str, list[tf.Tensor | None]]] | None:
+        """Runs one pass; returns its measures and its gradients by network; None after the last one."""
+        with contextlib.ExitStack() as stack:
+            tapes = {
+                network: stack.enter_context(tf.GradientTape(watch_accessed_variables=False))
+                for network in self.trained
+            }
+            # Each tape follows one network's weights. So no gradient goes on through a network that does not learn
+            # from the loss: that of L_D would go through F, to no effect but time.
+            for network, tape in tapes.items():
+                tape.watch([variable.value for variable in self._trained(network)])
+            losses = next(passes, None)
+            if losses is None:
+                return None
+            terms: dict[str, list[tf.Tensor]] = {}
+            for loss in losses.values():
+                if isinstance(loss, Loss):
+                    terms.setdefault(loss.trains, []).append(loss.weight * loss.value)
+            objectives = {network: tf.add_n(values) for network, values in terms.items()}
+        gradients = {
+            network: self._gradient(tape, objectives.get(network), self._trained(network))
+            for network, tape in tapes.items()
+        }
+        measures = {name: loss.value if isinstance(loss, Loss) else loss for name, loss in losses.items()}
+        return measures, gradients
+
+    def _gradient(self, tape: tf.GradientTape, loss: tf.Tensor | None, variables: list) -> list[tf.Tensor | None]:
+        if loss is None:
+            return [None] * len(variables)
         if self.loss_scale is None:
             return tape.gradient(loss, variables)
         return self.loss_scale.gradient(tape, loss, variables)
@@ -100,9 +187,25 @@ class Method(abc.ABC):
                 mean = [gradient / replicas if replicas > 1 else gradient for gradient in gradients[name]]
                 group.optimizer.apply(mean, group.variables)
             before.append(tf.group(gradients[name]))
+        self.after_update(tf.cast(group.optimizer.iterations, tf.int64))
+
+    def _trained(self, network: str) -> list[keras.Variable]:
+        return [variable for group in self.trained[network].values() for variable in group.variables]
+
+    def _by_group(self, gradients: dict[str, list[tf.Tensor | None]]) -> Gradients:
+        """Returns gradients by group instead of by network."""
+        by_group: Gradients = {}
+        for network, groups in self.trained.items():
+            remaining = iter(gradients[network])
+            for name, group in groups.items():
+                by_group[name] = [next(remaining) for _ in group.variables]
+                for variable, gradient in zip(group.variables, by_group[name], strict=True):
+                    if gradient is None:
+                        raise ValueError(f"{variable.path} of the {network} learns from no loss")
+        return by_group
 
     def _accumulate(self, batches: tuple[Batch, ...]) -> tuple[dict[str, tf.Tensor], Gradients]:
-        """Returns the means of the parts' losses and gradients; the parts come one after the other, in a loop."""
+        """Returns the means of the parts' measures and gradients; the parts come one after the other, in a loop."""
         parts = self.accumulation_steps
         if parts == 1:
             return self.losses_and_gradients(*batches)
@@ -126,8 +229,8 @@ class Method(abc.ABC):
         return totals
 
     def _zeros(self):
-        losses = {name: tf.zeros([]) for name in self.loss_names}
-        return losses, {
+        measures = {name: tf.zeros([]) for name in self.measured}
+        return measures, {
             name: [tf.zeros(variable.shape) for variable in group.variables] for name, group in self.groups.items()
         }
 
@@ -137,3 +240,15 @@ class Method(abc.ABC):
 
         result = self.losses_and_gradients(*tf.nest.map_structure(portion, batches))
         return tf.nest.map_structure(tf.add, totals, result)
+
+
+def _sums(totals: dict[str, tf.Tensor], values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    return totals | {name: totals[name] + value if name in totals else value for name, value in values.items()}
+
+
+def _add(totals: list, values: list) -> list:
+    """Adds up gradients, None where there is none."""
+    return [
+        value if total is None else total if value is None else total + value
+        for total, value in zip(totals, values, strict=True)
+    ]

@@ -1,7 +1,8 @@
 """FADA: fine-grained adversarial training with the classifier's knowledge as labels (paper section 3)."""
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -17,22 +18,25 @@ from fada_tf.losses.adversarial import (
 )
 from fada_tf.losses.row_blocks import sum_over_row_blocks
 from fada_tf.losses.segmentation import count_labelled, cross_entropy
-from fada_tf.methods.base import Batch, Gradients, Method
+from fada_tf.methods.base import Batch, Loss, Method, Watcher
 from fada_tf.methods.source_only import sgd_groups
 from fada_tf.models.discriminator import build_discriminator
 from fada_tf.optimizers.parameter_groups import ParameterGroup, discriminator_group
+
+_OF_EACH_DOMAIN = 0.5  # L_D is the mean of both domains' (code)
+_DEAD = 0.01  # of what a discriminator that knows nothing has above its floor, log 2
 
 
 class Fada(Method):
     """Minimises L_seg + lambda L_adv over F and C, and L_D over D (paper eq. 1 to 7).
 
-    One forward pass a network and domain is enough: which variables a loss reaches is decided by which gradients are
-    asked for. The class knowledge is constant, so C learns from L_seg alone and L_adv reaches F through D.
+    One forward pass of F, C and D a domain is enough for all losses. The class knowledge is constant, so C learns from
+    L_seg alone, and L_adv reaches F through D.
     """
 
     domains = ("source", "target")
     labelled_domains = ("source",)
-    loss_names = (
+    measured = (
         "segmentation", "adversarial", "discriminator_source", "discriminator_target", "discriminator_floor",
     )  # fmt: skip
 
@@ -40,7 +44,7 @@ class Fada(Method):
         self,
         segmenter: keras.Model,
         discriminator: keras.Model,
-        groups: dict[str, ParameterGroup],
+        groups: dict[str, dict[str, ParameterGroup]],
         *,
         class_knowledge: Callable[[tf.Tensor], tf.Tensor],
         segmentation_temperature: float,
@@ -52,65 +56,89 @@ class Fada(Method):
         Args:
           segmenter: F and C.
           discriminator: D, with as many channels a domain as the class knowledge has classes.
-          groups: the optimizers of F, C and D.
+          groups: the optimizers of both.
           class_knowledge: from logits [batch, height, width, classes] to D's labels; see `fada_tf.losses.adversarial`.
           segmentation_temperature: see `MethodConfig`, as for the others.
           adversarial_weight: of L_adv.
           accumulation_steps: parts of a batch.
         """
-        super().__init__(segmenter, groups, {"discriminator": discriminator}, accumulation_steps)
+        super().__init__({"segmenter": segmenter, "discriminator": discriminator}, groups, accumulation_steps)
         self.discriminator = discriminator
         self.class_knowledge = class_knowledge
         self.segmentation_temperature = segmentation_temperature
         self.adversarial_weight = adversarial_weight
 
-    def losses_and_gradients(self, source: Batch, target: Batch) -> tuple[dict[str, tf.Tensor], Gradients]:
-        """Returns the four losses, each unweighted, the floor of D's mean loss, and the gradients of F, C and D."""
-        count = count_labelled(source["label"])
+    def passes(self, source: Batch, target: Batch) -> Iterator[dict[str, Loss | tf.Tensor]]:
+        """Yields the losses of the source, then those of the target, each unweighted, and the floor of L_D."""
+        yield self.source_pass(source)
+        yield self.target_pass(target)
 
-        def source_losses(logits, domain_logits, labels, pixels):
-            segmentation = cross_entropy(logits / self.segmentation_temperature, labels, count)
+    def source_pass(self, source: Batch) -> dict[str, Loss | tf.Tensor]:
+        """F and C learn the labels; D learns to tell that these are source features."""
+        labelled = count_labelled(source["label"])
+        pixels = tf.size(source["label"], tf.float32)
+
+        def losses(logits, domain_logits, labels):
             knowledge = self.class_knowledge(logits)
-            discriminator = fine_grained_cross_entropy(domain_logits, knowledge, SOURCE, pixels)
-            return segmentation, discriminator, lowest_cross_entropy(knowledge, pixels)
+            return {
+                "segmentation": cross_entropy(logits / self.segmentation_temperature, labels, labelled),
+                "discriminator": fine_grained_cross_entropy(domain_logits, knowledge, SOURCE, pixels),
+                "floor": lowest_cross_entropy(knowledge, pixels),
+            }
 
-        def target_losses(logits, domain_logits, pixels):
+        of_source = self._at_full_size(losses, source["image"], source["label"])
+        return {
+            "segmentation": Loss(of_source["segmentation"], trains="segmenter"),
+            "discriminator_source": Loss(of_source["discriminator"], trains="discriminator", weight=_OF_EACH_DOMAIN),
+            "discriminator_floor": _OF_EACH_DOMAIN * of_source["floor"],
+        }
+
+    def target_pass(self, target: Batch) -> dict[str, Loss | tf.Tensor]:
+        """F learns to have D take target features for source features; D learns to tell that they are not."""
+        pixels = tf.cast(tf.reduce_prod(tf.shape(target["image"])[:3]), tf.float32)
+
+        def losses(logits, domain_logits):
             knowledge = self.class_knowledge(logits)
-            by_domain = (fine_grained_cross_entropy(domain_logits, knowledge, d, pixels) for d in (SOURCE, TARGET))
-            return *by_domain, lowest_cross_entropy(knowledge, pixels)
+            return {
+                "adversarial": fine_grained_cross_entropy(domain_logits, knowledge, SOURCE, pixels),
+                "discriminator": fine_grained_cross_entropy(domain_logits, knowledge, TARGET, pixels),
+                "floor": lowest_cross_entropy(knowledge, pixels),
+            }
 
-        (segmentation, discriminator_source, source_floor), source_gradients = self._domain_pass(
-            source_losses, source["image"], [source["label"]], weight=1.0
+        of_target = self._at_full_size(losses, target["image"])
+        return {
+            "adversarial": Loss(of_target["adversarial"], trains="segmenter", weight=self.adversarial_weight),
+            "discriminator_target": Loss(of_target["discriminator"], trains="discriminator", weight=_OF_EACH_DOMAIN),
+            "discriminator_floor": _OF_EACH_DOMAIN * of_target["floor"],
+        }
+
+    def watchers(self) -> Sequence[Watcher]:
+        """Returns what watches D."""
+        return [DeadDiscriminator()]
+
+    def _at_full_size(self, losses, images: tf.Tensor, *labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Returns `losses(logits, domain_logits, *labels)` of maps that are upsampled to the size of the images."""
+        features = self.segmenter.features(images, training=True)
+        maps = [self.segmenter.classify(features), self.discriminator(features, training=True)]
+        return sum_over_row_blocks(losses, maps, images.shape[1:3], labels)
+
+
+class DeadDiscriminator:
+    """Warns, once each time, of a discriminator that has nothing left to learn."""
+
+    def __init__(self):
+        self._dead = False
+
+    def __call__(self, losses: Mapping[str, float]) -> str | None:
+        """Compares L_D with what it is for a discriminator that never errs about the domain."""
+        mean = _OF_EACH_DOMAIN * (losses["discriminator_source"] + losses["discriminator_target"])
+        was_dead, self._dead = self._dead, mean - losses["discriminator_floor"] < _DEAD * math.log(2)
+        if was_dead or not self._dead:
+            return None
+        return (
+            f"the discriminator's loss {mean:.4g} is at its floor: it tells the domains apart without fail, "
+            "and its gradient teaches the segmenter nothing; lower config.optimizer.discriminator_learning_rate"
         )
-        # One domain after the other, or the activations of both would be in memory at once.
-        with tf.control_dependencies([tf.group(tf.nest.flatten(source_gradients))]):
-            (adversarial, discriminator_target, target_floor), target_gradients = self._domain_pass(
-                target_losses, target["image"], weight=self.adversarial_weight
-            )
-            gradients = tf.nest.map_structure(_sum, source_gradients, target_gradients)
-        floor = 0.5 * source_floor + 0.5 * target_floor
-        losses = (segmentation, adversarial, discriminator_source, discriminator_target, floor)
-        return dict(zip(self.loss_names, losses, strict=True)), gradients
-
-    def _domain_pass(self, losses_of, images, pixels=(), *, weight: float):
-        """Runs F, C and D once; returns what `losses_of` does, of the segmenter and of D first, and all gradients."""
-        size = images.shape[1:3]
-        count = tf.cast(tf.reduce_prod(tf.shape(images)[:3]), tf.float32)
-        # D's tape knows nothing of F. On one tape, the gradient of L_D would go on through F to no effect but time.
-        with tf.GradientTape() as segmenter_tape:
-            features = self.segmenter.features(images, training=True)
-            with tf.GradientTape() as discriminator_tape:
-                maps = [self.segmenter.classify(features), self.discriminator(features, training=True)]
-                losses = sum_over_row_blocks(functools.partial(losses_of, pixels=count), maps, size, pixels)
-                segmenter_loss, discriminator_loss = weight * losses[0], 0.5 * losses[1]
-        variables = {name: group.variables for name, group in self.groups.items()}
-        discriminator = {"discriminator": variables.pop("discriminator")}
-        gradients = self.gradient(segmenter_tape, segmenter_loss, variables)
-        return losses, gradients | self.gradient(discriminator_tape, discriminator_loss, discriminator)
-
-
-def _sum(one: tf.Tensor, other: tf.Tensor | None) -> tf.Tensor:
-    return one if other is None else one + other
 
 
 def build(config: Config, segmenter: keras.Model) -> Fada:
@@ -131,7 +159,7 @@ def build_adversarial(
     """Makes a discriminator of `num_classes` channels a domain, the method and its optimizers from the config."""
     method, optimizer = config.method, config.optimizer
     discriminator = build_discriminator(segmenter, num_classes, seed=config.seed)
-    groups = sgd_groups(config, segmenter) | discriminator_group(
+    discriminator_groups = discriminator_group(
         discriminator,
         learning_rate=optimizer.discriminator_learning_rate,
         beta_1=optimizer.discriminator_beta_1,
@@ -143,7 +171,7 @@ def build_adversarial(
     return Fada(
         segmenter,
         discriminator,
-        groups,
+        {"segmenter": sgd_groups(config, segmenter), "discriminator": discriminator_groups},
         class_knowledge=class_knowledge,
         segmentation_temperature=method.segmentation_temperature,
         adversarial_weight=method.adversarial_weight,

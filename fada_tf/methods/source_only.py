@@ -1,12 +1,13 @@
 """Source only: supervised training on one labelled domain, the start of every adaptation and its baseline."""
 
+from collections.abc import Iterator
+
 import keras
-import tensorflow as tf
 
 from fada_tf.config import Config
 from fada_tf.losses.row_blocks import sum_over_row_blocks
 from fada_tf.losses.segmentation import count_labelled, cross_entropy
-from fada_tf.methods.base import Batch, Gradients, Method
+from fada_tf.methods.base import Batch, Loss, Method
 from fada_tf.optimizers.parameter_groups import ParameterGroup, segmenter_groups
 
 
@@ -15,7 +16,7 @@ class SourceOnly(Method):
 
     domains = ("source",)
     labelled_domains = ("source",)
-    loss_names = ("segmentation",)
+    measured = ("segmentation",)
 
     def __init__(
         self,
@@ -26,21 +27,18 @@ class SourceOnly(Method):
         accumulation_steps: int = 1,
     ):
         """Sets up the method; for the arguments see `Method` and `MethodConfig`."""
-        super().__init__(segmenter, groups, accumulation_steps=accumulation_steps)
+        super().__init__({"segmenter": segmenter}, {"segmenter": groups}, accumulation_steps)
         self.segmentation_temperature = segmentation_temperature
 
-    def losses_and_gradients(self, labelled: Batch) -> tuple[dict[str, tf.Tensor], Gradients]:
-        """Returns L_seg and its gradients for one batch of images and labels."""
-        names, groups = zip(*self.groups.items(), strict=True)
-        images, labels = labelled["image"], labelled["label"]
+    def passes(self, labelled: Batch) -> Iterator[dict[str, Loss]]:
+        """Yields L_seg of one batch of images and labels."""
+        labels = labelled["label"]
         count = count_labelled(labels)
-        with tf.GradientTape() as tape:
-            logits = self.segmenter(images, training=True) / self.segmentation_temperature
-            (loss,) = sum_over_row_blocks(
-                lambda logits, labels: [cross_entropy(logits, labels, count)], [logits], labels.shape[1:3], [labels]
-            )
-        gradients = self.gradient(tape, loss, [group.variables for group in groups])
-        return {"segmentation": loss}, dict(zip(names, gradients, strict=True))
+        logits = self.segmenter(labelled["image"], training=True) / self.segmentation_temperature
+        segmentation = sum_over_row_blocks(
+            lambda logits, labels: cross_entropy(logits, labels, count), [logits], labels.shape[1:3], [labels]
+        )
+        yield {"segmentation": Loss(segmentation, trains="segmenter")}
 
 
 def build(config: Config, segmenter: keras.Model, method: type[SourceOnly] = SourceOnly) -> SourceOnly:

@@ -5,7 +5,7 @@ import contextlib
 import datetime
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 import numpy as np
@@ -14,12 +14,12 @@ import tensorflow as tf
 from fada_tf.data.labels import LabelSpace
 from fada_tf.evaluation.pictures import colorize, side_by_side
 from fada_tf.evaluation.views import predict_class_map
+from fada_tf.methods.base import Watcher
 from fada_tf.models.segmenter import Segmenter
 from fada_tf.training.metrics import MetricsFile
 
 _WINDOW = 20  # log lines that a loss is compared with
 _SPIKE = 3.0
-_DEAD = 0.01  # of what a discriminator that knows nothing has above its floor, log 2
 
 
 def tell(stream: TextIO, line: str) -> None:
@@ -51,35 +51,36 @@ class LogTraining:
 
 
 class WarnOfLosses:
-    """After every loop: warns of a loss that jumped, and of a discriminator that has nothing left to learn."""
+    """After every loop: warns of a loss that jumped, and of what the method watches."""
 
-    def __init__(self, step: tf.Variable, stream: TextIO):
+    def __init__(self, step: tf.Variable, watchers: Sequence[Watcher], stream: TextIO):
         self.step, self.stream = step, stream
-        self._earlier: dict[str, collections.deque] = {}
-        self._dead = False
+        self._watchers = [LossSpikes(), *watchers]
 
     def __call__(self, output: dict[str, float]) -> None:
         """Looks at what `Trainer.train_loop_end` returned."""
         losses = {name.removeprefix("loss/"): value for name, value in output.items() if name.startswith("loss/")}
+        for watcher in self._watchers:
+            if warning := watcher(losses):
+                tell(self.stream, f"warning: iteration {int(self.step.numpy())}: {warning}")
+
+
+class LossSpikes:
+    """Warns of losses that are far above what they were lately."""
+
+    def __init__(self):
+        self._earlier: dict[str, collections.deque] = {}
+
+    def __call__(self, losses: Mapping[str, float]) -> str | None:
+        """Compares each loss with its median of the last lines."""
+        warnings = []
         for name, value in losses.items():
             earlier = self._earlier.setdefault(name, collections.deque(maxlen=_WINDOW))
             if len(earlier) >= _WINDOW // 4 and value > _SPIKE * statistics.median(earlier):
-                self._warn(
-                    f"loss {name} {value:.4g} is over {_SPIKE:g} times its median of the last {len(earlier)} lines"
-                )
+                median = f"{_SPIKE:g} times its median of the last {len(earlier)} lines"
+                warnings.append(f"loss {name} {value:.4g} is over {median}")
             earlier.append(value)
-        if "discriminator_floor" in losses:
-            mean = 0.5 * losses["discriminator_source"] + 0.5 * losses["discriminator_target"]
-            dead = mean - losses["discriminator_floor"] < _DEAD * math.log(2)
-            if dead and not self._dead:
-                self._warn(
-                    f"the discriminator's loss {mean:.4g} is at its floor: it tells the domains apart without fail, "
-                    "and its gradient teaches the segmenter nothing; lower config.optimizer.discriminator_learning_rate"
-                )
-            self._dead = dead
-
-    def _warn(self, text: str) -> None:
-        tell(self.stream, f"warning: iteration {int(self.step.numpy())}: {text}")
+        return "; ".join(warnings) or None
 
 
 class LogEvaluation:

@@ -38,14 +38,16 @@ def batches(config: Config, num_classes: int, batch_size: int) -> dict[str, Batc
       batch_size: images of each domain.
 
     Returns:
-      Domain -> "image" float32 [batch, height, width, 3] in 0..255 and "label" uint8 [batch, height, width].
+      Domain -> "image" float32 [batch, height, width, 3] in 0..255, "label" uint8 [batch, height, width] and "draw"
+      int64 [batch].
     """
     random = np.random.default_rng(config.seed)
 
     def batch(domain):
         shape = (batch_size, domain.height, domain.width)
         image = random.uniform(0, 255, (*shape, 3)).astype(np.float32)
-        return {"image": tf.constant(image), "label": tf.constant(random.integers(0, num_classes, shape), tf.uint8)}
+        label = random.integers(0, num_classes, shape).astype(np.uint8)
+        return {"image": tf.constant(image), "label": tf.constant(label), "draw": tf.range(batch_size, dtype=tf.int64)}
 
     return {name: batch(domain) for name, domain in trained_domains(config).items()}
 

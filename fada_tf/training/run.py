@@ -222,8 +222,9 @@ def train_dataset(
             sampling_options=_sampling_options(domain),
             max_bad_records=domain.max_bad_records,
         )
-        # Names and draw numbers stay behind: GPUs have no strings.
-        streams.append(stream.map(lambda batch: {key: batch[key] for key in ("image", "label") if key in batch}))
+        streams.append(
+            stream.map(lambda batch: {key: batch[key] for key in batch if key != "name"})
+        )  # no string on GPUs
     dataset = tf.data.Dataset.zip(tuple(streams))
     return dataset.rebatch(config.training.batch_size // replicas) if replicas > count else dataset
 
@@ -299,8 +300,8 @@ def _controller(
     config: Config, directory: str, trainer: Trainer, label_space: LabelSpace, stream: TextIO
 ) -> tuple[MetricsFile, orbit.Controller]:
     """Returns metrics.jsonl and orbit's outer loop, both where the newest checkpoint left the run."""
-    training, step, strategy = config.training, trainer.step, trainer.strategy
-    checkpoint = make_checkpoint(trainer.method, step, trainer.progress)
+    training, method, step, strategy = config.training, trainer.method, trainer.step, trainer.strategy
+    checkpoint = make_checkpoint(method, step, trainer.progress)
     folder = os.path.join(directory, CHECKPOINTS)
     # orbit restores too, but knows only a checkpoint that is whole, and the actions need to know the iteration.
     restore_newest(checkpoint, folder)
@@ -322,18 +323,23 @@ def _controller(
             known = f"its labels do not know {', '.join(unlabelled)}: the mean IoU is of the others"
             actions.tell(stream, f"evaluation: {known}")
         evaluator = Evaluator(
-            trainer.method.segmenter, dataset, label_space.names, strategy, progress=progress, unlabelled=unlabelled
+            method.networks[method.inference],
+            dataset,
+            label_space.names,
+            strategy,
+            progress=progress,
+            unlabelled=unlabelled,
         )
         best = tf.train.CheckpointManager(checkpoint, os.path.join(literal(directory), BEST), max_to_keep=1)
         evaluation_actions = [actions.LogEvaluation(step, metrics, best, stream)]
     train_actions = [
         actions.LogTraining(step, training.iterations, metrics, stream),
-        actions.WarnOfLosses(step, sys.stderr if stream is sys.stdout else stream),
+        actions.WarnOfLosses(step, trainer.method.watchers(), sys.stderr if stream is sys.stdout else stream),
     ]
     if training.picture_interval:
-        pictures = _picture_batches(config, trainer.method, label_space)
+        pictures = _picture_batches(config, method, label_space)
         events = os.path.join(directory, "events", "pictures")
-        segmenter, interval = trainer.method.segmenter, training.picture_interval
+        segmenter, interval = method.networks[method.inference], training.picture_interval
         train_actions.append(actions.WritePictures(segmenter, step, interval, pictures, label_space, events))
     controller = orbit.Controller(
         global_step=step,

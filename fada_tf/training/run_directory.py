@@ -97,4 +97,4 @@ def make_checkpoint(method: Method, step: tf.Variable, progress: tf.Variable) ->
     others = {f"{name}_optimizer": group.optimizer for name, group in method.groups.items()}
     if method.loss_scale is not None:
         others["loss_scale"] = method.loss_scale
-    return tf.train.Checkpoint(segmenter=method.segmenter, step=step, progress=progress, **method.helpers, **others)
+    return tf.train.Checkpoint(step=step, progress=progress, **method.networks, **others)

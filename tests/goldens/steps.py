@@ -100,7 +100,7 @@ class Steps:
             {key: np.linalg.norm(value) for key, value in gradients.items()},
             {
                 key: SERIES[key][1] * np.array([float(values[key]) for values in measures])
-                for key in SERIES.keys() & set(method.loss_names)
+                for key in SERIES.keys() & set(method.measured)
             },
             np.array(rates),
             {key: np.linalg.norm(value) - np.linalg.norm(before[key]) for key, value in after.items()},
@@ -202,4 +202,4 @@ def _build(golden: dict[str, np.ndarray]) -> Method:
 def _models(method: Method) -> dict[str, keras.Model]:
     """Returns our models by the reference's module names."""
     found = {"feature_extractor": method.segmenter.feature_extractor, "classifier": method.segmenter.classifier}
-    return found | ({"model_D": method.discriminator} if "discriminator" in method.helpers else {})
+    return found | ({"model_D": method.discriminator} if "discriminator" in method.networks else {})

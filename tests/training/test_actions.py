@@ -10,15 +10,17 @@ import pytest
 import tensorflow as tf
 
 from fada_tf.data.labels import LabelSpace
+from fada_tf.methods.fada import DeadDiscriminator
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.training.actions import LogEvaluation, WarnOfLosses, WritePictures
 from fada_tf.training.metrics import MetricsFile
 
 
-@pytest.fixture
-def warn():
+@pytest.fixture(params=[False])
+def warn(request):
+    watches_discriminator = request.param
     stream, step = io.StringIO(), tf.Variable(0, dtype=tf.int64)
-    action = WarnOfLosses(step, stream)
+    action = WarnOfLosses(step, [DeadDiscriminator()] if watches_discriminator else [], stream)
 
     def warn(**losses: float) -> str:
         stream.seek(0)
@@ -64,6 +66,7 @@ def test_a_loss_that_jumps_is_warned_about(warn):
     assert not warn(segmentation=1.0)
 
 
+@pytest.mark.parametrize("warn", [True], indirect=True)
 def test_a_discriminator_at_its_floor_is_warned_about_once(warn):
     def losses(above: float) -> dict[str, float]:
         return {
