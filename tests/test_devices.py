@@ -92,7 +92,7 @@ def test_devices_are_set_up_before_a_program_touches_them(first_touches, case):
 
 
 def test_every_program_is_among_the_cases():
-    programs = {path.stem for path in (ROOT / "scripts").glob("*.py")}
+    programs = {path.stem for path in (ROOT / "fada_tf/programs").glob("[a-z]*.py")}
     assert programs == {line[0] for line, _ in CASES.values()} | set(WITHOUT_TENSORFLOW)
 
 

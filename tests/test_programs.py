@@ -18,7 +18,7 @@ from tests import scenes
 from tests.processes import ROOT, interrupt, run
 from tests.runs import assert_same
 
-PROGRAMS = sorted(path.stem for path in (ROOT / "scripts").glob("*.py"))
+PROGRAMS = sorted(path.stem for path in (ROOT / "fada_tf/programs").glob("[a-z]*.py"))
 
 CONFIG = """
 from fada_tf.config import Config
@@ -138,7 +138,9 @@ def test_help_does_not_start_tensorflow(program):
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_numbers_have_a_lower_bound(program):
-    calls = [node for node in ast.walk(ast.parse((ROOT / f"scripts/{program}.py").read_text())) if is_number(node)]
+    calls = [
+        node for node in ast.walk(ast.parse((ROOT / f"fada_tf/programs/{program}.py").read_text())) if is_number(node)
+    ]
     assert not [ast.unparse(call) for call in calls if "lower_bound" not in {word.arg for word in call.keywords}]
 
 
@@ -232,7 +234,7 @@ def test_a_dry_run_of_a_study_prints_commands_and_does_nothing(folder):
     options = ["--config=study.py", "--seeds=7", "--set=training.batch_size=3", "--set=training.xla=True", "--dry_run"]
     lines = succeed(folder, "run_study", *options).splitlines()
     assert not (folder / "runs/studies").exists()
-    assert len([line for line in lines if line.startswith("python scripts/train.py ")]) == 7
+    assert len([line for line in lines if line.startswith("fada-tf train ")]) == 7
     assert any(line.startswith("cp -r ") for line in lines)
     assert {"--config.seed=7", "--config.training.batch_size=3", "--config.training.xla=True"} <= set(lines[0].split())
 

@@ -1,4 +1,4 @@
-"""Jobs: runs of the programs in `scripts/`, one after the other, each in a process of its own, each only once."""
+"""Jobs: runs of the programs, one after the other, each in a process of its own, each only once."""
 
 import contextlib
 import dataclasses
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import tqdm
 
+from fada_tf import command
 from fada_tf.data import files
 from fada_tf.errors import InputError
 
@@ -27,7 +28,7 @@ class Job:
 
     Attributes:
       name: unique, with `/` between its parts.
-      program: the file in `scripts/` without its suffix.
+      program: the file in `fada_tf/programs/` without its suffix.
       options: of the command line.
       output: the file or folder that is there when it is done.
       once: whether the output of other settings is kept and is an error, instead of being written anew.
@@ -55,15 +56,14 @@ def commands(jobs: Sequence[Job]) -> Iterator[str]:
     for job in jobs:
         if job.copies:
             yield shlex.join(["cp", "-r", job.copies, job.output])
-        yield shlex.join(["python", f"scripts/{job.program}.py", *job.options])
+        yield shlex.join(["fada-tf", job.program, *job.options])
 
 
-def run(jobs: Sequence[Job], programs: str, folder: str, finished: Callable[[Job], object] = lambda job: None) -> None:
+def run(jobs: Sequence[Job], folder: str, finished: Callable[[Job], object] = lambda job: None) -> None:
     """Runs the jobs in order with a progress bar; those that are done are skipped, an interrupted one continues.
 
     Args:
       jobs: in an order in which each comes after those whose outputs it reads.
-      programs: the folder of the programs.
       folder: gets NAME.json, what a job was run with, and NAME.log, what it printed.
       finished: called after every job, also after a skipped one.
 
@@ -82,7 +82,7 @@ def run(jobs: Sequence[Job], programs: str, folder: str, finished: Callable[[Job
         for index, job in enumerate(jobs):
             bar.set_description_str(job.name)
             if not _is_done(job, keys[job.name], folder):
-                _run_one(job, keys[job.name], programs, folder, _Progress(bar, jobs[index:], keys, folder))
+                _run_one(job, keys[job.name], folder, _Progress(bar, jobs[index:], keys, folder))
             finished(job)
             bar.update()
 
@@ -119,22 +119,21 @@ def _check_output(job: Job, key: str, folder: str) -> None:
         )
 
 
-def _run_one(job: Job, key: str, programs: str, folder: str, progress: "_Progress") -> None:
+def _run_one(job: Job, key: str, folder: str, progress: "_Progress") -> None:
     path = _state_path(job, folder)
     if job.copies and not files.exists(job.output):
         # What was measured of the copied run is not of this one.
         files.copy_folder(job.copies, files.partial_name(job.output), without=("scores", "features"))
         files.rename(files.partial_name(job.output), job.output)
-    command = [sys.executable, os.path.join(programs, f"{job.program}.py"), *job.options]
-    state = {"key": key, "kind": job.kind, "size": job.size, "command": shlex.join(command)}
+    line = command.line(job.program, *job.options)
+    state = {"key": key, "kind": job.kind, "size": job.size, "command": shlex.join(line)}
     files.write_atomically(path + ".json", json.dumps(state, indent=1).encode())
     start = time.monotonic()
     with _local(path + ".log") as log_path, open(log_path, "ab") as log:
         begin = log.tell()
         # In a session of its own: the terminal's Ctrl-C reaches it once, through this program; twice would kill it.
-        process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, env=_environment(programs), start_new_session=True
-        )
+        environment = command.environment() | {"PYTHONUNBUFFERED": "1"}
+        process = subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
         try:
             while process.poll() is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -173,12 +172,6 @@ def _stop(process: subprocess.Popen) -> None:
         process.terminate()
         with contextlib.suppress(KeyboardInterrupt, SystemExit):
             process.wait()
-
-
-def _environment(programs: str) -> dict[str, str]:
-    # The programs import this very library, installed or not.
-    paths = [os.path.dirname(os.path.abspath(programs)), os.environ.get("PYTHONPATH", "")]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
 
 
 def _last_line(path: str, begin: int) -> str:

@@ -17,7 +17,7 @@ import sys
 from absl import flags, logging
 from ml_collections import config_flags
 
-from fada_tf import cli
+from fada_tf import cli, command
 from fada_tf.errors import InputError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment file, with its stage: configs/NAME.py:STAGE.")
@@ -116,8 +116,8 @@ def _measured_apart(config, factor: int) -> dict:
         "replicas": [f"--replicas={factor}", f"--config.training.batch_size={factor * config.training.batch_size}"],
     }
     alone = ["--sweep=nothing", "--output="]  # the last value of an option counts
-    command = [sys.executable, *sys.argv, *alone, *changes[_SWEEP.value]]
-    run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    line = command.line("benchmark_train", *sys.argv[1:], *alone, *changes[_SWEEP.value])
+    run = subprocess.run(line, env=command.environment(), stdout=subprocess.PIPE, text=True, check=False)
     if run.returncode:
         raise InputError(f"--sweep={_SWEEP.value} stopped at {factor} times the size, see above")
     return json.loads(run.stdout) | {"factor": factor}

@@ -38,7 +38,7 @@ def main(argv):
         print("\n".join(jobs.commands(todo.jobs)))
         return
     todo.check_files()
-    jobs.run(todo.jobs, os.path.dirname(os.path.abspath(__file__)), os.path.join(todo.runs, "jobs"))
+    jobs.run(todo.jobs, os.path.join(todo.runs, "jobs"))
     print(f"open {todo.report} in a browser")
 
 

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from fada_tf import command
 from fada_tf.data import files
 from fada_tf.errors import InputError
 from fada_tf.experiments import jobs
@@ -28,11 +29,17 @@ if os.path.exists("broken"):
 """
 
 
+def line(program: str, *options: str) -> list[str]:
+    """Starts programs of the test's folder instead of the library's."""
+    return [sys.executable, f"programs/{program}.py", *options]
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> pathlib.Path:
     (tmp_path / "programs").mkdir()
     (tmp_path / "programs" / "note.py").write_text(PROGRAM)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(command, "line", line)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield tmp_path
     for number, handler in handlers.items():
@@ -46,7 +53,7 @@ def note(name: str, text: str, **options) -> Job:
 def run(*todo: Job) -> list[str]:
     """Runs the jobs; returns the names of those that were finished or skipped."""
     finished = []
-    jobs.run(todo, "programs", "state", finished=lambda job: finished.append(job.name))
+    jobs.run(todo, "state", finished=lambda job: finished.append(job.name))
     return finished
 
 
@@ -94,12 +101,12 @@ def test_a_job_continues_a_copy_of_another_ones_output_without_its_scores(folder
     run(*todo)
     assert log("long") == ["1", "2"] and log("short") == ["1"]
     assert not (folder / "long/scores").exists()
-    assert list(jobs.commands(todo))[1:] == ["cp -r short long", "python scripts/note.py long 2"]
+    assert list(jobs.commands(todo))[1:] == ["cp -r short long", "fada-tf note long 2"]
 
 
 def test_logs_of_jobs_may_lie_in_a_bucket(folder):
     for text in ("one", "two"):
-        jobs.run([note("a", text)], "programs", "ram://jobs/state")
+        jobs.run([note("a", text)], "ram://jobs/state")
     assert files.read_bytes("ram://jobs/state/a.log").split() == 2 * [b"1/2", b"half"]
     assert log("a") == ["one", "two"]
 
@@ -139,9 +146,12 @@ def driver(folder):
     (folder / "programs" / "note.py").write_text(STOPPING_PROGRAM)
     code = (
         "import signal\n"
+        "from fada_tf import command\n"
         "from fada_tf.experiments.jobs import Job, run\n"
+        "from tests.experiments.test_jobs import line\n"
+        "command.line = line\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells ignore in the background\n"
-        "run([Job('long', 'note', ('long',), output='long')], 'programs', 'state')\n"
+        "run([Job('long', 'note', ('long',), output='long')], 'state')\n"
     )
     root = str(pathlib.Path(__file__).parents[2])
     driver = subprocess.Popen(

@@ -29,7 +29,7 @@ def test_batches_are_those_that_export_warms_up():
     batching = configs.read_batching(str(FOLDER / "batching.config"))
     assert batching.allowed_batch_sizes[-1] == batching.max_batch_size
     sizes = ", ".join(f'"{size}"' for size in batching.allowed_batch_sizes)
-    assert f'"warmup_batches", [{sizes}]' in (FOLDER.parent / "scripts" / "export_model.py").read_text()
+    assert f'"warmup_batches", [{sizes}]' in (FOLDER.parent / "fada_tf/programs/export_model.py").read_text()
 
 
 def test_metrics_are_on():
