@@ -10,10 +10,9 @@ import pytest
 import tensorflow as tf
 from absl import logging
 
-from fada_tf import machine
+from fada_tf import devices, machine
 from fada_tf.data import conversion
 from fada_tf.data.datasets import folder as folder_dataset
-from fada_tf.models import strategy
 from tests import scenes
 from tests.first_devices import UNTOUCHED
 from tests.processes import ROOT, command
@@ -111,7 +110,7 @@ def test_gpus_that_tensorflow_cannot_use_are_told_of(monkeypatch, tmp_path, warn
     if hidden is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    strategy.set_up_devices()
+    devices.set_up_devices()
     assert len(warnings) == warned
     assert not warned or "pip install -e '.[gpu]'" in warnings[0]
 
@@ -122,15 +121,15 @@ def test_devices_that_run_already_stay_as_they_are(monkeypatch, warnings):
 
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", too_late)
-    strategy.set_up_devices()
+    devices.set_up_devices()
     assert "keep the memory settings" in warnings[0]
 
 
 def test_devices_have_names(monkeypatch, two_replicas):
-    assert strategy.device_names(tf.distribute.get_strategy()) == "CPU"
-    assert strategy.device_names(two_replicas) == "2 x CPU"
+    assert devices.device_names(tf.distribute.get_strategy()) == "CPU"
+    assert devices.device_names(two_replicas) == "2 x CPU"
     models = {"a": "NVIDIA H100", "b": "NVIDIA A2", "c": "NVIDIA H100"}
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: list(models))
     details = lambda gpu: {"device_name": models[gpu]}  # noqa: E731
     monkeypatch.setattr(tf.config.experimental, "get_device_details", details)
-    assert strategy.device_names(tf.distribute.get_strategy()) == "2 x NVIDIA H100, NVIDIA A2"
+    assert devices.device_names(tf.distribute.get_strategy()) == "2 x NVIDIA H100, NVIDIA A2"

@@ -14,7 +14,7 @@ from fada_tf.data import conversion
 from fada_tf.data.datasets import folder as folder_dataset
 from tests import scenes
 from tests.processes import command, interrupt, run
-from tests.runs import assert_same
+from tests.small_runs import assert_same
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ import pytest
 
 from fada_tf import machine
 from fada_tf.data import shards
-from fada_tf.training import provenance
+from fada_tf.runs import provenance
 
 
 def test_a_system_that_cannot_tie_processes_to_cores_has_all_of_them(monkeypatch):

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests import scenes
 from tests.processes import ROOT, interrupt, run
-from tests.runs import assert_same
+from tests.small_runs import assert_same
 
 PROGRAMS = sorted(path.stem for path in (ROOT / "fada_tf/programs").glob("[a-z]*.py"))
 

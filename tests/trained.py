@@ -11,7 +11,7 @@ from fada_tf.data.labels import ClassFile
 from fada_tf.export.signatures import ServingOptions
 from fada_tf.export.version import ExportPlan, export_version
 from fada_tf.models.segmenter import build_segmenter
-from fada_tf.training.run_directory import write_run_directory
+from fada_tf.runs.directory import write_run_directory
 from tests import scenes
 
 ITERATION, MEAN_IOU = 7, 0.25

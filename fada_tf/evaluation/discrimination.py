@@ -7,32 +7,32 @@ from fada_tf import registry
 from fada_tf.data.transforms import resize_image
 from fada_tf.errors import InputError
 from fada_tf.evaluation.prediction import as_pictures
-from fada_tf.models import checkpoint
 from fada_tf.models.layers import resize_align_corners
-from fada_tf.models.literal_paths import literal_file
+from fada_tf.runs import checkpoint
+from fada_tf.runs.literal_paths import literal_file
 
 
 class DomainPredictor:
     """P(target | F(x)) for every pixel, by the segmenter and discriminator of one checkpoint."""
 
-    def __init__(self, source: str, height: int, width: int):
+    def __init__(self, trained: str, height: int, width: int):
         """Loads both.
 
         Args:
-          source: a checkpoint of an adversarial run, see `checkpoint.checkpoint_path`.
+          trained: a checkpoint of an adversarial run, see `checkpoint.checkpoint_path`.
           height: pixels, to which pictures are resized before the model.
           width: pixels.
 
         Raises:
           InputError: the run has no discriminator.
         """
-        config = checkpoint.run_config(source)
-        self.segmenter = checkpoint.load_segmenter(source)
+        config = checkpoint.run_config(trained)
+        self.segmenter = checkpoint.load_segmenter(trained)
         method = registry.load("fada_tf.methods", config.method.name).build(config, self.segmenter)
         if "discriminator" not in method.networks:
-            raise InputError(f"{source} has no discriminator: it is a run of {config.method.name}")
+            raise InputError(f"{trained} has no discriminator: it is a run of {config.method.name}")
         self.discriminator = method.networks["discriminator"]
-        path = literal_file(checkpoint.checkpoint_path(source))
+        path = literal_file(checkpoint.checkpoint_path(trained))
         restored = tf.train.Checkpoint(discriminator=self.discriminator).restore(path)
         restored.expect_partial().assert_existing_objects_matched()
         self.size = (height, width)
@@ -50,8 +50,8 @@ class DomainPredictor:
         return self._run(as_pictures(image)).numpy()
 
 
-def has_discriminator(source: str) -> bool:
+def has_discriminator(trained: str) -> bool:
     """Tells whether a checkpoint holds a discriminator."""
     # A weight has the name of the first object that leads to it: the discriminator's own, or its optimizer's.
-    names = tf.train.list_variables(literal_file(checkpoint.checkpoint_path(source)))
+    names = tf.train.list_variables(literal_file(checkpoint.checkpoint_path(trained)))
     return any(name.startswith("discriminator") for name, _ in names)

@@ -17,12 +17,12 @@ from fada_tf.data.ahead import map_ahead
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.tfrecord import decode_image
 from fada_tf.data.transforms import resize_image
+from fada_tf.devices import set_up_devices
 from fada_tf.errors import InputError
 from fada_tf.evaluation.pictures import colorize, overlay
 from fada_tf.evaluation.views import SINGLE_VIEW, Views, predict_class_map
-from fada_tf.models.checkpoint import load_segmenter
 from fada_tf.models.segmenter import Segmenter
-from fada_tf.models.strategy import set_up_devices
+from fada_tf.runs.checkpoint import load_segmenter
 
 
 def find_pictures(path: str) -> tuple[str, list[str]]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fada_tf.data import files
-from fada_tf.evaluation import results
 from fada_tf.evaluation.confusion import Scores
+from fada_tf.runs import results
 
 
 def write_scores(scores: Scores, origin: Mapping[str, Any], directory: str) -> None:
@@ -29,7 +29,7 @@ def write_scores(scores: Scores, origin: Mapping[str, Any], directory: str) -> N
         writer.writerow([row[0], _text(row[1]), int(row[2]), int(row[3])])
     writer.writerow(["mean", _text(scores.mean_iou), int(labelled.sum()), int(predicted.sum())])
     files.make_folder(directory)
-    files.write_atomically(os.path.join(directory, "scores.csv"), table.getvalue().encode())
+    files.write_atomically(os.path.join(directory, results.SCORES_TABLE), table.getvalue().encode())
     values = files.json_text({**origin, **scores.to_dict()}, indent=1)
     files.write_atomically(os.path.join(directory, results.SCORES_FILE), values.encode())
 

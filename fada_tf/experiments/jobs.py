@@ -20,6 +20,7 @@ import tqdm
 from fada_tf import command
 from fada_tf.data import files
 from fada_tf.errors import InputError
+from fada_tf.runs import layout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +124,7 @@ def _run_one(job: Job, key: str, folder: str, progress: "_Progress") -> None:
     path = _state_path(job, folder)
     if job.copies and not files.exists(job.output):
         # What was measured of the copied run is not of this one.
-        files.copy_folder(job.copies, files.partial_name(job.output), without=("scores", "features"))
+        files.copy_folder(job.copies, files.partial_name(job.output), without=layout.MEASUREMENTS)
         files.rename(files.partial_name(job.output), job.output)
     line = command.line(job.program, *job.options)
     state = {"key": key, "kind": job.kind, "size": job.size, "command": shlex.join(line)}

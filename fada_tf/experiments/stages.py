@@ -15,8 +15,8 @@ from fada_tf.config import FREE_FIELDS, Config, differences, expand_home, flatte
 from fada_tf.data import files
 from fada_tf.data.manifest import MANIFEST_NAME
 from fada_tf.errors import InputError
-from fada_tf.evaluation import results
 from fada_tf.experiments.jobs import Job
+from fada_tf.runs import results
 
 _INSIDE_A_RUN = re.compile(r"(/(best|checkpoints)(/ckpt-\d+)?)?/*$")
 BY_A_JOB = "(by a job)"  # stands for a folder that one makes

@@ -11,10 +11,10 @@ from typing import Any
 from fada_tf import experiment_file
 from fada_tf.data import files
 from fada_tf.errors import InputError, nearest
-from fada_tf.evaluation import results
 from fada_tf.experiments import stages
 from fada_tf.experiments.jobs import Job
 from fada_tf.experiments.stages import Experiment, Training
+from fada_tf.runs import results
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,8 +18,10 @@ from fada_tf.data.transforms import resize_image
 from fada_tf.errors import InputError
 from fada_tf.export import parity, portable, warmup
 from fada_tf.export.signatures import ServedSegmenter, ServingOptions
-from fada_tf.models import checkpoint, convolutions
-from fada_tf.models.literal_paths import is_literal
+from fada_tf.models import convolutions
+from fada_tf.runs import checkpoint
+from fada_tf.runs.literal_paths import is_literal
+from fada_tf.runs.metrics import read_metrics
 
 CLASSES_ASSET = "classes.json"
 GRAPH = "saved_model.pb"
@@ -32,7 +34,7 @@ class ExportPlan:
     """What to export.
 
     Args:
-        source: names the trained segmenter, see `checkpoint.checkpoint_path`.
+        checkpoint: names the trained segmenter, see `checkpoint.checkpoint_path`.
         models: the folder of all served models.
         name: under which the model is served.
         version: 0 for one more than the highest there is.
@@ -42,7 +44,7 @@ class ExportPlan:
         formats: further formats, of `portable.FILES`.
     """
 
-    source: str
+    checkpoint: str
     models: str
     name: str
     version: int
@@ -71,8 +73,8 @@ def export_version(
     warmup.log_messages()  # before any work
     for name in plan.formats:
         portable.check_format(name)
-    segmenter = checkpoint.load_segmenter(plan.source)
-    label_space = checkpoint.run_label_space(plan.source)
+    segmenter = checkpoint.load_segmenter(plan.checkpoint)
+    label_space = checkpoint.run_label_space(plan.checkpoint)
     options = plan.options
     with _new_version(plan) as (folder, final):
         sizes = plan.sizes or tuple(dict.fromkeys(picture.shape[:2] for picture in pictures))
@@ -165,14 +167,14 @@ def _write_saved_model(served: ServedSegmenter, folder: str) -> None:
 
 
 def _write_manifest(plan: ExportPlan, folder: str, version: int, sizes, parities: dict[str, parity.Parity]) -> None:
-    source = checkpoint.checkpoint_path(plan.source)
-    config = checkpoint.run_config(source)
+    path = checkpoint.checkpoint_path(plan.checkpoint)
+    config = checkpoint.run_config(path)
     values = {
         "name": plan.name,
         "version": version,
-        "checkpoint": source,
-        "checkpoint_sha256": checkpoint.fingerprint(source),
-        "mean_iou": _mean_iou(source),
+        "checkpoint": path,
+        "checkpoint_sha256": checkpoint.fingerprint(path),
+        "mean_iou": _mean_iou(path),
         "options": asdict(plan.options),
         "warmup": {"sizes": sizes, "batches": plan.batches},
         "parity": {name: asdict(value) for name, value in parities.items()},
@@ -183,11 +185,8 @@ def _write_manifest(plan: ExportPlan, folder: str, version: int, sizes, parities
     files.write_atomically(os.path.join(folder, MANIFEST), text.encode())
 
 
-def _mean_iou(source: str) -> float | None:
+def _mean_iou(path: str) -> float | None:
     """Returns the mean IoU (0..1) that the run's own evaluation gave this checkpoint; None if it was not evaluated."""
-    path, step = os.path.join(checkpoint.run_directory(source), "metrics.jsonl"), source.rpartition("-")[2]
-    if not files.exists(path):
-        return None
-    lines = [line for line in files.read_json_lines(path) if line.get("kind") == "evaluation"]
-    scores = [line["mean_iou"] for line in lines if str(line["step"]) == step]
+    lines, step = read_metrics(checkpoint.run_directory(path)), checkpoint.iteration(path)
+    scores = [line["mean_iou"] for line in lines if line["kind"] == "evaluation" and line["step"] == step]
     return scores[-1] if scores else None

@@ -44,35 +44,35 @@ def main(argv):
     import tqdm
 
     from fada_tf.data import files
-    from fada_tf.evaluation import features, results
-    from fada_tf.models import checkpoint
-    from fada_tf.models.strategy import inference_batch_size, set_up_devices
+    from fada_tf.devices import inference_batch_size, set_up_devices
+    from fada_tf.evaluation import features
+    from fada_tf.runs import checkpoint, results
 
     set_up_devices()
-    sources = [checkpoint.checkpoint_path(source) for source in _CHECKPOINT.value]
-    run = checkpoint.run_config(sources[0]).data
+    paths = [checkpoint.checkpoint_path(path) for path in _CHECKPOINT.value]
+    run = checkpoint.run_config(paths[0]).data
     records = {"source": _SOURCE.value or run.source.records}
     if not records["source"]:
-        raise InputError(f"the run of {sources[0]} names no source records: give --source")
-    records["target"] = checkpoint.evaluation_records(sources[0], _TARGET.value, "--target")
+        raise InputError(f"the run of {paths[0]} names no source records: give --source")
+    records["target"] = checkpoint.evaluation_records(paths[0], _TARGET.value, "--target")
     panels, notes = {}, {}
-    titles = ["/".join(checkpoint.run_directory(source).split("/")[-2:]) for source in sources]
+    titles = ["/".join(checkpoint.run_directory(path).split("/")[-2:]) for path in paths]
     if len(set(titles)) < len(titles):
-        titles = sources
-    for source, title in zip(sources, titles, strict=True):
-        size = checkpoint.input_size(source, _HEIGHT.value, _WIDTH.value)
-        label_space = checkpoint.run_label_space(source)
+        titles = paths
+    for path, title in zip(paths, titles, strict=True):
+        size = checkpoint.input_size(path, _HEIGHT.value, _WIDTH.value)
+        label_space = checkpoint.run_label_space(path)
         total = sum(features.number_of_images(folder, _IMAGES.value) for folder in records.values())
         with tqdm.tqdm(total=total, desc="analyze", unit="image") as bar:
             analysis = features.analyze(
-                checkpoint.load_segmenter(source), records, label_space, size,
+                checkpoint.load_segmenter(path), records, label_space, size,
                 images=_IMAGES.value, sample_size=_POINTS.value, progress=bar.update,
                 batch_size=_BATCH_SIZE.value or inference_batch_size(),
             )  # fmt: skip
-        directory = checkpoint.run_directory(source)
+        directory = checkpoint.run_directory(path)
         how = results.Analysis(**records, height=size[0], width=size[1], images=_IMAGES.value)
-        iteration = checkpoint.iteration(source)
-        origin = {"checkpoint": source, "weights_sha256": checkpoint.weights_digest(source), "iteration": iteration}
+        iteration = checkpoint.iteration(path)
+        origin = {"checkpoint": path, "weights_sha256": checkpoint.weights_digest(path), "iteration": iteration}
         output = os.path.dirname(results.path(how, directory, iteration))
         _write(analysis, label_space.names, origin | records | how.key(), output)
         mean = analysis.both.mean_class_center_distance
@@ -88,6 +88,7 @@ def main(argv):
 def _write(analysis, names, origin, output):
     """Prints the table, and writes it as JSON and CSV."""
     from fada_tf.data import files
+    from fada_tf.runs import results
 
     values = [None if math.isnan(value) else float(value) for value in analysis.both.class_center_distance]
     mean = analysis.both.mean_class_center_distance
@@ -104,9 +105,9 @@ def _write(analysis, names, origin, output):
     print(f"{'mean':<{width}} {mean:7.3f}")
     result = origin | {"mean_ccd": mean, "ccd": dict(zip(names, values, strict=True)), "feature_vectors": counts}
     files.make_folder(output)
-    files.write_atomically(os.path.join(output, "ccd.csv"), table.getvalue().encode())
-    files.write_atomically(os.path.join(output, "ccd.json"), files.json_text(result, indent=1).encode())
-    print(f"written: {output}/ccd.json, ccd.csv")
+    files.write_atomically(os.path.join(output, results.CCD_TABLE), table.getvalue().encode())
+    files.write_atomically(os.path.join(output, results.CCD_FILE), files.json_text(result, indent=1).encode())
+    print(f"written: {output}/{results.CCD_FILE}, {results.CCD_TABLE}")
 
 
 if __name__ == "__main__":

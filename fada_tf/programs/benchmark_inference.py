@@ -31,9 +31,9 @@ def main(argv):
 
     from fada_tf import benchmark
     from fada_tf.data import files
+    from fada_tf.devices import set_precision, set_up_devices
     from fada_tf.evaluation.views import predict_class_map
     from fada_tf.models.segmenter import build_segmenter
-    from fada_tf.models.strategy import set_precision, set_up_devices
 
     set_up_devices()
     set_precision(_PRECISION.value)

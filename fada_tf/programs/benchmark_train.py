@@ -59,7 +59,7 @@ def _measured(config) -> dict:
 
     from fada_tf import benchmark
     from fada_tf.data import labels
-    from fada_tf.models.strategy import make_strategy, set_channels_order, set_precision
+    from fada_tf.devices import make_strategy, set_channels_order, set_precision
     from fada_tf.training import made_up
 
     logging.set_verbosity(logging.WARNING)  # MirroredStrategy names every gradient that it adds up

@@ -34,7 +34,7 @@ _WIDTH = flags.DEFINE_integer("width", 0, "For a run directory: evaluation width
 def main(argv):
     """Converts in the direction that the output's name asks for, and prints the account."""
     del argv
-    from fada_tf.models.strategy import set_up_devices
+    from fada_tf.devices import set_up_devices
     from fada_tf.training import weight_conversion
 
     set_up_devices()

@@ -45,22 +45,21 @@ def main(argv):
 
     from fada_tf.data import pipeline
     from fada_tf.data.manifest import Manifest
-    from fada_tf.evaluation import results
+    from fada_tf.devices import make_strategy, workers
     from fada_tf.evaluation.evaluator import Evaluator
     from fada_tf.evaluation.score_files import write_checkpoint_scores, write_scores
     from fada_tf.evaluation.views import Views
-    from fada_tf.models import checkpoint
-    from fada_tf.models.strategy import make_strategy, workers
+    from fada_tf.runs import checkpoint, results
 
     views = Views.parse(_SCALES.value, _FLIP.value)
     if _ALL.value:
-        sources = checkpoint.all_checkpoints(_CHECKPOINT.value)
+        paths = checkpoint.all_checkpoints(_CHECKPOINT.value)
     else:
-        sources = [checkpoint.checkpoint_path(_CHECKPOINT.value)]
-    run = checkpoint.run_config(sources[0])
-    records = checkpoint.evaluation_records(sources[0], _RECORDS.value)
-    height, width = checkpoint.input_size(sources[0], _HEIGHT.value, _WIDTH.value)
-    label_space = checkpoint.run_label_space(sources[0])
+        paths = [checkpoint.checkpoint_path(_CHECKPOINT.value)]
+    run = checkpoint.run_config(paths[0])
+    records = checkpoint.evaluation_records(paths[0], _RECORDS.value)
+    height, width = checkpoint.input_size(paths[0], _HEIGHT.value, _WIDTH.value)
+    label_space = checkpoint.run_label_space(paths[0])
     manifest = Manifest.load(records)
     strategy = make_strategy()
     dataset = pipeline.evaluation_dataset(
@@ -73,32 +72,32 @@ def main(argv):
     )
     unlabelled = manifest.unlabelled(label_space)
     with strategy.scope():
-        segmenter = checkpoint.load_segmenter(sources[0])
+        segmenter = checkpoint.load_segmenter(paths[0])
     scores = {}
-    with tqdm.tqdm(total=manifest.num_records * len(sources), desc="evaluate", unit="image") as bar:
+    with tqdm.tqdm(total=manifest.num_records * len(paths), desc="evaluate", unit="image") as bar:
         evaluator = Evaluator(segmenter, dataset, label_space.names, strategy, bar.update, views, unlabelled)
-        for source in sources:
-            checkpoint.restore_segmenter(segmenter, source)
+        for path in paths:
+            checkpoint.restore_segmenter(segmenter, path)
             evaluator.evaluate(-1)
-            scores[source] = evaluator.scores
+            scores[path] = evaluator.scores
 
     if workers(strategy)[0]:
         return  # the first one writes
-    run_dir, iteration = checkpoint.run_directory(sources[0]), checkpoint.iteration(sources[0])
+    run_dir, iteration = checkpoint.run_directory(paths[0]), checkpoint.iteration(paths[0])
     scoring = results.Scoring(records, height, width, views.scales, views.flip)
     if _ALL.value:
-        table = os.path.join(_OUTPUT.value or scoring.folder(run_dir), "checkpoints.csv")
+        table = os.path.join(_OUTPUT.value or scoring.folder(run_dir), results.CHECKPOINTS_TABLE)
         best = write_checkpoint_scores(scores, table)
-        for source in sources:
-            print(f"{source}  mean IoU {100 * scores[source].mean_iou:.2f} %{'  best' if source == best else ''}")
+        for path in paths:
+            print(f"{path}  mean IoU {100 * scores[path].mean_iou:.2f} %{'  best' if path == best else ''}")
         print(f"written: {table}")
         return
-    origin = {"checkpoint": sources[0], "weights_sha256": checkpoint.weights_digest(sources[0]), "iteration": iteration}
+    origin = {"checkpoint": paths[0], "weights_sha256": checkpoint.weights_digest(paths[0]), "iteration": iteration}
     origin |= {"records": records, "images": manifest.num_records} | scoring.key()
     output = _OUTPUT.value or os.path.dirname(results.path(scoring, run_dir, iteration))
-    write_scores(scores[sources[0]], origin, output)
-    print(scores[sources[0]].table())
-    print(f"written: {output}/scores.json, scores.csv")
+    write_scores(scores[paths[0]], origin, output)
+    print(scores[paths[0]].table())
+    print(f"written: {output}/{results.SCORES_FILE}, {results.SCORES_TABLE}")
 
 
 if __name__ == "__main__":

@@ -54,12 +54,12 @@ def main(argv):
 
     logging.set_verbosity(logging.ERROR)  # TensorFlow's writers tell much that is no news to a user
 
+    from fada_tf.devices import set_up_devices
     from fada_tf.evaluation import prediction
     from fada_tf.evaluation.views import Views
     from fada_tf.export import version
     from fada_tf.export.signatures import ServingOptions
-    from fada_tf.models import checkpoint
-    from fada_tf.models.strategy import set_up_devices
+    from fada_tf.runs import checkpoint
 
     set_up_devices()
     folder, names = prediction.find_pictures(_IMAGES.value)

@@ -39,23 +39,23 @@ def main(argv):
 
     from fada_tf.data import beam
     from fada_tf.data.manifest import Manifest
+    from fada_tf.devices import inference_batch_size, set_up_devices
     from fada_tf.evaluation.prediction import SavedPredictor
     from fada_tf.evaluation.pseudo_labels import write_pseudo_labels
     from fada_tf.evaluation.views import Views
-    from fada_tf.models import checkpoint
-    from fada_tf.models.strategy import inference_batch_size, set_up_devices
+    from fada_tf.runs import checkpoint
 
     set_up_devices()
-    source = checkpoint.checkpoint_path(_CHECKPOINT.value)
-    records = _RECORDS.value or checkpoint.run_config(source).data.target.records
+    path = checkpoint.checkpoint_path(_CHECKPOINT.value)
+    records = _RECORDS.value or checkpoint.run_config(path).data.target.records
     if not records:
-        raise InputError(f"the run of {source} names no target records: give --records")
+        raise InputError(f"the run of {path} names no target records: give --records")
     count = Manifest.load(records).num_records
-    height, width = checkpoint.input_size(source, _HEIGHT.value, _WIDTH.value)
+    height, width = checkpoint.input_size(path, _HEIGHT.value, _WIDTH.value)
     views = Views.parse(_SCALES.value, _FLIP.value)
-    predictor = SavedPredictor(source, height, width, views, _BATCH_SIZE.value or inference_batch_size())
-    label_space = checkpoint.run_label_space(source)
-    job = {"predictor_id": f"{checkpoint.fingerprint(source)} at {width}x{height}, {views}"}
+    predictor = SavedPredictor(path, height, width, views, _BATCH_SIZE.value or inference_batch_size())
+    label_space = checkpoint.run_label_space(path)
+    job = {"predictor_id": f"{checkpoint.fingerprint(path)} at {width}x{height}, {views}"}
     if _BEAM.value is None:
         with tqdm.tqdm(total=count, desc="label", unit="image") as bar:
             manifest = write_pseudo_labels(predictor, records, _OUTPUT.value, label_space, progress=bar.update, **job)

@@ -40,11 +40,11 @@ def main(argv):
     import tqdm
 
     from fada_tf.data import files, images
+    from fada_tf.devices import inference_batch_size, set_up_devices
     from fada_tf.errors import printable
     from fada_tf.evaluation import prediction, submission
     from fada_tf.evaluation.views import Views
-    from fada_tf.models import checkpoint
-    from fada_tf.models.strategy import inference_batch_size, set_up_devices
+    from fada_tf.runs import checkpoint
 
     set_up_devices()
     folder, names = prediction.find_pictures(_IMAGES.value)

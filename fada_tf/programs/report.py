@@ -36,20 +36,20 @@ def main(argv):
         raise InputError(
             f"--output={_OUTPUT.value} is no place for a page: name an .html file; beside it comes an .md file"
         )
-    named = [_title_and_source(run) for run in (*_RUN.value, *argv[1:])]
+    named = [_title_and_run(text) for text in (*_RUN.value, *argv[1:])]
     if not named:
         raise InputError("no run is given: name run directories, such as runs/x/source 'FADA=runs/x/adversarial'")
 
     import tqdm
 
     from fada_tf.data import files
-    from fada_tf.models import checkpoint
-    from fada_tf.models.strategy import set_up_devices
+    from fada_tf.devices import set_up_devices
     from fada_tf.reporting import examples, page, runs, tables
+    from fada_tf.runs import checkpoint
 
     set_up_devices()
     records = checkpoint.evaluation_records(named[0][1], _RECORDS.value)
-    found = [runs.read_run(title, source, records, _HEIGHT.value, _WIDTH.value) for title, source in named]
+    found = [runs.read_run(title, path, records, _HEIGHT.value, _WIDTH.value) for title, path in named]
     found = runs.with_distances(found, records)
     total = examples.number_of_images(records) if _PICTURES.value else 0
     with tqdm.tqdm(total=total, desc="report", unit="image") as bar:
@@ -61,18 +61,18 @@ def main(argv):
     print(f"written: {_OUTPUT.value}, {beside}")
 
 
-def _title_and_source(run):
+def _title_and_run(text):
     """Divides TITLE=RUN where there is such a run: both may have an equals sign in them."""
     from fada_tf.data import files
 
-    parts = run.split("=")
+    parts = text.split("=")
     for count in range(len(parts)):
-        source = "=".join(parts[count:])
-        if "=" in source.partition("://")[0] and files.is_remote(source):
+        path = "=".join(parts[count:])
+        if "=" in path.partition("://")[0] and files.is_remote(path):
             continue  # a title before a remote path
-        if files.exists(source) or files.exists(f"{source}.index"):
-            return "=".join(parts[:count]) or os.path.basename(os.path.normpath(source)), source
-    raise InputError(f"{run!r} names no run: give a run directory, or TITLE=RUN")
+        if files.exists(path) or files.exists(f"{path}.index"):
+            return "=".join(parts[:count]) or os.path.basename(os.path.normpath(path)), path
+    raise InputError(f"{text!r} names no run: give a run directory, or TITLE=RUN")
 
 
 if __name__ == "__main__":

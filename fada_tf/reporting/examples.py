@@ -15,8 +15,8 @@ from fada_tf.evaluation.confusion import Scores, confusion_matrix
 from fada_tf.evaluation.discrimination import DomainPredictor, has_discriminator
 from fada_tf.evaluation.pictures import colorize
 from fada_tf.evaluation.prediction import Predictor
-from fada_tf.models import checkpoint
 from fada_tf.reporting.runs import Run
+from fada_tf.runs import checkpoint
 
 RIGHT, WRONG = np.array([225, 235, 225]), np.array([200, 30, 30])
 

@@ -10,9 +10,8 @@ from fada_tf.config import Config
 from fada_tf.data import files, manifest
 from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
-from fada_tf.evaluation import results
-from fada_tf.models import checkpoint
-from fada_tf.training.metrics import read_metrics
+from fada_tf.runs import checkpoint, results
+from fada_tf.runs.metrics import read_metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,12 +58,12 @@ class Run:
         return [line["step"] for line in lines], [line[name] for line in lines]
 
 
-def read_run(title: str, source: str, records: str, height: int = 0, width: int = 0) -> Run:
+def read_run(title: str, run: str, records: str, height: int = 0, width: int = 0) -> Run:
     """Reads a run directory, but for its class center distances.
 
     Args:
       title: for people.
-      source: the run directory, for its newest checkpoint, its `best` folder or a checkpoint in it.
+      run: the run directory, for its newest checkpoint, its `best` folder or a checkpoint in it.
       records: the folder of records that the scores were made on.
       height: pixels that images were resized to; 0: the run's own evaluation height.
       width: as `height`.
@@ -72,28 +71,27 @@ def read_run(title: str, source: str, records: str, height: int = 0, width: int 
     Raises:
       InputError: the checkpoint has not been scored on these records, at this size.
     """
-    path = checkpoint.checkpoint_path(source)
+    path = checkpoint.checkpoint_path(run)
     directory, iteration = checkpoint.run_directory(path), checkpoint.iteration(path)
     scoring = results.Scoring(records, *checkpoint.input_size(path, height, width))
     weights = {"weights_sha256": checkpoint.weights_digest(path)}
     scores = results.find(scoring, directory, iteration, **weights)
     if scores is None:
         raise InputError(_not_scored(path, directory, scoring))
-    metrics = os.path.join(directory, "metrics.jsonl")
     return Run(
         title,
         directory,
         path,
         checkpoint.run_config(directory),
         scores,
-        read_metrics(metrics) if files.exists(metrics) else [],  # converted weights have none
+        read_metrics(directory),
         results.find(results.multi_scale(scoring), directory, iteration, **weights),
     )
 
 
 def _not_scored(path: str, directory: str, scoring: results.Scoring) -> str:
     """Returns what to do about a checkpoint without scores."""
-    older = os.path.join(directory, "scores", os.path.basename(os.path.normpath(scoring.records)), results.SCORES_FILE)
+    older = results.undescribed(scoring, directory)
     note = f" ({older}, of an earlier version, does not say what decided it)" if files.exists(older) else ""
     return (
         f"{path} has no scores on {scoring.records} at {scoring.width}x{scoring.height}{note}: "

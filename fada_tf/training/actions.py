@@ -16,7 +16,7 @@ from fada_tf.evaluation.pictures import colorize, side_by_side
 from fada_tf.evaluation.views import predict_class_map
 from fada_tf.methods.base import Watcher
 from fada_tf.models.segmenter import Segmenter
-from fada_tf.training.metrics import MetricsFile
+from fada_tf.runs.metrics import MetricsFile
 
 _WINDOW = 20  # log lines that a loss is compared with
 _SPIKE = 3.0

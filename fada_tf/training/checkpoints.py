@@ -1,4 +1,4 @@
-"""Finding the newest whole checkpoint of a run, whatever befell the others."""
+"""What the checkpoints of a run hold, and finding the newest whole one, whatever befell the others."""
 
 import os
 import re
@@ -9,12 +9,24 @@ import tensorflow as tf
 
 from fada_tf.data import files
 from fada_tf.errors import InputError
-from fada_tf.models.literal_paths import literal_file
+from fada_tf.methods.base import Method
+from fada_tf.runs.literal_paths import literal_file
 
 _INDEX = re.compile(r"ckpt-(\d+)\.index")
 _GRAPH_PLACE = re.compile(r"\{\{.*?\}\}\s*")
 # What TensorFlow raises where bytes differ from their checksums, a file ends early or is gone, or names are wrong.
 _DAMAGE = (tf.errors.OpError, AssertionError, IndexError, ValueError)
+
+
+def make_checkpoint(method: Method, step: tf.Variable, progress: tf.Variable) -> tf.train.Checkpoint:
+    """Returns everything that a run needs to continue: models, optimizers, iteration count, unreported measures.
+
+    Data position, order and augmentation follow from the iteration, the best checkpoint so far from metrics.jsonl.
+    """
+    others = {f"{name}_optimizer": group.optimizer for name, group in method.groups.items()}
+    if method.loss_scale is not None:
+        others["loss_scale"] = method.loss_scale
+    return tf.train.Checkpoint(step=step, progress=progress, **method.networks, **others)
 
 
 def restore_newest(checkpoint: tf.train.Checkpoint, folder: str) -> str | None:

@@ -9,8 +9,7 @@ import tensorflow as tf
 
 from fada_tf.data import files
 from fada_tf.errors import DivergenceError, InputError, shortage
-
-DIVERGENCE_FILE = "divergence.json"
+from fada_tf.runs import layout
 
 # Of files and disks; TensorFlow's errors contain the same words as Python's.
 _STORAGE = tuple(
@@ -80,6 +79,6 @@ def save_divergence(
         "learning_rates": dict(learning_rates),
         "images": {domain: list(of_domain) for domain, of_domain in names.items()},
     }
-    path = os.path.join(directory, DIVERGENCE_FILE)
+    path = os.path.join(directory, layout.DIVERGENCE)
     files.write_atomically(path, files.json_text(values, indent=2).encode())
     return path

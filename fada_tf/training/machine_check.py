@@ -23,9 +23,9 @@ from fada_tf.data import conversion, labels, pipeline
 from fada_tf.data.datasets import cityscapes
 from fada_tf.data.datasets.base import Pair, Source
 from fada_tf.data.transforms import Augmentation
+from fada_tf.devices import device_names, make_strategy, set_precision
 from fada_tf.methods.base import Method
 from fada_tf.models import convolutions
-from fada_tf.models.strategy import device_names, make_strategy, set_precision
 from fada_tf.training import made_up
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")

@@ -1,16 +1,14 @@
 """Repeating a run, and comparing two."""
 
-import os
 import sys
 
 import numpy as np
 import tensorflow as tf
 
 from fada_tf import config as config_lib
-from fada_tf.models import checkpoint
-from fada_tf.models.literal_paths import literal_file
-from fada_tf.training import provenance
-from fada_tf.training.metrics import read_metrics
+from fada_tf.runs import checkpoint, provenance
+from fada_tf.runs.literal_paths import literal_file
+from fada_tf.runs.metrics import read_metrics
 from fada_tf.training.run import train
 
 
@@ -38,7 +36,7 @@ def replay(run: str, directory: str) -> str:
 
 def compare(run: str, repetition: str) -> str:
     """Returns what differs first between a run and its repetition, in metrics.jsonl or weights; "" if nothing does."""
-    lines = [read_metrics(os.path.join(directory, "metrics.jsonl")) for directory in (run, repetition)]
+    lines = [read_metrics(directory) for directory in (run, repetition)]
     for one, other in zip(*lines, strict=False):
         for name in one:
             if not name.startswith("speed/") and one[name] != other.get(name):

@@ -20,13 +20,7 @@ from fada_tf.data import files, labels, pipeline, sampling
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import Manifest
 from fada_tf.data.transforms import Augmentation, resize_label
-from fada_tf.errors import DivergenceError, InputError, Stopped
-from fada_tf.evaluation.evaluator import Evaluator
-from fada_tf.methods.base import Method
-from fada_tf.models.checkpoint import BEST, CHECKPOINTS, restore_segmenter
-from fada_tf.models.literal_paths import literal
-from fada_tf.models.segmenter import Segmenter, build_segmenter
-from fada_tf.models.strategy import (
+from fada_tf.devices import (
     device_names,
     make_strategy,
     set_channels_order,
@@ -34,11 +28,18 @@ from fada_tf.models.strategy import (
     wait_for_all,
     workers,
 )
+from fada_tf.errors import DivergenceError, InputError, Stopped
+from fada_tf.evaluation.evaluator import Evaluator
+from fada_tf.methods.base import Method
+from fada_tf.models.segmenter import Segmenter, build_segmenter
 from fada_tf.models.weights import load_initial_weights
-from fada_tf.training import actions, failures, provenance
-from fada_tf.training.checkpoints import has_checkpoint, restore_newest
-from fada_tf.training.metrics import MetricsFile
-from fada_tf.training.run_directory import check_run_directory, make_checkpoint, owned, write_run_directory
+from fada_tf.runs import layout, provenance
+from fada_tf.runs.checkpoint import restore_segmenter
+from fada_tf.runs.directory import check_run_directory, owned, write_run_directory
+from fada_tf.runs.literal_paths import literal
+from fada_tf.runs.metrics import MetricsFile
+from fada_tf.training import actions, failures
+from fada_tf.training.checkpoints import has_checkpoint, make_checkpoint, restore_newest
 from fada_tf.training.signals import StopRequest
 from fada_tf.training.trainer import Trainer
 
@@ -103,7 +104,7 @@ def _begin(config: Config, directory: str) -> None:
         segmenter = build_segmenter(
             model.backbone, label_space.num_classes, model.batch_norm, config.seed, recompute=model.recompute
         )
-        if not has_checkpoint(os.path.join(directory, CHECKPOINTS)):
+        if not has_checkpoint(os.path.join(directory, layout.CHECKPOINTS)):
             _initialize(segmenter, model.initial_weights)
         method: Method = method_module.build(config, segmenter)
     if config.training.xla:
@@ -126,7 +127,7 @@ def _begin(config: Config, directory: str) -> None:
             # All workers do the same, so that none waits in vain; the first one's files and lines are kept.
             with tempfile.TemporaryDirectory() as scratch, open(os.devnull, "w") as nowhere:
                 wait_for_all(strategy)  # until the first one has restored, and mended, what was saved
-                files.copy_folder(directory, scratch, without=("events", "lock"))
+                files.copy_folder(directory, scratch, without=(layout.EVENTS, layout.LOCK))
                 _train(config, scratch, trainer, label_space, nowhere)
 
 
@@ -302,18 +303,18 @@ def _controller(
     """Returns metrics.jsonl and orbit's outer loop, both where the newest checkpoint left the run."""
     training, method, step, strategy = config.training, trainer.method, trainer.step, trainer.strategy
     checkpoint = make_checkpoint(method, step, trainer.progress)
-    folder = os.path.join(directory, CHECKPOINTS)
+    folder = os.path.join(directory, layout.CHECKPOINTS)
     # orbit restores too, but knows only a checkpoint that is whole, and the actions need to know the iteration.
     restore_newest(checkpoint, folder)
     manager = tf.train.CheckpointManager(
         checkpoint,
-        os.path.join(literal(directory), CHECKPOINTS),
+        os.path.join(literal(directory), layout.CHECKPOINTS),
         max_to_keep=training.keep_checkpoints,
         step_counter=step,
         checkpoint_interval=training.checkpoint_interval,
     )
     evaluator, evaluation_actions = None, []
-    metrics = MetricsFile(os.path.join(directory, "metrics.jsonl"), int(step.numpy()))
+    metrics = MetricsFile(directory, int(step.numpy()))
     if config.data.evaluation.records:
         dataset = evaluation_dataset(config, label_space, strategy.num_replicas_in_sync)
         alone = workers(strategy)[1] == 1
@@ -330,7 +331,7 @@ def _controller(
             progress=progress,
             unlabelled=unlabelled,
         )
-        best = tf.train.CheckpointManager(checkpoint, os.path.join(literal(directory), BEST), max_to_keep=1)
+        best = tf.train.CheckpointManager(checkpoint, os.path.join(literal(directory), layout.BEST), max_to_keep=1)
         evaluation_actions = [actions.LogEvaluation(step, metrics, best, stream)]
     train_actions = [
         actions.LogTraining(step, training.iterations, metrics, stream),
@@ -338,7 +339,7 @@ def _controller(
     ]
     if training.picture_interval:
         pictures = _picture_batches(config, method, label_space)
-        events = os.path.join(directory, "events", "pictures")
+        events = os.path.join(directory, layout.EVENTS, "pictures")
         segmenter, interval = method.networks[method.inference], training.picture_interval
         train_actions.append(actions.WritePictures(segmenter, step, interval, pictures, label_space, events))
     controller = orbit.Controller(
@@ -351,8 +352,8 @@ def _controller(
         # Log lines of a run that resumes anywhere are those of one that was never stopped.
         steps_per_loop=lambda step: training.steps_per_loop - step % training.steps_per_loop,
         checkpoint_manager=manager,
-        summary_dir=os.path.join(directory, "events", "train"),
-        eval_summary_dir=os.path.join(directory, "events", "evaluation"),
+        summary_dir=os.path.join(directory, layout.EVENTS, "train"),
+        eval_summary_dir=os.path.join(directory, layout.EVENTS, "evaluation"),
     )
     return metrics, controller
 

@@ -17,13 +17,14 @@ import tensorflow as tf
 from fada_tf.config import Config
 from fada_tf.data import files, labels
 from fada_tf.errors import InputError
-from fada_tf.models import checkpoint, torch_files
+from fada_tf.models import torch_files
 from fada_tf.models.discriminator import build_discriminator
-from fada_tf.models.literal_paths import literal, literal_file
 from fada_tf.models.reference_names import Account, from_reference, to_reference
 from fada_tf.models.segmenter import Segmenter, build_segmenter, find_backbone
 from fada_tf.models.weights import named_variables
-from fada_tf.training.run_directory import check_run_directory, write_run_directory
+from fada_tf.runs import checkpoint, layout
+from fada_tf.runs.directory import check_run_directory, write_run_directory
+from fada_tf.runs.literal_paths import literal, literal_file
 
 BACKBONES = ("resnet50", "resnet101", "vgg16")  # those of the authors' code
 _STEP_COUNTER = "num_batches_tracked"  # beside every ordinary batch norm of torch; the authors' frozen one has none
@@ -116,32 +117,32 @@ def convert_checkpoint(
     config.model.backbone, config.model.batch_norm = backbone, batch_norm
     check_run_directory(directory, config, free=())
     write_run_directory(directory, config, space)
-    folder = os.path.join(literal(directory), checkpoint.CHECKPOINTS)
+    folder = os.path.join(literal(directory), layout.CHECKPOINTS)
     manager = tf.train.CheckpointManager(tf.train.Checkpoint(**objects), folder, max_to_keep=1)
     manager.save(checkpoint_number=iteration)
     others = _listed(str(name) for name in entries if name not in (*modules, "iteration"))
     return [*lines, f"other entries, unused: {others}", f"batch norm: {batch_norm}; iteration: {iteration}"]
 
 
-def export_checkpoint(source: str, output: str) -> list[str]:
+def export_checkpoint(trained: str, output: str) -> list[str]:
     """Writes the models of a checkpoint of this library as the authors' test program loads them.
 
     Args:
-      source: a run directory, its `best` folder or a checkpoint.
+      trained: a run directory, its `best` folder or a checkpoint.
       output: the .pth file that is written.
 
     Raises:
       InputError: no such checkpoint, or of a backbone that the authors' code lacks.
     """
-    source = checkpoint.checkpoint_path(source)
-    _check_backbone(checkpoint.run_config(source).model.backbone)
-    segmenter = checkpoint.load_segmenter(source)
-    saved = tf.train.CheckpointView(literal_file(source)).children(0)
+    path = checkpoint.checkpoint_path(trained)
+    _check_backbone(checkpoint.run_config(path).model.backbone)
+    segmenter = checkpoint.load_segmenter(path)
+    saved = tf.train.CheckpointView(literal_file(path)).children(0)
     objects: dict[str, keras.Model] = {"segmenter": segmenter}
     if "discriminator" in saved:
         objects["discriminator"] = build_discriminator(segmenter, segmenter.num_classes)
         models = tf.train.Checkpoint(discriminator=objects["discriminator"])
-        restored = models.restore(literal_file(source)).expect_partial()
+        restored = models.restore(literal_file(path)).expect_partial()
         restored.assert_existing_objects_matched()
     states = {module: to_reference(module, model) for module, model in _models(**objects).items()}
     torch_files.write(output, states)

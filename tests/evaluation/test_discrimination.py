@@ -11,7 +11,8 @@ from fada_tf.errors import InputError
 from fada_tf.evaluation.discrimination import DomainPredictor, has_discriminator
 from fada_tf.models.layers import resize_align_corners
 from fada_tf.models.segmenter import build_segmenter
-from fada_tf.training.run_directory import make_checkpoint, write_run_directory
+from fada_tf.runs.directory import write_run_directory
+from fada_tf.training.checkpoints import make_checkpoint
 from tests.data import makers
 
 

@@ -13,7 +13,7 @@ from fada_tf.data import images
 from fada_tf.errors import InputError
 from fada_tf.evaluation.prediction import Predictor, SavedPredictor, as_pictures, find_pictures, write_predictions
 from fada_tf.evaluation.views import Views
-from fada_tf.models import checkpoint
+from fada_tf.runs import checkpoint
 from tests import scenes, trained
 from tests.data import makers
 from tests.processes import run

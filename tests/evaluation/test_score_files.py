@@ -10,7 +10,7 @@ import pytest
 from fada_tf.errors import InputError
 from fada_tf.evaluation.confusion import Scores
 from fada_tf.evaluation.score_files import write_checkpoint_scores, write_scores
-from fada_tf.models.checkpoint import all_checkpoints
+from fada_tf.runs.checkpoint import all_checkpoints
 
 
 def test_the_best_checkpoint_is_named_and_marked(tmp_path):

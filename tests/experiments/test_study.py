@@ -9,11 +9,11 @@ import pytest
 
 from fada_tf import experiment_file, paper
 from fada_tf.errors import InputError
-from fada_tf.evaluation import results
 from fada_tf.experiments import jobs, stages
 from fada_tf.experiments.pipeline import PipelineJobs
 from fada_tf.experiments.stages import Experiment, Training
 from fada_tf.experiments.study import Row, Study, StudyJobs, load_study
+from fada_tf.runs import results
 
 ROOT = pathlib.Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "configs/studies").glob("*.py"))

@@ -20,7 +20,8 @@ from fada_tf.evaluation.prediction import Predictor
 from fada_tf.evaluation.views import PAPER_SCALES, Views
 from fada_tf.export import parity, portable, version, warmup
 from fada_tf.export.signatures import ServedSegmenter, ServingOptions
-from fada_tf.models import checkpoint, convolutions
+from fada_tf.models import convolutions
+from fada_tf.runs import checkpoint
 from tests import scenes, trained
 from tests.pictures import bomb, picture_file, sixteen_bits
 

@@ -9,10 +9,9 @@ import pytest
 import tensorflow as tf
 
 from fada_tf.errors import InputError
-from fada_tf.evaluation import results
-from fada_tf.evaluation.results import Analysis, Scoring
-from fada_tf.models import checkpoint
 from fada_tf.reporting.runs import read_run, with_distances
+from fada_tf.runs import checkpoint, results
+from fada_tf.runs.results import Analysis, Scoring
 from tests import trained
 
 

@@ -12,8 +12,8 @@ import tensorflow as tf
 from fada_tf.data.labels import LabelSpace
 from fada_tf.methods.fada import DeadDiscriminator
 from fada_tf.models.segmenter import build_segmenter
+from fada_tf.runs.metrics import MetricsFile
 from fada_tf.training.actions import LogEvaluation, WarnOfLosses, WritePictures
-from fada_tf.training.metrics import MetricsFile
 
 
 @pytest.fixture(params=[False])
@@ -49,7 +49,7 @@ def test_a_tag_of_pictures_names_what_is_shown(tmp_path):
 def test_an_evaluation_without_labels_is_no_obstacle_to_a_better_one(tmp_path, earlier):
     path = tmp_path / "metrics.jsonl"
     path.write_text(f'{{"kind": "evaluation", "step": 2, "mean_iou": {earlier}}}\n')
-    step, metrics, saved = tf.Variable(4), MetricsFile(str(path), 10), []
+    step, metrics, saved = tf.Variable(4), MetricsFile(str(tmp_path), 10), []
     action = LogEvaluation(step, metrics, types.SimpleNamespace(save=saved.append), io.StringIO())
     for value in (0.1, math.nan):
         action({"mean_iou": value, "pixel_accuracy": value})

@@ -17,10 +17,10 @@ from fada_tf.errors import DivergenceError, InputError, Stopped
 from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.losses import segmentation
 from fada_tf.methods import source_only
+from fada_tf.runs.metrics import MetricsFile
 from fada_tf.training import actions, checkpoints
 from fada_tf.training import run as run_lib
-from fada_tf.training.metrics import MetricsFile
-from tests.runs import assert_same, small_config, tensors
+from tests.small_runs import assert_same, small_config, tensors
 
 ITERATIONS = 8
 

@@ -9,9 +9,10 @@ import pytest
 import tensorflow as tf
 
 from fada_tf.errors import InputError
-from fada_tf.training import provenance, replay
+from fada_tf.runs import provenance
+from fada_tf.training import replay
 from fada_tf.training import run as run_lib
-from tests.runs import small_config
+from tests.small_runs import small_config
 
 VERSION = platform.python_version()
 

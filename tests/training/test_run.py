@@ -11,7 +11,7 @@ import tensorflow as tf
 from absl import logging
 from PIL import Image
 
-from fada_tf import registry
+from fada_tf import devices, registry
 from fada_tf.config import Config, validate
 from fada_tf.data import conversion
 from fada_tf.data.datasets import folder as folder_dataset
@@ -20,17 +20,16 @@ from fada_tf.errors import InputError
 from fada_tf.evaluation.discrimination import DomainPredictor, has_discriminator
 from fada_tf.losses import row_blocks
 from fada_tf.methods.base import Method
-from fada_tf.models import strategy as strategies
-from fada_tf.models.checkpoint import load_segmenter
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.models.weights import named_variables
 from fada_tf.optimizers import loss_scale
+from fada_tf.runs.checkpoint import load_segmenter
 from fada_tf.training import replay
 from fada_tf.training import run as run_lib
 from fada_tf.training import trainer as trainer_lib
-from fada_tf.training.run_directory import make_checkpoint
+from fada_tf.training.checkpoints import make_checkpoint
 from tests import scenes
-from tests.runs import assert_same, small_config
+from tests.small_runs import assert_same, small_config
 
 METHODS = registry.names("fada_tf.methods")
 # FADA has all the parts; tracing the others takes as long again.
@@ -262,16 +261,16 @@ def test_every_path_makes_the_step_of_the_plain_one(plain_step, path):
     validate(config)
     strategy = tf.distribute.get_strategy()
     if name == "all_reduce_packs":
-        strategy = strategies.make_strategy(all_reduce_packs=path[1])
+        strategy = devices.make_strategy(all_reduce_packs=path[1])
         assert strategy.num_replicas_in_sync == 2
         config.training.accumulation_steps = 2
         plain = one_step(config, tf.distribute.get_strategy())
         config.training.accumulation_steps = 1
-    strategies.set_precision(config.training.precision)
+    devices.set_precision(config.training.precision)
     try:
         other = one_step(config, strategy)
     finally:
-        strategies.set_precision("float32")
+        devices.set_precision("float32")
     assert ("loss_scale" in other[0]) == (path[1] == "mixed_float16")
     measures, steps = PATHS[path]
     assert losses_of(other[0]) == pytest.approx(losses_of(plain[0]), rel=measures)
@@ -293,8 +292,8 @@ def test_a_run_in_float16_keeps_its_loss_scale(records, tmp_path, monkeypatch):
         config.training.iterations = 4
         run_lib.train(config, str(tmp_path))
     finally:
-        strategies.set_precision("float32")
-        strategies.set_channels_order("automatic")
+        devices.set_precision("float32")
+        devices.set_channels_order("automatic")
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [line["loss_scale"] for line in lines] == [2.0**40, 2.0**39, 2.0**38, 2.0**37]
     assert [line["gradient_norm/classifier"] for line in lines] == [0, 0, 0, 0]
@@ -309,14 +308,14 @@ def test_anomaly_detection_is_refused_where_it_cannot_work(records, tmp_path, fi
         with pytest.raises(InputError, match=r"--detect_anomaly works neither with .* begin a run in float32"):
             run_lib.train(config, str(tmp_path / "run"), detect_anomaly=True)
     finally:
-        strategies.set_precision("float32")
+        devices.set_precision("float32")
     assert not (tmp_path / "run").exists()
 
 
 def test_workers_refuse_all_reduce_packs(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", "{}")
     with pytest.raises(InputError, match=r"config\.training\.all_reduce_packs is 2.*set it to 0"):
-        strategies.make_strategy(all_reduce_packs=2)
+        devices.make_strategy(all_reduce_packs=2)
 
 
 def test_xla_refuses_batch_norm_over_replicas(records, two_replicas, tmp_path, monkeypatch):

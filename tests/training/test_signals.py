@@ -16,7 +16,7 @@ from fada_tf.training import run as run_lib
 from fada_tf.training.actions import WarnOfLosses
 from fada_tf.training.signals import StopRequest
 from tests.processes import PATIENCE, command
-from tests.runs import metrics, small_config, tensors
+from tests.small_runs import metrics, small_config, tensors
 from tests.training.test_workers import EXPERIMENT
 
 

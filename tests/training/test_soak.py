@@ -7,7 +7,7 @@ import pytest
 
 from fada_tf.training import actions
 from fada_tf.training import run as run_lib
-from tests.runs import small_config
+from tests.small_runs import small_config
 
 ITERATIONS = 5000
 

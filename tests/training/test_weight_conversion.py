@@ -6,11 +6,11 @@ from fada_tf.config import Config
 from fada_tf.data import labels
 from fada_tf.errors import InputError
 from fada_tf.methods import fada
-from fada_tf.models import checkpoint
 from fada_tf.models.reference_names import to_reference
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.models.weights import load_initial_weights
-from fada_tf.training import run_directory, weight_conversion
+from fada_tf.runs import checkpoint, directory
+from fada_tf.training import checkpoints, weight_conversion
 from tests import scenes
 from tests.goldens import recipe
 
@@ -152,8 +152,8 @@ def test_a_checkpoint_of_training_goes_out_with_its_discriminator(tiny, tmp_path
     space = labels.LabelSpace("scenes", tuple(scenes.CLASSES), tuple(scenes.CLASSES.values()))
     method = fada.build(config, build_segmenter("tiny", CLASSES, seed=8))
     run, path = str(tmp_path / "run"), str(tmp_path / "run.pth")
-    run_directory.write_run_directory(run, config, space)
-    saved = run_directory.make_checkpoint(method, tf.Variable(7, dtype=tf.int64), tf.Variable(tf.zeros(1)))
+    directory.write_run_directory(run, config, space)
+    saved = checkpoints.make_checkpoint(method, tf.Variable(7, dtype=tf.int64), tf.Variable(tf.zeros(1)))
     tf.train.CheckpointManager(saved, f"{run}/checkpoints", max_to_keep=1).save(7)
     account = weight_conversion.export_checkpoint(run, path)
     assert sorted(account[-1].removeprefix("not written: ").split(", ")) == [

@@ -13,7 +13,7 @@ import pytest
 
 from fada_tf.config import Config, to_json
 from tests.processes import PATIENCE, command
-from tests.runs import metrics, small_config, tensors
+from tests.small_runs import metrics, small_config, tensors
 
 EXPERIMENT = """
 import pathlib

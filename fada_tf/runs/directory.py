@@ -6,17 +6,11 @@ import os
 import socket
 from collections.abc import Collection, Iterator
 
-import tensorflow as tf
-
 from fada_tf import config as config_lib
 from fada_tf.data import files
 from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
-from fada_tf.methods.base import Method
-from fada_tf.models.checkpoint import CONFIG_FILE, LABEL_SPACE_FILE
-from fada_tf.training import provenance
-
-_LOCK_FILE = "lock"
+from fada_tf.runs import layout, provenance
 
 
 def check_run_directory(
@@ -35,7 +29,7 @@ def check_run_directory(
     Raises:
       InputError: the directory is another run's; the message names the first fields that differ.
     """
-    path = os.path.join(directory, CONFIG_FILE)
+    path = os.path.join(directory, layout.CONFIG)
     if not files.exists(path):
         return []
     earlier = config_lib.from_json(files.read_bytes(path), path)
@@ -63,7 +57,7 @@ def owned(directory: str) -> Iterator[None]:
         return
     try:
         files.make_folder(directory)
-        lock = open(os.path.join(directory, _LOCK_FILE), "a+")  # noqa: SIM115 (a with would catch the caller's errors)
+        lock = open(os.path.join(directory, layout.LOCK), "a+")  # noqa: SIM115 (a with would catch the caller's errors)
     except OSError as error:
         raise InputError(f"{directory} cannot be written ({error.strerror}): choose another --run_dir") from error
     with lock:
@@ -85,16 +79,5 @@ def write_run_directory(directory: str, config: config_lib.Config, label_space: 
     """Makes the directory with its config.json and label_space.json."""
     files.make_folder(directory)
     classes = files.json_text(label_space.to_json(), indent=2)
-    files.write_atomically(os.path.join(directory, LABEL_SPACE_FILE), classes.encode())
-    files.write_atomically(os.path.join(directory, CONFIG_FILE), config_lib.to_json(config).encode())
-
-
-def make_checkpoint(method: Method, step: tf.Variable, progress: tf.Variable) -> tf.train.Checkpoint:
-    """Returns everything that a run needs to continue: models, optimizers, iteration count, unreported measures.
-
-    Data position, order and augmentation follow from the iteration, the best checkpoint so far from metrics.jsonl.
-    """
-    others = {f"{name}_optimizer": group.optimizer for name, group in method.groups.items()}
-    if method.loss_scale is not None:
-        others["loss_scale"] = method.loss_scale
-    return tf.train.Checkpoint(step=step, progress=progress, **method.networks, **others)
+    files.write_atomically(os.path.join(directory, layout.LABEL_SPACE), classes.encode())
+    files.write_atomically(os.path.join(directory, layout.CONFIG), config_lib.to_json(config).encode())

@@ -13,8 +13,11 @@ from typing import Any
 
 from fada_tf.data import files, manifest
 from fada_tf.errors import InputError
+from fada_tf.runs import layout
 
-SCORES_FILE, CCD_FILE = "scores.json", "ccd.json"
+SCORES_FILE, SCORES_TABLE = "scores.json", "scores.csv"
+CCD_FILE, CCD_TABLE = "ccd.json", "ccd.csv"
+CHECKPOINTS_TABLE = "checkpoints.csv"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Scoring:
         """Returns the folder of the scores of all checkpoints of a run directory."""
         scales = "" if self.scales == (1.0,) else "".join(f"_{scale:g}" for scale in self.scales)
         views = f"{self.width}x{self.height}{scales}{'_flip' if self.flip else ''}"
-        return os.path.join(run, "scores", _name(self.records, with_classes=True), views)
+        return os.path.join(run, layout.SCORES, _name(self.records, with_classes=True), views)
 
     def key(self) -> dict[str, Any]:
         """Returns what scores.json must say."""
@@ -88,9 +91,14 @@ def path(how: Scoring | Analysis, run: str, iteration: int) -> str:
     return os.path.join(how.folder(run), str(iteration), name)
 
 
+def undescribed(scoring: Scoring, run: str) -> str:
+    """Returns the scores that earlier versions wrote, which do not say what decided them."""
+    return os.path.join(run, layout.SCORES, os.path.basename(os.path.normpath(scoring.records)), SCORES_FILE)
+
+
 def analyses_folder(run: str, target: str) -> str:
     """Returns the folder of a run's class center distances with some target records, whatever the other settings."""
-    return os.path.join(run, "features", _name(target))
+    return os.path.join(run, layout.FEATURES, _name(target))
 
 
 def find(how: Scoring | Analysis, run: str, iteration: int, **more: Any) -> dict | None:

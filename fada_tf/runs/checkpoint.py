@@ -1,7 +1,6 @@
 """Finding, checking and reading the segmenter in a run directory.
 
-A run directory holds config.json, label_space.json, `checkpoints/ckpt-ITERATION` (the newest ones) and
-`best/ckpt-ITERATION` (the best by mean IoU). Any of RUN, RUN/best or a single checkpoint's path names a segmenter.
+Any of RUN, RUN/best or a single checkpoint's path names a segmenter: what is called `checkpoint` here.
 """
 
 import hashlib
@@ -15,45 +14,42 @@ from fada_tf import config as config_lib
 from fada_tf.data import files
 from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
-from fada_tf.models.literal_paths import literal_file
 from fada_tf.models.segmenter import Segmenter, build_segmenter
+from fada_tf.runs import layout
+from fada_tf.runs.literal_paths import literal_file
 
-CONFIG_FILE = "config.json"
-LABEL_SPACE_FILE = "label_space.json"
-CHECKPOINTS = "checkpoints"
-BEST = "best"
 _INDEX = re.compile(r"(.+-(\d+))\.index")
 
 
-def checkpoint_path(source: str) -> str:
-    """Returns the checkpoint that `source` names.
+def checkpoint_path(checkpoint: str) -> str:
+    """Returns the checkpoint that `checkpoint` names.
 
     Args:
-      source: a run directory (its newest checkpoint), its `best` folder, or a checkpoint's own path.
+      checkpoint: a run directory (its newest checkpoint), its `best` folder, or a checkpoint's own path.
 
     Raises:
       InputError: there is no checkpoint.
     """
-    source = source.rstrip("/")
-    if files.exists(source + ".index"):
-        return source
-    for folder in (os.path.join(source, CHECKPOINTS), source):
+    checkpoint = checkpoint.rstrip("/")
+    if files.exists(checkpoint + ".index"):
+        return checkpoint
+    for folder in (os.path.join(checkpoint, layout.CHECKPOINTS), checkpoint):
         if found := _checkpoints(folder):
             return found[max(found)]
     raise InputError(
-        f"{source or 'the empty path'} holds no checkpoint: name a run directory of scripts/train.py, or RUN/best"
+        f"{checkpoint or 'the empty path'} holds no checkpoint: name a run directory of scripts/train.py, or RUN/best"
     )
 
 
-def all_checkpoints(source: str) -> list[str]:
+def all_checkpoints(run: str) -> list[str]:
     """Returns every checkpoint of a run directory, the best one too, by iteration and each iteration once.
 
     Raises:
       InputError: there is none.
     """
-    found = _checkpoints(os.path.join(source, BEST)) | _checkpoints(os.path.join(source, CHECKPOINTS))
+    found = _checkpoints(os.path.join(run, layout.BEST)) | _checkpoints(os.path.join(run, layout.CHECKPOINTS))
     if not found:
-        raise InputError(f"{source} holds no checkpoint: name a run directory of scripts/train.py")
+        raise InputError(f"{run} holds no checkpoint: name a run directory of scripts/train.py")
     return [found[key] for key in sorted(found)]
 
 
@@ -69,9 +65,9 @@ def iteration(path: str) -> int:
     return int(path.rpartition("-")[2])
 
 
-def weights_digest(source: str) -> str:
+def weights_digest(checkpoint: str) -> str:
     """Returns a SHA-256 of all tensors of a checkpoint: the same for a state that was saved twice, as in RUN/best."""
-    reader, digest = tf.train.load_checkpoint(literal_file(checkpoint_path(source))), hashlib.sha256()
+    reader, digest = tf.train.load_checkpoint(literal_file(checkpoint_path(checkpoint))), hashlib.sha256()
     for name in sorted(reader.get_variable_to_shape_map()):
         tensor = np.asarray(reader.get_tensor(name))
         if tensor.dtype != object and "save_counter" not in name:
@@ -79,35 +75,35 @@ def weights_digest(source: str) -> str:
     return digest.hexdigest()
 
 
-def fingerprint(source: str) -> str:
+def fingerprint(checkpoint: str) -> str:
     """Returns a digest of the checkpoint's files, which are others each time that it is saved."""
-    folder, name = os.path.split(checkpoint_path(source))
+    folder, name = os.path.split(checkpoint_path(checkpoint))
     shards = [file for file in files.list_folder(folder) if file.startswith(name + ".data-")]
     return " ".join(files.sha256(os.path.join(folder, file)) for file in shards)
 
 
-def run_directory(source: str) -> str:
-    """Returns the run directory that the checkpoint of `source` belongs to.
+def run_directory(checkpoint: str) -> str:
+    """Returns the run directory that `checkpoint` belongs to.
 
     Raises:
       InputError: no config.json beside or above the checkpoint.
     """
-    inside = os.path.dirname(checkpoint_path(source)) or "."
+    inside = os.path.dirname(checkpoint_path(checkpoint)) or "."
     folder = ".." if inside == "." else os.path.dirname(inside) or "."
-    if not files.exists(os.path.join(folder, CONFIG_FILE)):
-        raise InputError(f"{folder}/{CONFIG_FILE} is missing: copy it there from where the checkpoint was made")
+    if not files.exists(os.path.join(folder, layout.CONFIG)):
+        raise InputError(f"{folder}/{layout.CONFIG} is missing: copy it there from where the checkpoint was made")
     return folder
 
 
-def run_config(source: str) -> config_lib.Config:
-    """Returns the config of the run that `source` belongs to."""
-    path = os.path.join(run_directory(source), CONFIG_FILE)
+def run_config(checkpoint: str) -> config_lib.Config:
+    """Returns the config of the run that `checkpoint` belongs to."""
+    path = os.path.join(run_directory(checkpoint), layout.CONFIG)
     return config_lib.from_json(files.read_bytes(path), path)
 
 
-def run_label_space(source: str) -> LabelSpace:
-    """Returns the classes of the run that `source` belongs to."""
-    path = os.path.join(run_directory(source), LABEL_SPACE_FILE)
+def run_label_space(checkpoint: str) -> LabelSpace:
+    """Returns the classes of the run that `checkpoint` belongs to."""
+    path = os.path.join(run_directory(checkpoint), layout.LABEL_SPACE)
     try:
         return LabelSpace.from_json(files.read_json(path))
     except (OSError, ValueError) as error:
@@ -116,8 +112,8 @@ def run_label_space(source: str) -> LabelSpace:
         ) from error
 
 
-def restore_segmenter(segmenter: Segmenter, source: str) -> str:
-    """Restores every weight of `segmenter`, and nothing else, from the checkpoint that `source` names.
+def restore_segmenter(segmenter: Segmenter, checkpoint: str) -> str:
+    """Restores every weight of `segmenter`, and nothing else, from what `checkpoint` names.
 
     Returns:
       The checkpoint's path.
@@ -125,8 +121,8 @@ def restore_segmenter(segmenter: Segmenter, source: str) -> str:
     Raises:
       InputError: the checkpoint has another backbone or class count.
     """
-    path = checkpoint_path(source)
-    model, classes = run_config(source).model, run_label_space(source).num_classes
+    path = checkpoint_path(checkpoint)
+    model, classes = run_config(checkpoint).model, run_label_space(checkpoint).num_classes
     if (model.backbone, classes) != (segmenter.backbone, segmenter.num_classes):
         raise InputError(
             f"{path} holds a {model.backbone} segmenter of {classes} classes, and a {segmenter.backbone} one of "
@@ -141,39 +137,39 @@ def restore_segmenter(segmenter: Segmenter, source: str) -> str:
     return path
 
 
-def load_segmenter(source: str) -> Segmenter:
-    """Builds the segmenter that `source` names, with its trained weights."""
-    model = run_config(source).model
-    segmenter = build_segmenter(model.backbone, run_label_space(source).num_classes, batch_norm=model.batch_norm)
-    restore_segmenter(segmenter, source)
+def load_segmenter(checkpoint: str) -> Segmenter:
+    """Builds the segmenter that `checkpoint` names, with its trained weights."""
+    model = run_config(checkpoint).model
+    segmenter = build_segmenter(model.backbone, run_label_space(checkpoint).num_classes, batch_norm=model.batch_norm)
+    restore_segmenter(segmenter, checkpoint)
     return segmenter
 
 
-def evaluation_records(source: str, given: str = "", flag: str = "--records") -> str:
-    """Returns the folder of labelled shards that is given, or else the one that the run of `source` is evaluated on.
+def evaluation_records(checkpoint: str, given: str = "", flag: str = "--records") -> str:
+    """Returns the given folder of labelled shards, or else the one that the run of `checkpoint` is evaluated on.
 
     Raises:
       InputError: there is neither; the message names the option that gives it.
     """
-    records = given or run_config(source).data.evaluation.records
+    records = given or run_config(checkpoint).data.evaluation.records
     if not records:
-        raise InputError(f"the run of {source} names no evaluation records: give {flag}")
+        raise InputError(f"the run of {checkpoint} names no evaluation records: give {flag}")
     return records
 
 
-def input_size(source: str, height: int, width: int) -> tuple[int, int]:
-    """Returns the (height, width) in pixels that the segmenter of `source` should see.
+def input_size(checkpoint: str, height: int, width: int) -> tuple[int, int]:
+    """Returns the (height, width) in pixels that the segmenter of `checkpoint` should see.
 
     Args:
-      source: a checkpoint, see `checkpoint_path`.
+      checkpoint: a checkpoint, see `checkpoint_path`.
       height: 0 for the run's own evaluation height.
       width: 0 for the run's own evaluation width.
 
     Raises:
       InputError: no size was given and the run was not evaluated.
     """
-    evaluation = run_config(source).data.evaluation
+    evaluation = run_config(checkpoint).data.evaluation
     height, width = height or evaluation.height, width or evaluation.width
     if not (height and width):
-        raise InputError(f"the run of {source} has no evaluation size: give --height and --width")
+        raise InputError(f"the run of {checkpoint} has no evaluation size: give --height and --width")
     return height, width

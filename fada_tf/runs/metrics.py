@@ -1,33 +1,34 @@
-"""metrics.jsonl: losses and scores of a run, an object a line."""
+"""Losses and scores of a run, in its directory: an object a line."""
 
 import math
+import os
 from collections.abc import Mapping
 
 from fada_tf.data import files
+from fada_tf.runs import layout
 
 
 class MetricsFile:
-    """Appends one JSON object a line to metrics.jsonl; a run that resumes first drops the lines it will repeat.
+    """Appends one JSON object a line to a run's metrics; a run that resumes first drops the lines it will repeat.
 
     Attributes:
       mean_iou: of every evaluation so far, by iteration; NaN where none was labelled.
     """
 
-    def __init__(self, path: str, step: int):
+    def __init__(self, run: str, step: int):
         """Opens the file.
 
         Args:
-          path: of metrics.jsonl.
+          run: the run directory.
           step: the iteration that training starts from.
         """
-        self.path = path
-        records = read_metrics(path) if files.exists(path) else []
-        records = [record for record in records if record["step"] <= step]
+        self.path = os.path.join(run, layout.METRICS)
+        records = [record for record in read_metrics(run) if record["step"] <= step]
         evaluations = [record for record in records if record["kind"] == "evaluation"]
         self.mean_iou = {
             record["step"]: math.nan if record["mean_iou"] is None else record["mean_iou"] for record in evaluations
         }
-        files.write_atomically(path, "".join(map(_line, records)).encode())
+        files.write_atomically(self.path, "".join(map(_line, records)).encode())
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         """Appends {"kind": kind, "step": step, **values}."""
@@ -38,9 +39,14 @@ class MetricsFile:
             self.mean_iou[step] = record["mean_iou"]
 
 
-def read_metrics(path: str) -> list[dict]:
-    """Returns the records of a metrics.jsonl, without a last line that was cut short when the process was killed."""
-    return [record for record in files.read_json_lines(path) if {"kind", "step"} <= record.keys()]
+def read_metrics(run: str) -> list[dict]:
+    """Returns the metrics of a run, in order; none of one that was not trained here, but converted.
+
+    A last line that was cut short, when the process was killed, is not among them.
+    """
+    path = os.path.join(run, layout.METRICS)
+    lines = files.read_json_lines(path) if files.exists(path) else []
+    return [record for record in lines if {"kind", "step"} <= record.keys()]
 
 
 def _line(record: Mapping) -> str:

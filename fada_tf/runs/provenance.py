@@ -15,9 +15,8 @@ from fada_tf import machine
 from fada_tf.config import INPUT_FIELDS, Config, flatten
 from fada_tf.data import files, manifest
 from fada_tf.errors import InputError
-from fada_tf.models import checkpoint
+from fada_tf.runs import checkpoint, layout
 
-PROVENANCE_FILE = "provenance.json"
 _INITIAL_WEIGHTS = "model.initial_weights"
 _SOURCES = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -28,7 +27,7 @@ def record(directory: str, config: Config) -> None:
     Raises:
       InputError: the data are not those that the run was begun with.
     """
-    path = os.path.join(directory, PROVENANCE_FILE)
+    path = os.path.join(directory, layout.PROVENANCE)
     starts = read(directory) if files.exists(path) else []
     if starts:  # such a run need not find its initial weights any more
         first = starts[0]["inputs"]
@@ -48,7 +47,7 @@ def read(directory: str) -> list[dict]:
     Raises:
       InputError: there is no provenance.json, or none of this program.
     """
-    path = os.path.join(directory, PROVENANCE_FILE)
+    path = os.path.join(directory, layout.PROVENANCE)
     try:
         starts = json.loads(files.read_bytes(path))
         if all(isinstance(start["inputs"], dict) and isinstance(start["environment"], dict) for start in starts):
@@ -70,7 +69,7 @@ def input_checksums(config: Config, without: str = "") -> dict[str, str]:
 
 def moved_inputs(directory: str, fields: Iterable[str], config: Config) -> list[str]:
     """Returns those of some fields of the config that name, elsewhere, the very content that a run was begun with."""
-    if not files.exists(os.path.join(directory, PROVENANCE_FILE)):
+    if not files.exists(os.path.join(directory, layout.PROVENANCE)):
         return []
     first, values = read(directory)[0]["inputs"], flatten(config)
     moved = []
