@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from fada_tf import experiment_file, machine, schema
+from fada_tf import experiment_file, machine, schema, shipped
 from fada_tf.config import Config, expand_home, validate
 from fada_tf.errors import InputError, Stopped, printable, shortage
 
@@ -138,7 +138,7 @@ def checked_config(holder: flags.FlagHolder) -> Config:
     config = holder.value
     if not isinstance(config, Config):
         path = config_flags.get_config_filename(flags.FLAGS[holder.name])
-        experiment_file.get_config(path)
+        experiment_file.get_config(path.partition(":")[0])
         raise InputError(f"--{holder.name}={path} cannot be read: give the path of a file in configs/, then :STAGE")
     expand_home(config)
     validate(config)
@@ -148,6 +148,7 @@ def checked_config(holder: flags.FlagHolder) -> Config:
 def _parse_flags(argv: Sequence[str]) -> list[str]:
     # Shells leave a ~ after an equals sign alone.
     argv = [_HOME.sub(lambda found: found[1] + os.path.expanduser(found[2]), argument) for argument in argv]
+    argv = _with_paths(argv)
     try:
         try:
             _check_config_fields(argv)
@@ -178,12 +179,26 @@ def _check_config_fields(argv: Sequence[str]) -> None:
             schema.check_field(Config, field)
 
 
-def _check_experiment(argv: Sequence[str]) -> None:
-    """Raises an `InputError` if an experiment file that is named cannot be run, or lacks the stage."""
-    for place, argument in enumerate(argv):
+def _with_paths(argv: Sequence[str]) -> list[str]:
+    """Returns a command line in which experiment files are named by their paths, as --config=PATH:STAGE."""
+    rest, line = list(argv), []
+    while rest:
+        argument = rest.pop(0)
         name, equals, value = argument.partition("=")
         if argument.startswith("-") and name.lstrip("-") in _config_flags():
-            path, colon, stage = (value if equals else "".join(argv[place + 1 : place + 2])).partition(":")
+            file, colon, stage = (value if equals else "".join(rest[:1])).partition(":")
+            rest = rest if equals else rest[1:]
+            argument = f"{name}={shipped.find(file, shipped.EXPERIMENTS)}{colon}{stage}"
+        line.append(argument)
+    return line
+
+
+def _check_experiment(argv: Sequence[str]) -> None:
+    """Raises an `InputError` if an experiment file that `_with_paths` named cannot be run, or lacks the stage."""
+    for argument in argv:
+        name, _, value = argument.partition("=")
+        if argument.startswith("-") and name.lstrip("-") in _config_flags():
+            path, colon, stage = value.partition(":")
             experiment_file.get_config(path, stage if colon else None)
 
 

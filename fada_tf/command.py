@@ -1,41 +1,70 @@
-"""The command `fada-tf PROGRAM`: starts one of the programs in `fada_tf/programs`."""
+"""The command `fada-tf PROGRAM`: lists the programs in `fada_tf/programs`, and starts one of them."""
 
+import ast
 import importlib.util
 import os
 import sys
 
 from fada_tf import registry
-from fada_tf.errors import InputError
+from fada_tf.errors import InputError, nearest
 
-PACKAGE = "fada_tf.programs"
+_PACKAGE = "fada_tf.programs"
+# In the order in which they are used; others come last.
+_ORDER = (
+    "check_machine", "make_tfrecords", "convert_weights", "train", "make_pseudo_labels", "evaluate", "predict",
+    "analyze_features", "report", "run_pipeline", "run_study", "export_model", "serve",
+    "benchmark_train", "benchmark_inference", "benchmark_input", "benchmark_torch_loader",
+)  # fmt: skip
+_ALIASES = {"doctor": "check_machine"}
 _LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def main() -> None:
-    """Starts the program that the command line names."""
+    """Starts the program that the command line names first, or lists all."""
     program = sys.argv[1] if len(sys.argv) > 1 else ""
-    if program not in registry.names(PACKAGE):
-        sys.exit(f"usage: fada-tf PROGRAM [options]; programs: {', '.join(registry.names(PACKAGE))}")
+    if program in ("", "help") or program.lstrip("-") in ("h", "help", "helpshort", "helpfull"):
+        sys.stdout.write(summary())
+        sys.exit(0 if program else 2)
+    try:
+        module = _module(_ALIASES.get(program, program))
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
     sys.argv[:2] = [f"fada-tf {program}"]
-    start(program)
+    run_as_main(module)
+
+
+def programs() -> list[str]:
+    """Returns the names of all programs, in the order of work."""
+    found = registry.names(_PACKAGE)
+    return [*(name for name in _ORDER if name in found), *(name for name in found if name not in _ORDER)]
+
+
+def summary() -> str:
+    """Returns what `fada-tf --help` prints: a line a program."""
+    width = max(map(len, programs()))
+    lines = [f"  {name:{width}}  {_first_line(name)}" for name in programs()]
+    aliases = [f"  {alias:{width}}  Another name of {name}." for alias, name in _ALIASES.items()]
+    lines = ["usage: fada-tf PROGRAM [options]; PROGRAM --help lists them", "", *lines, *aliases]
+    return "\n".join(lines) + "\n"
 
 
 def start(program: str) -> None:
-    """Runs a program as the main module of this process, with the options in sys.argv[1:].
+    """Runs a program, by its name, as the main module of this process, with the options in sys.argv[1:]."""
+    run_as_main(_module(program))
 
-    As the main module, so that its flags are the only ones, its docstring is what --help says, and functions of it
-    can be sent to other processes.
 
-    Raises:
-      InputError: there is no such program.
+def run_as_main(name: str) -> None:
+    """Runs a module, by its full name, as the main module of this process.
+
+    As the main module its flags are the only ones, its docstring is what --help says, and its functions can be sent to
+    other processes.
     """
-    if program not in registry.names(PACKAGE):
-        raise InputError(f"{program!r} is no program: choose from {', '.join(registry.names(PACKAGE))}")
-    spec = importlib.util.find_spec(f"{PACKAGE}.{program}")
+    spec = importlib.util.find_spec(name)
     module = importlib.util.module_from_spec(spec)
     module.__name__ = "__main__"
     sys.modules["__main__"] = module
-    exec(spec.loader.get_code(spec.name), vars(module))
+    exec(spec.loader.get_code(name), vars(module))
 
 
 def line(program: str, *options: str) -> list[str]:
@@ -50,3 +79,20 @@ def environment() -> dict[str, str]:
     """
     paths = [_LIBRARY, os.environ.get("PYTHONPATH", "")]
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONSAFEPATH": "1"}
+
+
+def _module(program: str) -> str:
+    """Returns the full name of a program's module.
+
+    Raises:
+      InputError: there is no such program.
+    """
+    if program not in programs():
+        like = nearest(program, [*programs(), *_ALIASES])
+        raise InputError(f"{program!r} is no program: nearest is {like}; fada-tf --help lists all")
+    return f"{_PACKAGE}.{program}"
+
+
+def _first_line(program: str) -> str:
+    with open(importlib.util.find_spec(_module(program)).origin, encoding="utf-8") as file:
+        return ast.get_docstring(ast.parse(file.read())).splitlines()[0]

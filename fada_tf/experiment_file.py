@@ -10,21 +10,30 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from fada_tf import paper
+from fada_tf import paper, shipped
 from fada_tf.config import Config
 from fada_tf.errors import InputError, nearest, printable
 
 _UNEXPECTED = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 
 
-def load(path: str) -> ModuleType:
+def load(path: str, kind: str = shipped.EXPERIMENTS) -> ModuleType:
     """Runs a Python file of settings.
+
+    Args:
+      path: of the file, or the name of one in configs/; see `shipped.find`.
+      kind: of the file: shipped.EXPERIMENTS or shipped.STUDIES.
 
     Raises:
       InputError: there is none, or it cannot be run; the message has the line.
     """
+    path = shipped.find(path, kind)
     if not os.path.isfile(path):
-        raise InputError(f"{path or 'the empty path'} does not exist: give the path of a file in configs/")
+        like = nearest(os.path.basename(path), shipped.names(kind), 0.6)
+        raise InputError(
+            f"{path or 'the empty path'} does not exist{f' (nearest: {like})' if like else ''}: "
+            "give the path of a file in configs/, or its name"
+        )
     spec = importlib.util.spec_from_file_location(os.path.splitext(os.path.basename(path))[0], path)
     if spec is None:
         raise InputError(f"{path} is no Python file: give the path of a file in configs/")
@@ -52,6 +61,7 @@ def get_config(path: str, stage: str | None = None) -> Config:
     Raises:
       InputError: there is no such file or stage, or the file cannot be run.
     """
+    path = shipped.find(path, shipped.EXPERIMENTS)
     get = function(load(path), "get_config")
 
     def of(stage: str | None) -> Config:

@@ -86,14 +86,14 @@ def main(argv):
             sys.stderr.write(f"error: the local server needs the package {package}: pip install -e '.[serving]'\n")
             sys.exit(2)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if os.path.exists("/dev/nvidiactl") else "3")
-    from serving.local import configs
+    from .local import configs
 
     try:
         config, settings, manager_settings, metrics_path = _settings()
     except configs.ConfigError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
-    from serving.local.manager import Manager
+    from .local.manager import Manager
 
     manager = Manager(settings, manager_settings)
     try:
@@ -109,9 +109,9 @@ def _settings():
     """Returns all that files and flags say, or raises ConfigError."""
     from tensorflow_serving.config import model_server_config_pb2
 
-    from serving.local import configs
-    from serving.local.manager import ManagerSettings
-    from serving.local.servable import Batching, Settings
+    from .local import configs
+    from .local.manager import ManagerSettings
+    from .local.servable import Batching, Settings
 
     if _MODEL_CONFIG_FILE.value:
         config = configs.read_models(_MODEL_CONFIG_FILE.value)
@@ -130,10 +130,10 @@ def _settings():
 
 
 async def _serve(manager, config, batching, metrics_path) -> None:
-    from serving.local import grpc_server
-    from serving.local.metrics import Metrics
-    from serving.local.rest_server import RestServer
-    from serving.local.service import Service
+    from .local import grpc_server
+    from .local.metrics import Metrics
+    from .local.rest_server import RestServer
+    from .local.service import Service
 
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -175,7 +175,7 @@ def _manage(manager, config) -> None:
 
 
 def _poll_config(manager, config, applied: bool) -> None:
-    from serving.local import configs
+    from .local import configs
 
     while not manager.wait(_CONFIG_POLL.value):
         try:

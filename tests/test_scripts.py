@@ -39,7 +39,7 @@ def project(tmp_path) -> pathlib.Path:
     folder = tmp_path / "a b"
     (folder / "scripts").mkdir(parents=True)
     shutil.copy(ROOT / "scripts" / "environment.sh", folder / "scripts")
-    for name in ("setup.cfg", "pyproject.toml"):
+    for name in ("setup.cfg", "setup.py", "pyproject.toml"):
         shutil.copy(ROOT / name, folder)
     return folder
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fada_tf import shipped
 from fada_tf.data import files
 from fada_tf.errors import InputError, printable
 
@@ -156,7 +157,8 @@ class ClassFile:
         """Reads `{"name", "classes": [{"name", "color", "ids"}], "ignore_ids"}` from a JSON file.
 
         Args:
-            path: the file; `name` is the label space's, `color` is three 0-255 integers, `ids` those of label images.
+            path: the file, or the name of one in configs/classes; `name` is the label space's, `color` is three 0-255
+                integers, `ids` those of label images.
 
         Returns:
             The class file.
@@ -164,6 +166,7 @@ class ClassFile:
         Raises:
             InputError: the file cannot be read or breaks a rule; the message says which.
         """
+        path = shipped.find(path, shipped.CLASSES)
         try:
             return cls.from_json(files.read_json(path))
         except OSError as error:
@@ -191,18 +194,18 @@ class ClassFile:
 
 
 def label_space(name_or_path: str) -> LabelSpace:
-    """Finds a label space by its name, or reads it from a class file (a path that ends in .json).
+    """Finds a label space by its name, or reads it from a class file (a path that ends in .json, or its name).
 
     Raises:
         InputError: no such name, or a bad class file.
     """
-    if name_or_path.endswith(".json"):
-        return ClassFile.load(name_or_path).label_space
-    if name_or_path not in LABEL_SPACES:
-        raise InputError(
-            f"unknown label space {name_or_path!r}; use {', '.join(LABEL_SPACES)} or the path of a .json class file"
-        )
-    return LABEL_SPACES[name_or_path]
+    if name_or_path in LABEL_SPACES:
+        return LABEL_SPACES[name_or_path]
+    path = shipped.find(name_or_path, shipped.CLASSES)
+    if not path.endswith(".json"):
+        names = ", ".join([*LABEL_SPACES, *shipped.names(shipped.CLASSES)])
+        raise InputError(f"unknown label space {name_or_path!r}; use {names} or the path of a .json class file")
+    return ClassFile.load(path).label_space
 
 
 def _check_keys(values: object, where: str, required: set[str], optional: set[str] = frozenset()) -> None:

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fada_tf import experiment_file
+from fada_tf import experiment_file, shipped
 from fada_tf.data import files
 from fada_tf.errors import InputError, nearest
 from fada_tf.experiments import stages
@@ -88,7 +88,8 @@ def load_study(path: str) -> Study:
     Raises:
       InputError: there is no such file, it cannot be run, or it sets what a study has not.
     """
-    get = experiment_file.function(experiment_file.load(path), "get_study")
+    path = shipped.find(path, shipped.STUDIES)
+    get = experiment_file.function(experiment_file.load(path, shipped.STUDIES), "get_study")
     with experiment_file.explained(path, Study, Training, Row):
         study = get()
     if not isinstance(study, Study):

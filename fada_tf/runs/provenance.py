@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
-from fada_tf import machine
+from fada_tf import machine, shipped
 from fada_tf.config import INPUT_FIELDS, Config, flatten
-from fada_tf.data import files, manifest
+from fada_tf.data import files, labels, manifest
 from fada_tf.errors import InputError
 from fada_tf.runs import checkpoint, layout
 
@@ -85,6 +85,8 @@ def _digest(field: str, path: str) -> str | None:
     """Returns the SHA-256 of what a field names, None where that is no file; manifests hold those of their shards."""
     if field.endswith(".records"):
         return manifest.digest(path) if path else None
+    if field == "data.label_space" and path not in labels.LABEL_SPACES:
+        path = shipped.find(path, shipped.CLASSES)
     if files.exists(path) and not files.is_folder(path):
         return files.sha256(path)
     if field == _INITIAL_WEIGHTS and path not in ("", "imagenet"):

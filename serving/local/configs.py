@@ -3,8 +3,8 @@
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving import protocol
-from serving.local.servable import Batching
+from .. import protocol
+from .servable import Batching
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
 

@@ -15,9 +15,9 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.local import configs
-from serving.local.servable import message, tensors
-from serving.local.service import STATUSES, Service
+from . import configs
+from .servable import message, tensors
+from .service import STATUSES, Service
 
 MAX_REQUEST_BYTES = 256 << 20
 _CODES = {code: getattr(grpc.StatusCode, name) for code, (name, _) in STATUSES.items()}

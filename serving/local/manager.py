@@ -12,7 +12,7 @@ from absl import logging
 from tensorflow_serving.apis import get_model_status_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.local.servable import Servable, Settings, message
+from .servable import Servable, Settings, message
 
 _State = get_model_status_pb2.ModelVersionStatus.State
 

@@ -11,9 +11,9 @@ import tensorflow as tf
 from aiohttp import web
 from google.protobuf import json_format
 
-from serving.local import grpc_server, json_tensors
-from serving.local.servable import message
-from serving.local.service import STATUSES, Service
+from . import grpc_server, json_tensors
+from .servable import message
+from .service import STATUSES, Service
 
 _PAGE = pathlib.Path(__file__).with_name("page.html")
 _CLASSES = os.path.join("assets", "classes.json")

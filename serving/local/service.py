@@ -7,8 +7,8 @@ from typing import TypeVar
 import tensorflow as tf
 from absl import logging
 
-from serving.local.manager import Manager
-from serving.local.metrics import Metrics
+from .manager import Manager
+from .metrics import Metrics
 
 _Result = TypeVar("_Result")
 # By status code: its name on the wire, the HTTP status.

@@ -1,0 +1,79 @@
+"""The library as a wheel: what it holds, and that it works in an empty folder, away from the checkout."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import zipfile
+
+import pytest
+
+from tests import scenes
+from tests.processes import ROOT
+
+BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
+# What is taken from where in the checkout.
+FOLDERS = {"fada_tf": "fada_tf", "fada_tf/configs": "configs", "fada_tf/serving": "serving"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> pathlib.Path:
+    """The wheel, unpacked."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in FOLDERS.values():
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
+    for name in ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", BUILD, str(folder)],
+        cwd=folder, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    with zipfile.ZipFile(folder / result.stdout.splitlines()[-1]) as archive:
+        archive.extractall(folder / "unpacked")
+    return folder / "unpacked"
+
+
+def test_it_holds_the_library_experiments_and_server_and_nothing_else(wheel):
+    found = {str(path.relative_to(wheel)) for path in wheel.rglob("*") if path.is_file()}
+    assert {path.partition("/")[0].partition("-")[0] for path in found} == {"fada_tf"}
+    wanted = {
+        f"{place}/{path.relative_to(ROOT / folder)}"
+        for place, folder in FOLDERS.items()
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".json", ".html", ".typed") and "build" not in path.parts
+    }
+    assert {path for path in found if ".dist-info/" not in path} == wanted
+    (entry_points,) = wheel.glob("*.dist-info/entry_points.txt")
+    assert entry_points.read_text().split() == ["[console_scripts]", "fada-tf", "=", "fada_tf.command:main"]
+
+
+def test_the_server_of_the_wheel_starts(wheel, tmp_path):
+    result = succeed(wheel, tmp_path, "serve", "--help", status=1)  # absl's, after --help
+    assert "--model_base_path" in result
+
+
+@pytest.mark.slow
+def test_an_experiment_of_the_wheel_trains_in_an_empty_folder(wheel, tmp_path):
+    records = tmp_path / "demo_output/records"
+    for name, dusk in (("source", False), ("target_val", True)):
+        scenes.write_folder(tmp_path / name, 4, dusk=dusk)
+        options = [f"--images={name}/images", f"--labels={name}/labels", "--classes=camvid11", "--workers=1"]
+        succeed(wheel, tmp_path, "make_tfrecords", *options, f"--output={records / name}")
+    options = [f"--config.training.{name}=2" for name in ("iterations", "steps_per_loop", "evaluation_interval")]
+    succeed(wheel, tmp_path, "train", "--config=demo:source", "--run_dir=run", *options)
+    assert json.loads((tmp_path / "run/label_space.json").read_text())["name"] == "camvid11"
+    jobs = succeed(wheel, tmp_path, "run_study", "--config=camvid_day_dusk", "--dry_run").splitlines()
+    assert jobs[0].startswith("fada-tf train --config=configs/camvid_day_dusk.py:source ")
+
+
+def succeed(wheel: pathlib.Path, folder: pathlib.Path, program: str, *options: str, status: int = 0) -> str:
+    """Runs a program of the wheel in a folder; returns what it printed."""
+    result = subprocess.run(
+        [sys.executable, "-m", "fada_tf", program, *options],
+        cwd=folder, env=os.environ | {"PYTHONPATH": str(wheel)}, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert result.returncode == status, result.stdout + result.stderr
+    return result.stdout
