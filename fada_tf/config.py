@@ -234,7 +234,7 @@ def validate(config: Config) -> None:
             f"{config.model.batch_norm!r} twice: set it to False, or batch_norm to 'frozen'"
         )
     if not trained_domains(config):
-        raise InputError("config.data.source.records is empty: name the folder that scripts/make_tfrecords.py wrote")
+        raise InputError("config.data.source.records is empty: name the folder that fada-tf make_tfrecords wrote")
     for name, domain in trained_domains(config).items():
         _validate_domain(domain, f"config.data.{name}")
     evaluation = config.data.evaluation

@@ -13,12 +13,12 @@ PATIENCE = 300  # seconds
 
 
 def command(program: str, *options: str) -> list[str]:
-    """Returns the command line of scripts/PROGRAM.py."""
+    """Returns the command line of fada-tf PROGRAM."""
     return [sys.executable, str(ROOT / "scripts" / f"{program}.py"), *options]
 
 
 def run(folder: pathlib.Path, program: str, *options: str, timeout: float = PATIENCE) -> subprocess.CompletedProcess:
-    """Runs scripts/PROGRAM.py in `folder` and returns what it printed and how it ended."""
+    """Runs fada-tf PROGRAM in `folder` and returns what it printed and how it ended."""
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"}
     return subprocess.run(
         command(program, *options), cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout

@@ -111,7 +111,7 @@ def _existing_path(folder: str) -> str:
     if not files.exists(path):
         raise InputError(
             f"{folder or 'the empty path'} has no {MANIFEST_NAME}: it is not a finished conversion; "
-            f"run scripts/make_tfrecords.py --output={folder or 'FOLDER'} (again)"
+            f"run fada-tf make_tfrecords --output={folder or 'FOLDER'} (again)"
         )
     return path
 
@@ -261,7 +261,7 @@ class Manifest:
             InputError: there is no manifest, or one that this version cannot read.
         """
         path = _existing_path(folder)
-        fix = f"convert the data again with scripts/make_tfrecords.py --output={folder}"
+        fix = f"convert the data again with fada-tf make_tfrecords --output={folder}"
         try:
             values = files.read_json(path)
             version = values["format_version"]

@@ -288,7 +288,7 @@ def check_files(experiment: Experiment, records: Sequence[str]) -> None:
     missing = [path for path in dict.fromkeys(wanted) if not (files.exists(path) or files.exists(f"{path}.index"))]
     if missing:
         raise InputError(
-            f"missing: {', '.join(missing)}: convert the data with scripts/make_tfrecords.py, "
+            f"missing: {', '.join(missing)}: convert the data with fada-tf make_tfrecords, "
             "put initial weights where the experiment expects them"
         )
 

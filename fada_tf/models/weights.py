@@ -61,7 +61,7 @@ def _download(backbone: str) -> dict[str, np.ndarray]:
     if download is None:
         raise InputError(
             f"'imagenet' weights of {backbone} cannot be downloaded in this layout: convert torchvision's with "
-            "scripts/convert_weights.py and name the .npz file"
+            "fada-tf convert_weights and name the .npz file"
         )
     try:
         return download()

@@ -1,7 +1,7 @@
 """Measures how well features separate the classes over both domains: class center distance, CCD (lower is better).
 
-python scripts/analyze_features.py --checkpoint=runs/gta5_r101/adversarial --target=data/records/cityscapes_val
-python scripts/analyze_features.py --checkpoint=runs/gta5_r101/source --checkpoint=runs/gta5_r101/adversarial \
+fada-tf analyze_features --checkpoint=runs/gta5_r101/adversarial --target=data/records/cityscapes_val
+fada-tf analyze_features --checkpoint=runs/gta5_r101/source --checkpoint=runs/gta5_r101/adversarial \
     --target=data/records/cityscapes_val --picture=features.png
 
 Both domains need labels: --target takes labelled target images. Prints the table, and writes ccd.json and ccd.csv into

@@ -1,6 +1,6 @@
 r"""Measures segmentation of made-up images, from pixels to class ids: time, memory, operations, share of the ceilings.
 
-    python scripts/benchmark_inference.py --backbone=resnet101 --height=512 --width=1024 --output=inference.json
+    fada-tf benchmark_inference --backbone=resnet101 --height=512 --width=1024 --output=inference.json
 
 The weights are random, which changes nothing of the cost.
 """

@@ -1,6 +1,6 @@
 """Measures the input pipeline stage by stage, and against a torch DataLoader that does the same with Pillow.
 
-python scripts/benchmark_input.py --photos=DIR [--torch_python=.venv-torch/bin/python]
+fada-tf benchmark_input --photos=DIR [--torch_python=.venv-torch/bin/python]
 
 Photos are enlarged to the sizes of GTA5 (1914x1052, with labels) and Cityscapes (2048x1024); the pipeline makes
 1280x720 and 1024x512 of them, as the paper's adversarial stage does. Files are warm; all cores are used.

@@ -1,11 +1,11 @@
 r"""Measures training steps of a config on made-up images: time, memory, operations, bytes, shares of the ceilings.
 
-    python scripts/benchmark_train.py --config=configs/gta5_r101.py:adversarial --output=adversarial.json \
+    fada-tf benchmark_train --config=gta5_r101:adversarial --output=adversarial.json \
         --config.training.batch_size=1 --config.data.source.height=256 --config.data.source.width=512 \
         --config.data.target.height=256 --config.data.target.width=512
-    python scripts/benchmark_train.py --config=configs/gta5_r101.py:adversarial --sweep=pixels --output=pixels.json
+    fada-tf benchmark_train --config=gta5_r101:adversarial --sweep=pixels --output=pixels.json
 
-The input pipeline and the logs are left out; scripts/benchmark_input.py measures the former. A sweep measures several
+The input pipeline and the logs are left out; fada-tf benchmark_input measures the former. A sweep measures several
 sizes, each in a process of its own, and draws time and memory against them into a PNG beside the JSON.
 """
 

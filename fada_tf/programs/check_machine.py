@@ -1,7 +1,7 @@
 """The first minutes on a new machine: does what trains here compute what it should, and how fast?
 
-python scripts/check_machine.py
-python scripts/check_machine.py --precision=mixed_float16 --output=machine.json
+fada-tf check_machine
+fada-tf check_machine --precision=mixed_float16 --output=machine.json
 
 Needs no data. Numbers of two small trainings on this machine's devices are compared with its CPU's in float32; input,
 inference and training of ResNet-101 are timed. Prints a line a check, what is needed most first, leaves out what may

@@ -1,14 +1,14 @@
 """Converts weights from PyTorch, and back.
 
 A published backbone, to initial weights: torchvision's ResNet, or Caffe's VGG-16 under torchvision's names.
-python scripts/convert_weights.py --input=resnet101-5d3b4d8f.pth --backbone=resnet101 --output=weights/resnet101.npz
+fada-tf convert_weights --input=resnet101-5d3b4d8f.pth --backbone=resnet101 --output=weights/resnet101.npz
 
 A checkpoint of the authors' code, of any stage, to a run directory:
-python scripts/convert_weights.py --input=model_iter040000.pth --backbone=resnet101 --label_space=cityscapes19 \
+fada-tf convert_weights --input=model_iter040000.pth --backbone=resnet101 --label_space=cityscapes19 \
     --height=512 --width=1024 --output=runs/authors_adversarial
 
 A checkpoint of this library, to a file that the authors' test program loads:
-python scripts/convert_weights.py --input=runs/gta5_r101/adversarial --output=model_iter040000.pth
+fada-tf convert_weights --input=runs/gta5_r101/adversarial --output=model_iter040000.pth
 
 Needs PyTorch: pip install -e '.[convert]'. Prints which tensors were loaded, missing and unused.
 """

@@ -1,8 +1,8 @@
 """Scores a trained segmenter: IoU of every class, mean IoU, pixel accuracy.
 
-python scripts/evaluate.py --checkpoint=runs/gta5_r101/adversarial --records=data/records/cityscapes_val
-python scripts/evaluate.py --checkpoint=runs/gta5_r101/adversarial --scales=0.7,1,1.3 --flip
-python scripts/evaluate.py --checkpoint=runs/gta5_r101/adversarial --all
+fada-tf evaluate --checkpoint=runs/gta5_r101/adversarial --records=data/records/cityscapes_val
+fada-tf evaluate --checkpoint=runs/gta5_r101/adversarial --scales=0.7,1,1.3 --flip
+fada-tf evaluate --checkpoint=runs/gta5_r101/adversarial --all
 
 Prints the table, and writes scores.json and scores.csv into --output; with --all, checkpoints.csv. Images are resized
 to the evaluation size, logits are upsampled to each label's own size. Of Cityscapes' 19, 16 and 13 classes, the means

@@ -1,6 +1,6 @@
 """Labels the target domain's training images with an adapted segmenter, for self-distillation.
 
-python scripts/make_pseudo_labels.py --checkpoint=runs/gta5_r101/adversarial \
+fada-tf make_pseudo_labels --checkpoint=runs/gta5_r101/adversarial \
     --records=data/records/cityscapes_train --output=data/records/cityscapes_train_pseudo
 
 Safe to interrupt and run again: finished shards are kept.

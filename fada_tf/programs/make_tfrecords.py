@@ -1,9 +1,9 @@
 """Converts a data set to TFRecord shards with a manifest, or verifies a folder of shards.
 
-python scripts/make_tfrecords.py --dataset=folder --images=DIR --labels=DIR --classes=classes.json --output=DIR
-python scripts/make_tfrecords.py --dataset=gta5 --root=DIR --output=DIR --skip_bad
-python scripts/make_tfrecords.py --dataset=cityscapes --root=DIR --split=train --output=DIR
-python scripts/make_tfrecords.py --verify --output=DIR
+fada-tf make_tfrecords --dataset=folder --images=DIR --labels=DIR --classes=classes.json --output=DIR
+fada-tf make_tfrecords --dataset=gta5 --root=DIR --output=DIR --skip_bad
+fada-tf make_tfrecords --dataset=cityscapes --root=DIR --split=train --output=DIR
+fada-tf make_tfrecords --verify --output=DIR
 """
 
 import contextlib

@@ -1,11 +1,11 @@
 """Segments a picture or a folder of pictures.
 
-python scripts/predict.py --checkpoint=runs/gta5_r101/self_distillation --images=street.jpg --output=predictions
+fada-tf predict --checkpoint=runs/gta5_r101/self_distillation --images=street.jpg --output=predictions
 
 Writes ids/NAME.png (class ids), masks/NAME.png (class colours) and overlays/NAME.png into --output; with --submission,
 for Cityscapes' own evaluation, CITY_SEQUENCE_FRAME_pred_labelIds.png with its label ids:
 
-python scripts/predict.py --checkpoint=runs/gta5_r101/self_distillation --images=Cityscapes/leftImg8bit/test \
+fada-tf predict --checkpoint=runs/gta5_r101/self_distillation --images=Cityscapes/leftImg8bit/test \
     --output=submission --submission
 """
 

@@ -1,11 +1,11 @@
 """Writes one HTML page that compares runs: scores, settings, curves, confusion, features, best and worst pictures.
 
-python scripts/report.py runs/x/source runs/x/adversarial --output=report.html
-python scripts/report.py "source only=runs/x/source" "FADA=runs/x/adversarial" \
+fada-tf report runs/x/source runs/x/adversarial --output=report.html
+fada-tf report "source only=runs/x/source" "FADA=runs/x/adversarial" \
     --records=data/records/camvid_test --output=report.html
 
 The named checkpoint of every run (of a run directory the newest, of RUN/best the best) must have been scored on the
-records by scripts/evaluate.py; what scripts/analyze_features.py found of all alike is shown too. Pictures show the
+records by fada-tf evaluate; what fada-tf analyze_features found of all alike is shown too. Pictures show the
 first and the last run. Beside the page, a Markdown file has the table as papers print it.
 """
 

@@ -1,7 +1,7 @@
 """Runs a whole task: the three stages of an experiment, their evaluation, and the report.
 
-python scripts/run_pipeline.py --config=configs/gta5_r101.py
-python scripts/run_pipeline.py --config=configs/gta5_r101.py --set=training.accumulation_steps=4 --dry_run
+fada-tf run_pipeline --config=gta5_r101
+fada-tf run_pipeline --config=gta5_r101 --set=training.accumulation_steps=4 --dry_run
 
 Runs, weights, sizes and batch norm are those of the experiment file; each stage is a run of the ordinary programs in a
 process of its own. The same command continues a task that stopped and skips what is done.

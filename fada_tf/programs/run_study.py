@@ -1,7 +1,7 @@
 """Runs a study: every row of a table, trained with several seeds, evaluated alike; then the table.
 
-python scripts/run_study.py --config=configs/studies/synthstreet_camvid_tiny.py
-python scripts/run_study.py --config=configs/studies/synthstreet_camvid_tiny.py --seeds=0 --dry_run
+fada-tf run_study --config=synthstreet_camvid_tiny
+fada-tf run_study --config=synthstreet_camvid_tiny --seeds=0 --dry_run
 
 Each stage is a run of the ordinary programs in a process of its own. The same command continues a study that stopped
 and skips what is done. The table is written after every evaluation: table.md, table.json and table.csv in --output.

@@ -1,10 +1,10 @@
 """Trains one stage of an experiment.
 
-python scripts/train.py --config=configs/gta5_r101.py:source --run_dir=runs/gta5_r101/source
-python scripts/train.py --config=configs/gta5_r101.py:adversarial --run_dir=runs/gta5_r101/adversarial \
+fada-tf train --config=gta5_r101:source --run_dir=runs/gta5_r101/source
+fada-tf train --config=gta5_r101:adversarial --run_dir=runs/gta5_r101/adversarial \
     --config.training.accumulation_steps=4
 
-python scripts/train.py --replay=runs/gta5_r101/source --run_dir=runs/gta5_r101/source_again
+fada-tf train --replay=runs/gta5_r101/source --run_dir=runs/gta5_r101/source_again
 
 The same command continues a run that stopped. Every field of the config can be set: --config.SECTION.FIELD=VALUE.
 """

@@ -23,10 +23,10 @@ class Run:
       directory: the run directory.
       checkpoint: the one that was scored, or the same weights saved a second time.
       config: of the run.
-      scores: what scripts/evaluate.py wrote of one checkpoint and one set of records.
+      scores: what fada-tf evaluate wrote of one checkpoint and one set of records.
       metrics: the records of metrics.jsonl, in order.
       multi_scale: what it wrote for the paper's multi-scale test of the same; None without one.
-      ccd: what scripts/analyze_features.py wrote of the same; None if it did not.
+      ccd: what fada-tf analyze_features wrote of the same; None if it did not.
     """
 
     title: str
@@ -95,7 +95,7 @@ def _not_scored(path: str, directory: str, scoring: results.Scoring) -> str:
     note = f" ({older}, of an earlier version, does not say what decided it)" if files.exists(older) else ""
     return (
         f"{path} has no scores on {scoring.records} at {scoring.width}x{scoring.height}{note}: "
-        f"run scripts/evaluate.py --checkpoint={path} --records={scoring.records} "
+        f"run fada-tf evaluate --checkpoint={path} --records={scoring.records} "
         f"--height={scoring.height} --width={scoring.width}"
     )
 

@@ -37,7 +37,7 @@ def checkpoint_path(checkpoint: str) -> str:
         if found := _checkpoints(folder):
             return found[max(found)]
     raise InputError(
-        f"{checkpoint or 'the empty path'} holds no checkpoint: name a run directory of scripts/train.py, or RUN/best"
+        f"{checkpoint or 'the empty path'} holds no checkpoint: name a run directory of fada-tf train, or RUN/best"
     )
 
 
@@ -49,7 +49,7 @@ def all_checkpoints(run: str) -> list[str]:
     """
     found = _checkpoints(os.path.join(run, layout.BEST)) | _checkpoints(os.path.join(run, layout.CHECKPOINTS))
     if not found:
-        raise InputError(f"{run} holds no checkpoint: name a run directory of scripts/train.py")
+        raise InputError(f"{run} holds no checkpoint: name a run directory of fada-tf train")
     return [found[key] for key in sorted(found)]
 
 

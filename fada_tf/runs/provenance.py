@@ -57,7 +57,7 @@ def read(directory: str) -> list[dict]:
         reason = error.strerror
     except (ValueError, TypeError, KeyError) as error:
         reason = repr(error)
-    raise InputError(f"{path} cannot be read ({reason}): name a run directory of scripts/train.py")
+    raise InputError(f"{path} cannot be read ({reason}): name a run directory of fada-tf train")
 
 
 def input_checksums(config: Config, without: str = "") -> dict[str, str]:

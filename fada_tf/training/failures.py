@@ -44,7 +44,7 @@ def explain(error: OSError | tf.errors.OpError | UnicodeDecodeError | MemoryErro
         return InputError(f"{lacking}: {MEMORY_ADVICE}")
     if found := _BAD_RECORD.search(text):
         return InputError(
-            f"a record cannot be decoded ({found[1]}): scripts/make_tfrecords.py --verify --output=RECORDS names it"
+            f"a record cannot be decoded ({found[1]}): fada-tf make_tfrecords --verify --output=RECORDS names it"
         )
     if reason or isinstance(error, OSError):
         return InputError(

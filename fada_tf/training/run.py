@@ -209,7 +209,7 @@ def train_dataset(
         if domain is None:
             raise InputError(
                 f"method {config.method.name} trains on {' and '.join(method.domains)}, "
-                f"and config.data.{name}.records is empty: name the folder that scripts/make_tfrecords.py wrote"
+                f"and config.data.{name}.records is empty: name the folder that fada-tf make_tfrecords wrote"
             )
         stream = pipeline.train_dataset(
             domain.records,

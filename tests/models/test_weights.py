@@ -100,7 +100,7 @@ def test_missing_and_broken_files_are_named(segmenter, tmp_path):
 
 
 def test_resnets_have_no_download():
-    with pytest.raises(InputError, match=r"resnet50 cannot be downloaded .* scripts/convert_weights.py"):
+    with pytest.raises(InputError, match=r"resnet50 cannot be downloaded .* fada-tf convert_weights"):
         load_initial_weights(build_segmenter("resnet50", 2), "imagenet")
 
 

@@ -68,7 +68,7 @@ def test_a_report_has_the_scores_of_its_records_size_views_and_checkpoint(run, r
     assert read_run("a", run, records["A/val"]).multi_scale is None
     measure(run, results.multi_scale(single), mean_iou=0.7)
     assert read_run("a", run, records["A/val"]).multi_scale["mean_iou"] == 0.7
-    with pytest.raises(InputError, match=r"ckpt-7 has no scores on \S+ at 9x8: run scripts/evaluate.py .* --width=9$"):
+    with pytest.raises(InputError, match=r"ckpt-7 has no scores on \S+ at 9x8: run fada-tf evaluate .* --width=9$"):
         read_run("a", run, records["A/val"], 8, 9)
 
 
@@ -117,7 +117,7 @@ def test_scores_of_an_earlier_version_are_named(run, records):
     old = pathlib.Path(run, "scores", "val", "scores.json")
     old.parent.mkdir(parents=True)
     old.write_text('{"mean_iou": 0.1}')
-    with pytest.raises(InputError, match=r"scores/val/scores.json, of an earlier version, .*: run scripts/evaluate.py"):
+    with pytest.raises(InputError, match=r"scores/val/scores.json, of an earlier version, .*: run fada-tf evaluate"):
         read_run("a", run, records["A/val"])
 
 
