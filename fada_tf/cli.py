@@ -1,4 +1,4 @@
-"""How every program in `scripts/` starts: absl flags, one clear line for bad input, a non-zero exit."""
+"""How every program starts: absl flags, one clear line for bad input, a non-zero exit."""
 
 import contextlib
 import ctypes
