@@ -4,7 +4,7 @@ A small network from random weights and a few dozen images show every stage at w
 `bash scripts/demo.sh` runs it.
 """
 
-from fada_tf.config import Config
+from fada_tf.config import Config, method_settings
 
 ITERATIONS = {"source": 300, "adversarial": 150, "self_distillation": 150}
 
@@ -24,31 +24,31 @@ def get_config(stage: str = "source") -> Config:
     config.training.picture_interval = 150
     # From random weights: 20 times the paper's rate, which is meant for pretrained ones.
     config.optimizer.learning_rate = 1e-2
-    config.optimizer.classifier_multiplier = 1.0
-    config.optimizer.horizon = 1000
+    config.optimizer.head_multiplier = 1.0
+    config.schedule.horizon = 1000
     {"source": _source, "adversarial": _adversarial, "self_distillation": _self_distillation}[stage](config)
     return config
 
 
 def _source(config: Config) -> None:
-    config.method.name = "source_only"
+    config.method = method_settings("source_only")
     _source_images(config)
 
 
 def _adversarial(config: Config) -> None:
-    config.method.name = "fada"
+    config.method = method_settings("fada")
     config.method.segmentation_temperature = 1.8
     config.method.adversarial_weight = 0.01
     config.model.initial_weights = "demo_output/runs/source"
     config.optimizer.learning_rate = 5e-3
-    config.optimizer.discriminator_learning_rate = 1e-3
+    config.method.discriminator.learning_rate = 1e-3
     _source_images(config)
     config.data.target.records = "demo_output/records/target_train"
     config.data.target.height, config.data.target.width, config.data.target.flip = 120, 160, True
 
 
 def _self_distillation(config: Config) -> None:
-    config.method.name = "self_distillation"
+    config.method = method_settings("self_distillation")
     # The authors start from ImageNet again; there are no such weights for a network this small.
     config.model.initial_weights = "demo_output/runs/adversarial"
     config.optimizer.learning_rate = 2e-3

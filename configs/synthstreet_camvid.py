@@ -8,7 +8,7 @@ Stages: source, adversarial, self_distillation; scripts/make_pseudo_labels.py co
 scripts/run_study.py --config=configs/studies/synthstreet_camvid.py runs all, with controls; the README has its results.
 """
 
-from fada_tf.config import Config
+from fada_tf.config import Config, method_settings
 
 RECORDS = "data/records"
 RUNS = "runs/synthstreet_camvid"
@@ -27,13 +27,13 @@ def get_config(stage: str = "source") -> Config:
     config.training.evaluation_interval = 400
     config.training.picture_interval = 200
     # The longest control, of 1,200 iterations, ends at 0.6 of the learning rate, and the stages a little above.
-    config.optimizer.horizon = 2812
+    config.schedule.horizon = 2812
     {"source": _source, "adversarial": _adversarial, "self_distillation": _self_distillation}[stage](config)
     return config
 
 
 def _source(config: Config) -> None:
-    config.method.name = "source_only"
+    config.method = method_settings("source_only")
     config.model.initial_weights = "weights/vgg16_conv_fp16.npz"
     # Twice the paper's rate: a fortieth of its iterations.
     config.optimizer.learning_rate = 1e-3
@@ -41,14 +41,14 @@ def _source(config: Config) -> None:
 
 
 def _adversarial(config: Config) -> None:
-    config.method.name = "fada"
+    config.method = method_settings("fada")
     config.method.segmentation_temperature = 1.8
     # Thirty times the paper's weight and five times its rate of D: a hundredth of its iterations.
     config.method.adversarial_weight = 0.03
     config.model.initial_weights = f"{RUNS}/source"
     # Goes on where the source stage's schedule stopped.
     config.optimizer.learning_rate = 8e-4
-    config.optimizer.discriminator_learning_rate = 5e-4
+    config.method.discriminator.learning_rate = 5e-4
     _source_images(config)
     config.data.target.records = f"{RECORDS}/camvid_train"
     config.data.target.height, config.data.target.width = 120, 160
@@ -56,7 +56,7 @@ def _adversarial(config: Config) -> None:
 
 
 def _self_distillation(config: Config) -> None:
-    config.method.name = "self_distillation"
+    config.method = method_settings("self_distillation")
     config.model.initial_weights = f"{RUNS}/adversarial"
     config.optimizer.learning_rate = 5e-4
     target = config.data.target

@@ -8,7 +8,7 @@ The task and the sizes of synthstreet_camvid.py, whose own constants make up for
 Stages: source, adversarial, self_distillation; scripts/make_pseudo_labels.py comes before the last one.
 """
 
-from fada_tf.config import Config
+from fada_tf.config import Config, method_settings
 
 RECORDS = "data/records"
 RUNS = "runs/synthstreet_camvid_paper"
@@ -31,14 +31,14 @@ def get_config(stage: str = "source") -> Config:
 
 
 def _source(config: Config) -> None:
-    config.method.name = "source_only"
+    config.method = method_settings("source_only")
     config.model.initial_weights = PRETRAINED
-    config.optimizer.learning_rate, config.optimizer.horizon = 5e-4, 31_250
+    config.optimizer.learning_rate, config.schedule.horizon = 5e-4, 31_250
     _images(config.data.source, "synthstreet")
 
 
 def _adversarial(config: Config) -> None:
-    config.method.name = "fada"
+    config.method = method_settings("fada")
     config.method.segmentation_temperature = config.method.temperature
     config.model.initial_weights = f"{RUNS}/source"
     _images(config.data.source, "synthstreet")
@@ -46,9 +46,9 @@ def _adversarial(config: Config) -> None:
 
 
 def _self_distillation(config: Config) -> None:
-    config.method.name = "self_distillation"
+    config.method = method_settings("self_distillation")
     config.model.initial_weights = PRETRAINED
-    config.optimizer.learning_rate, config.optimizer.horizon = 5e-4, 31_250
+    config.optimizer.learning_rate, config.schedule.horizon = 5e-4, 31_250
     _images(config.data.target, "camvid_train_pseudo_paper")
 
 

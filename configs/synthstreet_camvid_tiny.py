@@ -7,7 +7,7 @@ Stages: source, adversarial, self_distillation; scripts/make_pseudo_labels.py co
 the source stage with --config.training.iterations=1300, as many as the three stages have in total.
 """
 
-from fada_tf.config import Config
+from fada_tf.config import Config, method_settings
 
 RECORDS = "data/records"
 RUNS = "runs/synthstreet_camvid_tiny"
@@ -29,23 +29,23 @@ def get_config(stage: str = "source") -> Config:
     # From random weights: 20 times the paper's rate, which is meant for pretrained ones. One horizon for all stages,
     # and lower rates in the later ones.
     config.optimizer.learning_rate = 1e-2
-    config.optimizer.classifier_multiplier = 1.0
-    config.optimizer.horizon = 2_000
+    config.optimizer.head_multiplier = 1.0
+    config.schedule.horizon = 2_000
     {"source": _source, "adversarial": _adversarial, "self_distillation": _self_distillation}[stage](config)
     return config
 
 
 def _source(config: Config) -> None:
-    config.method.name = "source_only"
+    config.method = method_settings("source_only")
     _source_images(config)
 
 
 def _adversarial(config: Config) -> None:
-    config.method.name = "fada"
+    config.method = method_settings("fada")
     config.method.segmentation_temperature = 1.8
     # Ten times the paper's weight and rate of D: a hundredth of its iterations.
     config.method.adversarial_weight = 0.01
-    config.optimizer.discriminator_learning_rate = 1e-3
+    config.method.discriminator.learning_rate = 1e-3
     config.optimizer.learning_rate = 5e-3
     config.model.initial_weights = f"{RUNS}/source"
     _source_images(config)
@@ -55,7 +55,7 @@ def _adversarial(config: Config) -> None:
 
 
 def _self_distillation(config: Config) -> None:
-    config.method.name = "self_distillation"
+    config.method = method_settings("self_distillation")
     # The authors start from ImageNet again; there are no such weights for a network this small.
     config.model.initial_weights = f"{RUNS}/adversarial"
     config.optimizer.learning_rate = 2e-3

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from fada_tf import experiment_file, machine, schema, shipped
-from fada_tf.config import Config, expand_home, validate
+from fada_tf import experiment_file, machine, shipped
+from fada_tf.config import Config, expand_home, set_fields, validate
 from fada_tf.errors import InputError, Stopped, printable, shortage
 
 INPUT_ERROR_STATUS = 2
@@ -34,12 +34,6 @@ def run(main: Callable[[Sequence[str]], None], *, arguments: bool = False) -> No
     """
 
     def guarded(argv: Sequence[str]) -> None:
-        # TensorFlow's C++ notices would bury the program's own lines, as would, without a GPU, its errors that there is
-        # none; what goes wrong later is raised in Python.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if machine.has_nvidia_driver() else "3")
-        _share_memory_arenas()
-        if not {"keras", "tensorflow"} & set(sys.modules):
-            sys.meta_path.insert(0, _LeanTensorFlow())
         logging.use_absl_handler()
         if len(argv) > 1 and not arguments:
             raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
@@ -67,7 +61,18 @@ def run(main: Callable[[Sequence[str]], None], *, arguments: bool = False) -> No
             sys.stderr.write(f"error: {lacking}: {_memory_advice()}\n")
             sys.exit(INPUT_ERROR_STATUS)
 
+    _prepare_tensorflow()
     app.run(guarded, flags_parser=_parse_flags)
+
+
+def _prepare_tensorflow() -> None:
+    """Sets what must be set before TensorFlow is imported, which reading an experiment file does."""
+    # TensorFlow's C++ notices would bury the program's own lines, as would, without a GPU, its errors that there is
+    # none; what goes wrong later is raised in Python.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if machine.has_nvidia_driver() else "3")
+    _share_memory_arenas()
+    if not {"keras", "tensorflow"} & set(sys.modules):
+        sys.meta_path.insert(0, _LeanTensorFlow())
 
 
 def _memory_advice() -> str:
@@ -150,13 +155,16 @@ def _parse_flags(argv: Sequence[str]) -> list[str]:
     argv = [_HOME.sub(lambda found: found[1] + os.path.expanduser(found[2]), argument) for argument in argv]
     argv = _with_paths(argv)
     try:
+        argv, overrides = _take_overrides(argv)
         try:
-            _check_config_fields(argv)
             rest = flags.FLAGS(argv)
         except Exception:
             _check_experiment(argv)
             raise
         _check_empty()
+        for name, values in overrides.items():
+            if isinstance(config := flags.FLAGS[name].value, Config):
+                set_fields(config, values)
         return rest
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -171,12 +179,17 @@ def _config_flags() -> list[str]:
     return [name for name in flags.FLAGS if hasattr(type(flags.FLAGS[name]), "config_filename")]
 
 
-def _check_config_fields(argv: Sequence[str]) -> None:
-    """Raises an `InputError` if a field of a config that is set does not exist."""
-    for argument in argv[1:]:
+def _take_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """Returns the arguments that set no field of a config, and the values of those that do, by option and field."""
+    overrides: dict[str, dict[str, str]] = {name: {} for name in _config_flags()}
+    rest, arguments = [], iter(argv)
+    for argument in arguments:
         name, dot, field = argument.partition("=")[0].lstrip("-").partition(".")
-        if argument.startswith("-") and dot and name in _config_flags():
-            schema.check_field(Config, field)
+        if argument.startswith("-") and dot and name in overrides:
+            overrides[name][field] = argument.partition("=")[2] if "=" in argument else next(arguments, "")
+        else:
+            rest.append(argument)
+    return rest, overrides
 
 
 def _with_paths(argv: Sequence[str]) -> list[str]:

@@ -1,32 +1,24 @@
 """The one schema of an experiment: every setting with its default, unit, limits and source.
 
 Experiment files in `configs/` return a `Config`; the command line overrides single fields
-(`--config.optimizer.learning_rate=1e-3`). `validate` runs before TensorFlow starts. "code" names the authors'
+(`--config.optimizer.learning_rate=1e-3`). A method's settings stand in its own file. "code" names the authors'
 implementation where the paper is silent or differs.
 """
 
+import copy
 import dataclasses
 import json
 import os
-import types
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from fada_tf import registry, schema
-from fada_tf.errors import InputError, printable
+from fada_tf import migration, registry, schema
+from fada_tf.errors import InputError, nearest
+from fada_tf.schema import option, section
 
-
-def option(
-    default: Any, doc: str, *, choices: tuple | None = None, minimum: float | None = None, above: float | None = None
-) -> Any:
-    """Declares a config field: its default, what it means, and what values it takes."""
-    metadata = types.MappingProxyType({"doc": doc, "choices": choices, "minimum": minimum, "above": above})
-    return dataclasses.field(default=default, metadata=metadata)
-
-
-def section(factory: type) -> Any:
-    """Declares a config field that is a section of its own."""
-    return dataclasses.field(default_factory=factory)
+_CROP = ("crop", (True,))
+_RARE_CLASS = ("sampling", ("rare_class",))
+_ADAM = ("name", ("adam", "adamw"))
 
 
 @dataclasses.dataclass
@@ -37,16 +29,31 @@ class DomainConfig:
     height: int = option(0, "pixels; height of a training image", minimum=0)
     width: int = option(0, "pixels; width of a training image", minimum=0)
     color_jitter: bool = option(False, "random brightness, contrast, saturation and hue (code)")
-    scale_min: float = option(1.0, "smallest random scale of the full image before the crop", above=0)
-    scale_max: float = option(1.0, "largest random scale of the full image before the crop", above=0)
-    full_height: int = option(0, "pixels; height of the image that is scaled and cropped; 0: `height`", minimum=0)
-    full_width: int = option(0, "pixels; width of the image that is scaled and cropped; 0: `width`", minimum=0)
+    scale_min: float = option(1.0, "smallest random scale of the full image before the crop", above=0, needs=_CROP)
+    scale_max: float = option(1.0, "largest random scale of the full image before the crop", above=0, needs=_CROP)
+    full_height: int = option(
+        0, "pixels; height of the image that is scaled and cropped; 0: `height`", minimum=0, needs=_CROP
+    )
+    full_width: int = option(
+        0, "pixels; width of the image that is scaled and cropped; 0: `width`", minimum=0, needs=_CROP
+    )
     crop: bool = option(False, "random crop of height x width out of the scaled image, instead of resizing")
     flip: bool = option(False, "mirror half of the images")
     sampling: str = option(
         "shuffled", "order of the draws", choices=("shuffled", "class_balanced", "rare_class", "sequential")
     )
-    sub_epoch: int = option(3000, "draws after which class-balanced sampling starts anew (code)", minimum=1)
+    sub_epoch: int = option(
+        3000,
+        "draws after which class-balanced sampling starts anew (code)",
+        minimum=1,
+        needs=("sampling", ("class_balanced",)),
+    )
+    rare_class_temperature: float = option(
+        0.01, "smaller prefers rare classes more (DAFormer, section 3.4)", above=0, needs=_RARE_CLASS
+    )
+    rare_class_min_pixels: int = option(
+        3000, "an image counts for a class if it has more pixels of it, as stored", minimum=0, needs=_RARE_CLASS
+    )
     max_bad_records: int = option(0, "damaged records that may be skipped before the run stops", minimum=0)
 
 
@@ -90,43 +97,81 @@ class ModelConfig:
 
 
 @dataclasses.dataclass
-class MethodConfig:
-    """What is minimised."""
+class MethodSettings:
+    """What a method leaves to its users; every file of fada_tf/methods declares its own in a class `Settings`."""
 
-    name: str = option("source_only", "a module of fada_tf/methods")
-    temperature: float = option(1.8, "T: class knowledge is softmax(logits / T) (paper 3.3)", above=0)
-    segmentation_temperature: float = option(
-        1.0, "source logits are divided by this before L_seg; code: T in the adversarial stage, 1 elsewhere", above=0
-    )
-    class_knowledge: str = option(
-        "soft", "what fada's discriminator learns classes from: probabilities, or the likeliest class (paper 3.3)",
-        choices=("soft", "hard"),
-    )  # fmt: skip
-    confidence_clip: float = option(
-        0.9, "soft class knowledge above this is clipped to it; 1: no clip (paper table 6)", above=0
-    )
-    confidence_threshold: float = option(
-        0.9, "pixels whose likeliest class is less probable than this have no hard class knowledge", minimum=0
-    )
-    adversarial_weight: float = option(0.001, "lambda_adv, the weight of L_adv (paper 4.2)", minimum=0)
+    @property
+    def name(self) -> str:
+        """The method's, which is its file's."""
+        return type(self).__module__.rpartition(".")[2]
+
+    @name.setter
+    def name(self, name: str) -> None:
+        raise AttributeError(
+            f"a method brings its own settings: write config.method = method_settings({name!r}), a function of "
+            "fada_tf.config, instead of config.method.name"
+        )
+
+
+def method_settings(name: str, **settings: Any) -> MethodSettings:
+    """Returns the settings of a method, whose file is imported for that.
+
+    Args:
+      name: of the method, a module of fada_tf/methods.
+      **settings: values of its fields that are not the defaults.
+
+    Raises:
+      InputError: there is no such method, or it has no such setting.
+    """
+    if name not in (methods := registry.names("fada_tf.methods")):
+        raise InputError(f"config.method.name is {name!r}: choose from {', '.join(methods)}")
+    own = registry.load("fada_tf.methods", name).Settings()
+    fields = [field.name for field in dataclasses.fields(own)]
+    for setting, value in settings.items():
+        if setting not in fields:
+            raise InputError(f"method {name} has no setting {setting} (nearest: {nearest(setting, fields)})")
+        setattr(own, setting, value)
+    return own
 
 
 @dataclasses.dataclass
-class OptimizerConfig:
-    """SGD as torch defines it for the segmenter, Adam for the discriminator."""
+class NetworkOptimizerConfig:
+    """How a network's weights follow its gradients; the arithmetic is torch's."""
 
-    learning_rate: float = option(2.5e-4, "of the feature extractor at iteration 0", above=0)
-    classifier_multiplier: float = option(10.0, "the classifier's learning rate is this many times higher", above=0)
-    momentum: float = option(0.9, "of SGD", minimum=0)
+    name: str = option("sgd", "of the optimizer", choices=("sgd", "adam", "adamw"))
+    learning_rate: float = option(2.5e-4, "before the schedule", above=0)
+    momentum: float = option(0.9, "of SGD", minimum=0, needs=("name", ("sgd",)))
+    beta_1: float = option(0.9, "of Adam: decay of the mean of gradients", minimum=0, needs=_ADAM)
+    beta_2: float = option(0.999, "of Adam: decay of the mean of squared gradients", minimum=0, needs=_ADAM)
+    epsilon: float = option(1e-8, "of Adam: added after the bias correction", above=0, needs=_ADAM)
     weight_decay: float = option(
-        5e-4, "L2 on all trained weights, biases included (code; the paper says 1e-4)", minimum=0
+        5e-4, "L2, coupled with the gradient but for adamw (code; the paper says 1e-4)", minimum=0
     )
-    horizon: int = option(62_500, "iterations at which the polynomial schedule would reach 0 (code)", minimum=1)
-    power: float = option(0.9, "of the polynomial schedule", minimum=0)
-    discriminator_learning_rate: float = option(1e-4, "of Adam at iteration 0", above=0)
-    discriminator_beta_1: float = option(0.9, "of Adam", minimum=0)
-    discriminator_beta_2: float = option(0.99, "of Adam", minimum=0)
-    discriminator_epsilon: float = option(1e-8, "of Adam, added after the bias correction as in torch", above=0)
+    decay_all: bool = option(True, "norms, biases and position embeddings decay too (code)")
+    clip_norm: float = option(0.0, "L2 norm above which all gradients are scaled down to it; 0: none", minimum=0)
+
+
+@dataclasses.dataclass
+class OptimizerConfig(NetworkOptimizerConfig):
+    """The segmenter's."""
+
+    head_multiplier: float = option(10.0, "the head's learning rate is this many times higher", above=0)
+    layer_decay: float = option(
+        1.0, "factor of the learning rate from a block of the backbone to the one before it; 1: none", above=0
+    )
+
+
+@dataclasses.dataclass
+class ScheduleConfig:
+    """What becomes of all networks' learning rates in the course of a training."""
+
+    name: str = option("poly", "shape after the warm-up", choices=("poly", "linear", "constant"))
+    horizon: int = option(
+        62_500, "iterations at which the rates would reach 0 (code)", minimum=1, needs=("name", ("poly", "linear"))
+    )
+    power: float = option(0.9, "of poly", minimum=0, needs=("name", ("poly",)))
+    warmup_iterations: int = option(0, "iterations in which the rates rise in equal steps; 0: no warm-up", minimum=0)
+    warmup_start: float = option(0.0, "fraction of the rates at iteration 0 of the warm-up", minimum=0)
 
 
 @dataclasses.dataclass
@@ -173,8 +218,9 @@ class Config:
     seed: int = option(0, "of initial weights, sampling and augmentation", minimum=0)
     data: DataConfig = section(DataConfig)
     model: ModelConfig = section(ModelConfig)
-    method: MethodConfig = section(MethodConfig)
+    method: MethodSettings = section(lambda: method_settings("source_only"))
     optimizer: OptimizerConfig = section(OptimizerConfig)
+    schedule: ScheduleConfig = section(ScheduleConfig)
     training: TrainingConfig = section(TrainingConfig)
 
 
@@ -213,20 +259,25 @@ def validate(config: Config) -> None:
     Raises:
       InputError: names the field, its value and what it should be.
     """
+    if not isinstance(config.method, MethodSettings):
+        raise InputError(f"config.method is {config.method!r}: set it to method_settings(NAME), of fada_tf.config")
     schema.check(config)
-    methods = registry.names("fada_tf.methods")
-    if config.method.name not in methods:
-        raise InputError(f"config.method.name is {config.method.name!r}: choose from {', '.join(methods)}")
-    training, optimizer = config.training, config.optimizer
+    _check_built(config)
+    training, schedule = config.training, config.schedule
     if training.batch_size % training.accumulation_steps:
         raise InputError(
             f"config.training.batch_size {training.batch_size} does not divide into "
             f"config.training.accumulation_steps {training.accumulation_steps} equal parts: choose a multiple"
         )
-    if training.iterations > optimizer.horizon:
+    if schedule.name != "constant" and training.iterations > schedule.horizon:
         raise InputError(
-            f"config.training.iterations {training.iterations} is beyond config.optimizer.horizon "
-            f"{optimizer.horizon}, where the learning rate reaches 0: raise the horizon"
+            f"config.training.iterations {training.iterations} is beyond config.schedule.horizon "
+            f"{schedule.horizon}, where the learning rate reaches 0: raise the horizon"
+        )
+    if schedule.warmup_start and not schedule.warmup_iterations:
+        raise InputError(
+            f"config.schedule.warmup_start is {schedule.warmup_start}, and there is no warm-up: set it to 0, or "
+            "config.schedule.warmup_iterations"
         )
     if config.model.recompute and config.model.batch_norm != "frozen":
         raise InputError(
@@ -247,48 +298,77 @@ def _validate_domain(domain: DomainConfig, where: str) -> None:
         raise InputError(f"{where}.height and width are {domain.height} and {domain.width}: set the training size")
     if domain.scale_min > domain.scale_max:
         raise InputError(f"{where}.scale_min {domain.scale_min} is above scale_max {domain.scale_max}: swap them")
-    if not domain.crop and (domain.scale_min, domain.scale_max) != (1.0, 1.0):
-        raise InputError(f"{where}.scale_min and scale_max need {where}.crop=True, or images would differ in size")
+
+
+def _check_built(config: Config) -> None:
+    """Refuses, for now, optimizers that nothing makes."""
+    for where, optimizer, name in (
+        ("optimizer", config.optimizer, "sgd"),
+        ("method.discriminator", getattr(config.method, "discriminator", None), "adam"),
+    ):
+        wanted = {"name": name, "decay_all": True, "clip_norm": 0.0, "layer_decay": 1.0}
+        wanted |= {"weight_decay": 0.0} if name == "adam" else {}
+        for field, value in wanted.items():
+            if optimizer is not None and getattr(optimizer, field, value) != value:
+                raise InputError(f"config.{where}.{field} is {getattr(optimizer, field)!r}: only {value!r} works yet")
+    if config.schedule.name != "poly" or config.schedule.warmup_iterations:
+        raise InputError("config.schedule: only 'poly' without a warm-up works yet")
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """Returns the fields of all sections, in the order of the schema and as JSON has them."""
+    values = dataclasses.asdict(config)
+    return values | {"method": {"name": config.method.name} | values["method"]}
 
 
 def to_json(config: Config) -> str:
-    """Returns the whole config as indented JSON, in the order of the schema."""
-    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+    """Returns the whole config as indented JSON, with the number of its format."""
+    return json.dumps({"format": migration.FORMAT} | to_dict(config), indent=2) + "\n"
 
 
 def from_json(text: str | bytes, where: str = "config") -> Config:
-    """Reads what `to_json` wrote.
+    """Reads what `to_json` wrote, now or in an earlier format.
 
     Args:
       text: JSON.
       where: the name of the text in error messages, for example a path.
 
     Raises:
-      InputError: not JSON, an unknown field, or a value of a wrong type.
+      InputError: not JSON, of a later format, an unknown field or method, or a value of a wrong type.
     """
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} is not JSON ({error}): write it again with fada_tf.config.to_json") from error
-    return _from_dict(Config, values, where)
+    values, written = migration.read(text, where)
+    config, method = Config(), values.get("method")
+    if isinstance(method, dict):
+        config.method = method_settings(method.pop("name", config.method.name))
+    schema.fill(config, values, where)
+    if written == 1:  # which took settings that did nothing
+        schema.drop_without_effect(config)
+    return config
 
 
-def _from_dict(kind: type, values: Any, where: str) -> Any:
-    if not isinstance(values, dict):
-        raise InputError(f"{where} is {values!r}: it should hold the fields of {kind.__name__}")
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    unknown = [name for name in values if name not in fields]
-    if unknown:
-        raise InputError(f"{where} has unknown fields {printable(', '.join(unknown))}: choose from {', '.join(fields)}")
-    contents = {}
-    for name, content in values.items():
-        own = fields[name].type
-        if dataclasses.is_dataclass(own):
-            content = _from_dict(own, content, f"{where}.{name}")
-        elif not schema.has_type(content, own):
-            raise InputError(f"{where}.{name} is {content!r}: it takes a value of type {own.__name__}")
-        contents[name] = content
-    return kind(**contents)
+def set_fields(config: Config, values: Mapping[str, Any]) -> None:
+    """Sets fields by their full names, such as "optimizer.learning_rate"; text is read as what a field takes.
+
+    Another "method.name" comes first, wherever it stands: settings that both methods have keep their values.
+
+    Raises:
+      InputError: there is no such method or field, or text is not what the field takes.
+    """
+    name = values.get("method.name", config.method.name)
+    if name != config.method.name:
+        own = method_settings(name)
+        for field in dataclasses.fields(own):
+            setattr(own, field.name, copy.deepcopy(getattr(config.method, field.name, getattr(own, field.name))))
+        config.method = own
+    for field, value in values.items():
+        if field != "method.name":
+            schema.check_field(config, field)
+            schema.set_field(config, field, value)
+
+
+def has_field(config: Config, name: str) -> bool:
+    """Tells whether the config has a field of this full name; its method decides which there are of that."""
+    return name in flatten(config)
 
 
 def expand_home(config: Config) -> None:
@@ -300,18 +380,14 @@ def expand_home(config: Config) -> None:
 
 def flatten(config: Config) -> dict[str, Any]:
     """Returns the value of every field by its name, such as "optimizer.learning_rate", in the order of the schema."""
-
-    def flat(values: dict, prefix: str = "") -> dict[str, Any]:
-        entries: dict[str, Any] = {}
-        for name, content in values.items():
-            entries |= flat(content, f"{prefix}{name}.") if isinstance(content, dict) else {f"{prefix}{name}": content}
-        return entries
-
-    return flat(dataclasses.asdict(config))
+    return schema.flat(to_dict(config))
 
 
 def differences(one: Config, other: Config, *, but: Collection[str] = ()) -> list[str]:
-    """Returns a line "field: value in one, value in other" for every field that differs and is not named in `but`."""
+    """Returns a line "field: value in one, value in other" for every field that differs and is not named in `but`.
+
+    Of methods that differ, the settings that only one of them has are left out.
+    """
     first, second = flatten(one), flatten(other)
-    names = [name for name in first if first[name] != second[name] and name not in but]
+    names = [name for name in first if name in second and first[name] != second[name] and name not in but]
     return [f"{name}: {first[name]!r}, {second[name]!r}" for name in names]

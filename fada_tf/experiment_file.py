@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from fada_tf import paper, shipped
+from fada_tf import paper, schema, shipped
 from fada_tf.config import Config
 from fada_tf.errors import InputError, nearest, printable
 
@@ -95,8 +95,6 @@ def explained(path: str, *schemas: type) -> Iterator[None]:
     """
     try:
         yield
-    except InputError:
-        raise
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         lines = [frame.lineno for frame in frames if os.path.abspath(frame.filename) == os.path.abspath(path)]
@@ -107,5 +105,9 @@ def explained(path: str, *schemas: type) -> Iterator[None]:
             if found[1] in fields:
                 text = text.partition(". Did you mean")[0]  # Python's own guess, from 3.13 on
                 text += f", nearest is {nearest(found[2], fields[found[1]])}"
+        if isinstance(error, AttributeError) and error.name and dataclasses.is_dataclass(error.obj):
+            text += f", nearest is {schema.meant_attribute(error.obj, error.name)}"
         where = path if line is None else f"{path}, line {line}"
+        if isinstance(error, InputError):
+            raise InputError(f"{where}: {error}") from error
         raise InputError(f"{where} cannot be run ({printable(text)}): mend it") from error

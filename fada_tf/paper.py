@@ -6,7 +6,7 @@ authors' configs: a stage runs 0.64 of its schedule.
 
 import os
 
-from fada_tf.config import Config
+from fada_tf.config import Config, method_settings
 
 STAGES = ("source", "adversarial", "self_distillation")
 CITYSCAPES_TRAIN = "data/records/cityscapes_train"
@@ -44,7 +44,7 @@ def stage_config(
 
 
 def _source(config: Config, initial_weights: str, records: str, size: tuple[int, int]) -> None:
-    config.method.name = "source_only"
+    config.method = method_settings("source_only")
     config.model.initial_weights = initial_weights
     _source_images(config, records, size)
     _evaluation_size(config, 512, 1024)
@@ -52,8 +52,7 @@ def _source(config: Config, initial_weights: str, records: str, size: tuple[int,
 
 
 def _adversarial(config: Config, initial_weights: str, records: str, size: tuple[int, int]) -> None:
-    config.method.name = "fada"
-    config.method.segmentation_temperature = config.method.temperature
+    config.method = method_settings("fada", segmentation_temperature=1.8)
     config.model.initial_weights = initial_weights
     _source_images(config, records, size)
     config.data.source.color_jitter = True
@@ -61,13 +60,13 @@ def _adversarial(config: Config, initial_weights: str, records: str, size: tuple
     config.data.target.height, config.data.target.width = 512, 1024
     _evaluation_size(config, 512, 1024)
     config.optimizer.learning_rate = 2.5e-4
-    config.optimizer.horizon = 62_500
+    config.schedule.horizon = 62_500
     config.training.iterations = 40_000
     config.training.batch_size = 4
 
 
 def _self_distillation(config: Config, initial_weights: str, pseudo_records: str) -> None:
-    config.method.name = "self_distillation"
+    config.method = method_settings("self_distillation")
     config.model.initial_weights = initial_weights
     target = config.data.target
     target.records = pseudo_records
@@ -92,6 +91,6 @@ def _evaluation_size(config: Config, height: int, width: int) -> None:
 
 def _supervised(config: Config) -> None:
     config.optimizer.learning_rate = 5e-4
-    config.optimizer.horizon = 31_250
+    config.schedule.horizon = 31_250
     config.training.iterations = 20_000
     config.training.batch_size = 8

@@ -1,50 +1,182 @@
-"""Checks of dataclasses of settings, whose fields `fada_tf.config.option` declares and whose users misspell them."""
+"""Dataclasses of settings: how fields are declared, checked, named in full, read and written.
+
+A section is a dataclass. A field's full name holds the names of the sections around it: "optimizer.learning_rate".
+"""
 
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator
+import types
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fada_tf.errors import InputError, nearest
+from fada_tf.errors import InputError, nearest, printable
+from fada_tf.migration import MOVED
+
+
+def option(
+    default: Any,
+    doc: str,
+    *,
+    choices: tuple | None = None,
+    minimum: float | None = None,
+    above: float | None = None,
+    needs: tuple[str, tuple] | None = None,
+) -> Any:
+    """Declares a field.
+
+    Args:
+      default: its value unless another is given.
+      doc: what it means, with the unit.
+      choices: the only values that it takes.
+      minimum: the lowest value.
+      above: what every value is greater than.
+      needs: another field of the section, and the values of that one with which this one has an effect.
+    """
+    limits = {"doc": doc, "choices": choices, "minimum": minimum, "above": above, "needs": needs}
+    return dataclasses.field(default=default, metadata=types.MappingProxyType(limits))
+
+
+def section(make: Any) -> Any:
+    """Declares a field that is a section of its own, which `make()` returns with its defaults."""
+    return dataclasses.field(default_factory=make)
 
 
 def check(config: Any) -> None:
-    """Checks that a config and its sections have the declared fields, no others, and values within their limits.
+    """Checks that a config and its sections have the declared fields, no others, and values that can be and matter.
 
     Raises:
-      InputError: names every field that does not exist, with the nearest, or the first value that cannot be.
+      InputError: names every field that does not exist, with the nearest, or the first value that is wrong.
     """
     if unknown := list(_unknown(config)):
-        raise InputError(f"no such field: {', '.join(_with_nearest(type(config), name) for name in unknown)}")
+        raise InputError(f"no such field: {', '.join(_with_nearest(config, name) for name in unknown)}")
     _check_values(config, "config")
+    for holder, field, default, prefix in _without_effect(config):
+        needed, values = field.metadata["needs"]
+        raise InputError(
+            f"config.{prefix}{field.name} is {getattr(holder, field.name)!r}, which config.{prefix}{needed} "
+            f"{getattr(holder, needed)!r} has no use for: set it to {default!r}, or {needed} to "
+            f"{' or '.join(map(repr, values))}"
+        )
 
 
-def check_field(schema: type, name: str) -> None:
-    """Checks that there is a field of this full name, such as "optimizer.learning_rate".
+def drop_without_effect(config: Any) -> None:
+    """Sets back to its default whatever the values of other fields leave without effect."""
+    for holder, field, default, _ in list(_without_effect(config)):
+        setattr(holder, field.name, default)
+
+
+def check_field(config: Any, name: str) -> None:
+    """Checks that the config has a field of this full name.
 
     Raises:
-      InputError: there is none; the message names the nearest.
+      InputError: it has none; the message names the nearest.
     """
-    names = dict(_names(schema))
-    if name not in names:
-        raise InputError(f"no such field: {_with_nearest(schema, name)}")
-    if dataclasses.is_dataclass(names[name]):
+    kinds = dict(_names(config))
+    if name not in kinds:
+        raise InputError(f"no such field: {_with_nearest(config, name)}")
+    if dataclasses.is_dataclass(kinds[name]):
         raise InputError(f"{name} is a section of the config: name one of its fields, such as {name}.FIELD")
 
 
+def field_names(config: Any) -> list[str]:
+    """Returns the full names of all fields, in the order of the schema."""
+    return [name for name, kind in _names(config) if not dataclasses.is_dataclass(kind)]
+
+
 def set_field(config: Any, name: str, value: Any) -> None:
-    """Sets the field of this full name, which exists."""
+    """Sets the field of this full name, which exists; text is read as what the field takes.
+
+    Raises:
+      InputError: the text is not of the field's type.
+    """
+    holder, last = _place(config, name)
+    kind = dict(_names(config))[name]
+    if isinstance(value, str) and kind is not str and not dataclasses.is_dataclass(kind):
+        value = _read(value, kind, name)
+    setattr(holder, last, value)
+
+
+def fill(config: Any, values: Any, where: str) -> None:
+    """Sets the fields of a section, and of those in it, from a dictionary as JSON has it; others keep their values.
+
+    Raises:
+      InputError: an unknown field, or a value of a wrong type; the message begins with `where`.
+    """
+    if not isinstance(values, dict):
+        raise InputError(f"{where} is {values!r}: it should hold the fields of {type(config).__name__}")
+    kinds = {field.name: field.type for field in dataclasses.fields(config)}
+    if unknown := [name for name in values if name not in kinds]:
+        raise InputError(f"{where} has unknown fields {printable(', '.join(unknown))}: choose from {', '.join(kinds)}")
+    for name, content in values.items():
+        if dataclasses.is_dataclass(kinds[name]):
+            fill(getattr(config, name), content, f"{where}.{name}")
+        elif has_type(content, kinds[name]):
+            setattr(config, name, content)
+        else:
+            raise InputError(f"{where}.{name} is {content!r}: it takes a value of type {kinds[name].__name__}")
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns the values of nested dictionaries by their full names."""
+    entries: dict[str, Any] = {}
+    for name, content in values.items():
+        full = f"{prefix}{name}"
+        entries |= flat(content, f"{full}.") if isinstance(content, Mapping) else {full: content}
+    return entries
+
+
+def meant(name: str, config: Any) -> str:
+    """Returns the full name of the field that was probably meant by one that does not exist."""
+    if name in MOVED:
+        return MOVED[name]
+    where, _, last = name.rpartition(".")
+    names = [each for each, _ in _names(config)]
+    beside = {each.rpartition(".")[2]: each for each in names if each.rpartition(".")[0] == where}
+    outermost_last = sorted(reversed(names), key=lambda each: -each.count("."))
+    everywhere = {each.rpartition(".")[2]: each for each in outermost_last}
+    tries = ((beside, 0.6), (everywhere, 0.8), (beside or everywhere, 0.0))
+    return next(places[found] for places, likeness in tries if (found := nearest(last, places, likeness)))
+
+
+def meant_attribute(section: Any, name: str) -> str:
+    """Returns the field that was probably meant by an attribute that a section lacks, in full if it moved."""
+    moved = {old.rpartition(".")[2]: new for old, new in MOVED.items()}
+    return f"config.{moved[name]}" if name in moved else nearest(name, [f.name for f in dataclasses.fields(section)])
+
+
+def has_type(content: Any, expected: type) -> bool:
+    """Tells whether a value may stand in a field of a type: whole numbers are floats, but True and False are none."""
+    if expected is float:
+        return isinstance(content, (int, float)) and not isinstance(content, bool)
+    if expected is int:
+        return isinstance(content, int) and not isinstance(content, bool)
+    return isinstance(content, expected)
+
+
+def _place(config: Any, name: str) -> tuple[Any, str]:
+    """Returns the section that holds a field, and the field's name in it."""
     *sections, last = name.split(".")
-    setattr(functools.reduce(getattr, sections, config), last, value)
+    return functools.reduce(getattr, sections, config), last
 
 
-def _names(schema: type, prefix: str = "") -> Iterator[tuple[str, type]]:
+def _read(text: str, kind: type, name: str) -> Any:
+    if kind is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    raise InputError(f"config.{name} is {text!r}: it takes a value of type {kind.__name__}")
+
+
+def _names(section: Any, prefix: str = "") -> Iterator[tuple[str, type]]:
     """Yields full name and type of every field and section."""
-    for field in dataclasses.fields(schema):
+    for field in dataclasses.fields(section):
         yield f"{prefix}{field.name}", field.type
         if dataclasses.is_dataclass(field.type):
-            yield from _names(field.type, f"{prefix}{field.name}.")
+            yield from _names(getattr(section, field.name), f"{prefix}{field.name}.")
 
 
 def _unknown(section: Any, prefix: str = "") -> Iterator[str]:
@@ -59,20 +191,13 @@ def _unknown(section: Any, prefix: str = "") -> Iterator[str]:
             yield from _unknown(content, f"{prefix}{name}.")
 
 
-def _with_nearest(schema: type, name: str) -> str:
-    """Returns the full name of a field that does not exist and of the one that was probably meant."""
-    section, _, last = name.rpartition(".")
-    names = [each for each, _ in _names(schema)]
-    own = {each.rpartition(".")[2]: each for each in names if each.rpartition(".")[0] == section}
-    everywhere = {each.rpartition(".")[2]: each for each in reversed(names)}
-    tries = ((own, 0.6), (everywhere, 0.8), (own or everywhere, 0.0))
-    meant = next(places[found] for places, likeness in tries if (found := nearest(last, places, likeness)))
-    return f"config.{name} (nearest: config.{meant})"
+def _with_nearest(config: Any, name: str) -> str:
+    return f"config.{name} ({'now' if name in MOVED else 'nearest'}: config.{meant(name, config)})"
 
 
-def _check_values(value: Any, where: str) -> None:
-    for field in dataclasses.fields(value):
-        content, name = getattr(value, field.name), f"{where}.{field.name}"
+def _check_values(section: Any, where: str) -> None:
+    for field in dataclasses.fields(section):
+        content, name = getattr(section, field.name), f"{where}.{field.name}"
         if dataclasses.is_dataclass(field.type):
             _check_values(content, name)
             continue
@@ -89,10 +214,21 @@ def _check_values(value: Any, where: str) -> None:
             raise InputError(f"{name} is {content!r}: it takes more than {limits['above']}")
 
 
-def has_type(content: Any, expected: type) -> bool:
-    """Tells whether a value may stand in a field of a type: whole numbers are floats, but True and False are none."""
-    if expected is float:
-        return isinstance(content, (int, float)) and not isinstance(content, bool)
-    if expected is int:
-        return isinstance(content, int) and not isinstance(content, bool)
-    return isinstance(content, expected)
+def _without_effect(config: Any) -> Iterator[tuple[Any, dataclasses.Field, Any, str]]:
+    """Yields section, field, default and the names around of every value that is not the default and does nothing."""
+    for holder, defaults, prefix in _sections(config, type(config)()):
+        for field in dataclasses.fields(holder):
+            needed, values = field.metadata.get("needs") or (field.name, (getattr(holder, field.name),))
+            default = getattr(defaults, field.name)
+            if getattr(holder, needed) not in values and getattr(holder, field.name) != default:
+                yield holder, field, default, prefix
+
+
+def _sections(section: Any, defaults: Any, prefix: str = "") -> Iterator[tuple[Any, Any, str]]:
+    """Yields every section, the same with its defaults, and the beginning of its fields' full names."""
+    yield section, defaults, prefix
+    for field in dataclasses.fields(section):
+        if dataclasses.is_dataclass(field.type):
+            content, default = getattr(section, field.name), getattr(defaults, field.name)
+            default = default if type(default) is type(content) else type(content)()
+            yield from _sections(content, default, f"{prefix}{field.name}.")

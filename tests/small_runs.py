@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from fada_tf.config import Config
+from fada_tf.config import Config, method_settings
 
 
 def small_config(records: pathlib.Path, method: str) -> Config:
@@ -14,8 +14,8 @@ def small_config(records: pathlib.Path, method: str) -> Config:
     config = Config(name=method)
     config.data.label_space = str(records / "classes.json")
     config.model.backbone, config.model.batch_norm = "tiny", "synchronized"
-    config.method.name = method
-    config.optimizer.learning_rate, config.optimizer.horizon = 1e-2, 20
+    config.method = method_settings(method)
+    config.optimizer.learning_rate, config.schedule.horizon = 1e-2, 20
     config.training.iterations, config.training.batch_size, config.training.steps_per_loop = 4, 2, 1
     config.training.checkpoint_interval, config.training.picture_interval = 2, 0
     for name in ("source", "target"):

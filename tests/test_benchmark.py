@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from fada_tf import benchmark
-from fada_tf.config import Config
+from fada_tf.config import Config, method_settings
 from fada_tf.losses import row_blocks
 from fada_tf.models import convolutions
 from fada_tf.training import made_up
@@ -106,7 +106,7 @@ def test_times_are_of_the_graphs_operations():
 def test_a_step_in_the_form_for_gpus_is_counted(monkeypatch):
     monkeypatch.setattr(row_blocks, "_PLAIN_BLOCK_VALUES", 96 * 10 * 8)  # several blocks, in a loop
     config = Config()
-    config.model.backbone, config.method.name = "tiny", "fada"
+    config.model.backbone, config.method = "tiny", method_settings("fada")
     for domain in (config.data.source, config.data.target):
         domain.records, domain.height, domain.width = "made up", 64, 96
     with convolutions.forms("plain"):

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow.python.framework import kernels
 
 from fada_tf import registry
-from fada_tf.config import Config
+from fada_tf.config import Config, method_settings
 from fada_tf.evaluation.confusion import confusion_matrix
 from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.evaluation.views import Views
@@ -127,7 +127,7 @@ def test_what_a_gpu_leaves_to_the_host_is_named(function, named):
 
 def step_graph(method: str, backbone: str, precision: str):
     config = Config()
-    config.method.name, config.training.accumulation_steps = method, 2
+    config.method, config.training.accumulation_steps = method_settings(method), 2
     batch_norm = "synchronized" if backbone == "tiny" else "frozen"
     keras.config.set_dtype_policy(precision)
     try:

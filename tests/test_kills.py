@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 KILLS = 5  # a chain
 ITERATIONS = 60
 CONFIG = """
-from fada_tf.config import Config
+from fada_tf.config import Config, method_settings
 
 def get_config():
     config = Config(name="kills")
@@ -29,9 +29,9 @@ def get_config():
     config.data.evaluation.records = "records/target"
     config.data.evaluation.height, config.data.evaluation.width = 24, 32
     config.model.backbone, config.model.batch_norm = "tiny", "synchronized"
-    config.method.name = "fada"
-    config.optimizer.learning_rate, config.optimizer.classifier_multiplier = 1e-2, 1.0
-    config.optimizer.horizon = 100
+    config.method = method_settings("fada")
+    config.optimizer.learning_rate, config.optimizer.head_multiplier = 1e-2, 1.0
+    config.schedule.horizon = 100
     config.training.iterations, config.training.batch_size, config.training.steps_per_loop = 60, 2, 3
     config.training.checkpoint_interval, config.training.evaluation_interval = 3, 6
     config.training.picture_interval = 0

@@ -21,7 +21,7 @@ from tests.small_runs import assert_same
 PROGRAMS = sorted(path.stem for path in (ROOT / "fada_tf/programs").glob("[a-z]*.py"))
 
 CONFIG = """
-from fada_tf.config import Config
+from fada_tf.config import Config, method_settings
 
 def get_config(stage="source"):
     if stage not in ("source", "adversarial", "self_distillation"):
@@ -31,8 +31,8 @@ def get_config(stage="source"):
     config.data.evaluation.records = "records/target_val"
     config.data.evaluation.height, config.data.evaluation.width = 24, 32
     config.model.backbone, config.model.batch_norm = "tiny", "synchronized"
-    config.optimizer.learning_rate, config.optimizer.classifier_multiplier = 1e-2, 1.0
-    config.optimizer.horizon = 100
+    config.optimizer.learning_rate, config.optimizer.head_multiplier = 1e-2, 1.0
+    config.schedule.horizon = 100
     config.training.iterations, config.training.batch_size, config.training.steps_per_loop = 6, 2, 2
     config.training.checkpoint_interval, config.training.evaluation_interval = 2, 4
     config.training.picture_interval = 4
@@ -42,11 +42,11 @@ def get_config(stage="source"):
         source.sampling, source.color_jitter = "class_balanced", True
     target = config.data.target
     if stage == "adversarial":
-        config.method.name = "fada"
+        config.method = method_settings("fada")
         config.model.initial_weights = "runs/source"
         target.records, target.height, target.width = "records/target_train", 24, 32
     if stage == "self_distillation":
-        config.method.name = "self_distillation"
+        config.method = method_settings("self_distillation")
         config.model.initial_weights = "runs/adversarial/best"
         target.records, target.height, target.width = "records/target_pseudo", 24, 32
         target.crop, target.scale_min, target.scale_max, target.flip = True, 0.5, 1.5, True

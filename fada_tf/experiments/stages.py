@@ -10,8 +10,17 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fada_tf import experiment_file, schema
-from fada_tf.config import FREE_FIELDS, Config, differences, expand_home, flatten, trained_domains, validate
+from fada_tf import experiment_file, migration
+from fada_tf.config import (
+    FREE_FIELDS,
+    Config,
+    expand_home,
+    flatten,
+    method_settings,
+    set_fields,
+    trained_domains,
+    validate,
+)
 from fada_tf.data import files
 from fada_tf.data.manifest import MANIFEST_NAME
 from fada_tf.errors import InputError
@@ -117,7 +126,7 @@ class Experiment:
 
     def _own(self, training: Training, field: str) -> Any:
         overrides = self._overrides | dict(training.overrides)
-        return overrides.get(field, _get(self.stage_config(training.stage), field))
+        return overrides.get(field, flatten(self.stage_config(training.stage))[field])
 
     def total_iterations(self, name: str) -> int:
         """Returns the iterations of a training and of those before it."""
@@ -140,13 +149,14 @@ class Experiment:
         changed = self._overrides | dict(training.overrides) | {"seed": seed}
         if training.as_long_as:
             changed["training.iterations"] = self.iterations(name)
-            changed["optimizer.horizon"] = self._horizon(name)
+            changed["schedule.horizon"] = self._horizon(name)
         own_runs = self.own_runs and f"{self.own_runs}/"
         if training.start and own_runs and config.model.initial_weights.startswith(own_runs):
             changed.setdefault("model.initial_weights", self._initial_weights(training, runs))
         if training.stage == "self_distillation":
             changed["data.target.records"] = pseudo_labels
-        return {field: value for field, value in changed.items() if _get(config, field) != value}
+        own = flatten(config)
+        return {field: value for field, value in changed.items() if field not in own or own[field] != value}
 
     def _initial_weights(self, training: Training, runs: str) -> str:
         """Returns where the weights of the stage that the experiment file asks for are among `runs`."""
@@ -162,7 +172,7 @@ class Experiment:
     def _horizon(self, name: str) -> int:
         """Returns the horizon of the learning rate, stretched where a control's iterations would go beyond it."""
         training, iterations = self.trainings[name], self.iterations(name)
-        horizon = self._own(training, "optimizer.horizon")
+        horizon = self._own(training, "schedule.horizon")
         if not training.as_long_as or iterations <= horizon:
             return horizon
         return math.ceil(iterations * horizon / self._own(training, "training.iterations"))
@@ -174,9 +184,7 @@ class Experiment:
           InputError: there is no such stage, an override names no field, or the config cannot work with it.
         """
         config = copy.deepcopy(self.stage_config(stage))
-        for field, value in overrides.items():
-            schema.check_field(Config, field)
-            schema.set_field(config, field, value)
+        set_fields(config, overrides)
         expand_home(config)
         validate(config)
         return config
@@ -216,7 +224,6 @@ class Experiment:
         options = [f"--config={self.path}:{training.stage}", f"--run_dir={run_dir}"]
         options += [f"--config.{field}={value}" for field, value in overrides.items()]
         continues = training.continues and self._horizon(name) == self._horizon(training.start)
-        kind = "/".join([config.method.name, config.method.class_knowledge])
         jobs.append(
             Job(
                 f"{prefix}{name}/train",
@@ -227,7 +234,7 @@ class Experiment:
                 after=tuple(before if continues or not training.continues else ()),
                 settings=_settings(config),
                 copies=os.path.join(runs, training.start) if continues else "",
-                kind=f"train {kind}",
+                kind=f"train {config.method.name}",
                 size=self.iterations(name) - (self.iterations(training.start) if continues else 0),
             )
         )
@@ -294,11 +301,12 @@ def check_files(experiment: Experiment, records: Sequence[str]) -> None:
 
 
 def _settings(config: Config) -> str:
-    """Returns what decides the weights that training ends with; a new field of the schema changes no old run's."""
-    differing = differences(Config(), config, but=[field for field in FREE_FIELDS if field != "name"])
-    return "; ".join([*differing, f"iterations: {config.training.iterations}"])
+    """Returns what decides the weights that training ends with; a new field of the schema changes no old run's.
 
-
-def _get(config: Config, field: str) -> Any:
-    schema.check_field(Config, field)
-    return flatten(config)[field]
+    In the words of the first format of configs, so that what was begun then is still known.
+    """
+    default = Config(method=method_settings(config.method.name))
+    before, after = flatten(default) | {"method.name": Config().method.name}, flatten(config)
+    changed = [name for name in after if before[name] != after[name] and (name == "name" or name not in FREE_FIELDS)]
+    lines = [f"{first}: {before[name]!r}, {after[name]!r}" for name, first in migration.first_names(changed).items()]
+    return "; ".join([*lines, f"iterations: {config.training.iterations}"])

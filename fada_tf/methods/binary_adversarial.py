@@ -1,10 +1,17 @@
 """Adversarial training without class knowledge: FADA's baseline, a discriminator of two domains (paper 3.1)."""
 
+import dataclasses
+
 import keras
 
 from fada_tf.config import Config
 from fada_tf.losses.adversarial import no_class_knowledge
-from fada_tf.methods.fada import Fada, build_adversarial
+from fada_tf.methods.fada import AdversarialSettings, Fada, build_adversarial
+
+
+@dataclasses.dataclass
+class Settings(AdversarialSettings):
+    """What users choose."""
 
 
 def build(config: Config, segmenter: keras.Model) -> Fada:

@@ -1,5 +1,6 @@
 """FADA: fine-grained adversarial training with the classifier's knowledge as labels (paper section 3)."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from fada_tf.config import Config
+from fada_tf.config import Config, MethodSettings, NetworkOptimizerConfig
 from fada_tf.losses.adversarial import (
     SOURCE,
     TARGET,
@@ -22,6 +23,50 @@ from fada_tf.methods.base import Batch, Loss, Method, Watcher
 from fada_tf.methods.source_only import sgd_groups
 from fada_tf.models.discriminator import build_discriminator
 from fada_tf.optimizers.parameter_groups import ParameterGroup, discriminator_group
+from fada_tf.schema import option, section
+
+
+def _discriminator_optimizer() -> NetworkOptimizerConfig:
+    """The authors' (paper 4.2), without weight decay (code)."""
+    return NetworkOptimizerConfig("adam", 1e-4, beta_1=0.9, beta_2=0.99, epsilon=1e-8, weight_decay=0.0)
+
+
+@dataclasses.dataclass
+class AdversarialSettings(MethodSettings):
+    """What users choose of any training against a discriminator."""
+
+    segmentation_temperature: float = option(1.0, "source logits are divided by this before L_seg; code: T", above=0)
+    adversarial_weight: float = option(0.001, "lambda_adv, the weight of L_adv (paper 4.2)", minimum=0)
+    discriminator: NetworkOptimizerConfig = section(_discriminator_optimizer)
+
+
+@dataclasses.dataclass
+class Settings(AdversarialSettings):
+    """What users choose."""
+
+    temperature: float = option(
+        1.8,
+        "T: class knowledge is softmax(logits / T) (paper 3.3)",
+        above=0,
+        needs=("class_knowledge", ("soft",)),
+    )
+    class_knowledge: str = option(
+        "soft", "what the discriminator learns classes from: probabilities, or the likeliest class (paper 3.3)",
+        choices=("soft", "hard"),
+    )  # fmt: skip
+    confidence_clip: float = option(
+        0.9,
+        "class knowledge above this is clipped to it; 1: no clip (paper table 6)",
+        above=0,
+        needs=("class_knowledge", ("soft",)),
+    )
+    confidence_threshold: float = option(
+        0.9,
+        "pixels whose likeliest class is less probable than this have no class knowledge",
+        minimum=0,
+        needs=("class_knowledge", ("hard",)),
+    )
+
 
 _OF_EACH_DOMAIN = 0.5  # L_D is the mean of both domains' (code)
 _DEAD = 0.01  # of what a discriminator that knows nothing has above its floor, log 2
@@ -58,7 +103,7 @@ class Fada(Method):
           discriminator: D, with as many channels a domain as the class knowledge has classes.
           groups: the optimizers of both.
           class_knowledge: from logits [batch, height, width, classes] to D's labels; see `fada_tf.losses.adversarial`.
-          segmentation_temperature: see `MethodConfig`, as for the others.
+          segmentation_temperature: see `Settings`, as for the others.
           adversarial_weight: of L_adv.
           accumulation_steps: parts of a batch.
         """
@@ -137,7 +182,7 @@ class DeadDiscriminator:
             return None
         return (
             f"the discriminator's loss {mean:.4g} is at its floor: it tells the domains apart without fail, "
-            "and its gradient teaches the segmenter nothing; lower config.optimizer.discriminator_learning_rate"
+            "and its gradient teaches the segmenter nothing; lower config.method.discriminator.learning_rate"
         )
 
 
@@ -157,16 +202,16 @@ def build_adversarial(
     config: Config, segmenter: keras.Model, num_classes: int, class_knowledge: Callable[[tf.Tensor], tf.Tensor]
 ) -> Fada:
     """Makes a discriminator of `num_classes` channels a domain, the method and its optimizers from the config."""
-    method, optimizer = config.method, config.optimizer
+    method, optimizer, schedule = config.method, config.method.discriminator, config.schedule
     discriminator = build_discriminator(segmenter, num_classes, seed=config.seed)
     discriminator_groups = discriminator_group(
         discriminator,
-        learning_rate=optimizer.discriminator_learning_rate,
-        beta_1=optimizer.discriminator_beta_1,
-        beta_2=optimizer.discriminator_beta_2,
-        epsilon=optimizer.discriminator_epsilon,
-        horizon=optimizer.horizon,
-        power=optimizer.power,
+        learning_rate=optimizer.learning_rate,
+        beta_1=optimizer.beta_1,
+        beta_2=optimizer.beta_2,
+        epsilon=optimizer.epsilon,
+        horizon=schedule.horizon,
+        power=schedule.power,
     )
     return Fada(
         segmenter,

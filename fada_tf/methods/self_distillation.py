@@ -1,10 +1,17 @@
 """Self-distillation: supervised training on target images and the adapted model's labels for them (paper 3.4)."""
 
+import dataclasses
+
 import keras
 
 from fada_tf.config import Config
 from fada_tf.methods import source_only
 from fada_tf.methods.source_only import SourceOnly
+
+
+@dataclasses.dataclass
+class Settings(source_only.Settings):
+    """What users choose: the same as of `source_only`."""
 
 
 class SelfDistillation(SourceOnly):

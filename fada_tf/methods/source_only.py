@@ -1,14 +1,23 @@
 """Source only: supervised training on one labelled domain, the start of every adaptation and its baseline."""
 
+import dataclasses
 from collections.abc import Iterator
 
 import keras
 
-from fada_tf.config import Config
+from fada_tf.config import Config, MethodSettings
 from fada_tf.losses.row_blocks import sum_over_row_blocks
 from fada_tf.losses.segmentation import count_labelled, cross_entropy
 from fada_tf.methods.base import Batch, Loss, Method
 from fada_tf.optimizers.parameter_groups import ParameterGroup, segmenter_groups
+from fada_tf.schema import option
+
+
+@dataclasses.dataclass
+class Settings(MethodSettings):
+    """What users choose."""
+
+    segmentation_temperature: float = option(1.0, "logits are divided by this before L_seg", above=0)
 
 
 class SourceOnly(Method):
@@ -26,7 +35,7 @@ class SourceOnly(Method):
         segmentation_temperature: float = 1.0,
         accumulation_steps: int = 1,
     ):
-        """Sets up the method; for the arguments see `Method` and `MethodConfig`."""
+        """Sets up the method; for the arguments see `Method` and `Settings`."""
         super().__init__({"segmenter": segmenter}, {"segmenter": groups}, accumulation_steps)
         self.segmentation_temperature = segmentation_temperature
 
@@ -53,13 +62,13 @@ def build(config: Config, segmenter: keras.Model, method: type[SourceOnly] = Sou
 
 def sgd_groups(config: Config, segmenter: keras.Model) -> dict[str, ParameterGroup]:
     """Returns the segmenter's two parameter groups with the config's values."""
-    optimizer = config.optimizer
+    optimizer, schedule = config.optimizer, config.schedule
     return segmenter_groups(
         segmenter,
         learning_rate=optimizer.learning_rate,
-        classifier_multiplier=optimizer.classifier_multiplier,
+        classifier_multiplier=optimizer.head_multiplier,
         momentum=optimizer.momentum,
         weight_decay=optimizer.weight_decay,
-        horizon=optimizer.horizon,
-        power=optimizer.power,
+        horizon=schedule.horizon,
+        power=schedule.power,
     )

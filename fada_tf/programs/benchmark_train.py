@@ -20,7 +20,9 @@ from ml_collections import config_flags
 from fada_tf import cli, command
 from fada_tf.errors import InputError
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment file, with its stage: configs/NAME.py:STAGE.")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Experiment file, with its stage: configs/NAME.py:STAGE.", sys_argv=[]
+)
 _WARMUP = flags.DEFINE_integer("warmup", 1, "Steps after the first that do not count.", lower_bound=0)
 _STEPS = flags.DEFINE_integer("steps", 5, "Steps that count.", lower_bound=1)
 _CLASSES = flags.DEFINE_integer("classes", 0, "Number of classes; 0: those of the config.", lower_bound=0)

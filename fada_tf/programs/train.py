@@ -17,7 +17,9 @@ from ml_collections import config_flags
 from fada_tf import cli
 from fada_tf.errors import InputError
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment file, with its stage: configs/NAME.py:STAGE.")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Experiment file, with its stage: configs/NAME.py:STAGE.", sys_argv=[]
+)
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of this run: config, checkpoints, metrics, TensorBoard events.")
 _DETECT_ANOMALY = flags.DEFINE_bool(
     "detect_anomaly", False, "Check every tensor, several times slower, and name the first that is infinite or NaN."

@@ -66,9 +66,13 @@ def ccd_rows(runs: Sequence[Run], label_space: LabelSpace) -> list[ScoreRow]:
 
 
 def config_differences(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
-    """Returns (field, a value for each run) of every field of the config that is not the same in all runs."""
+    """Returns (field, a value for each run) of every field of the config that is not the same in all runs.
+
+    The value is empty where a run's method has no such setting.
+    """
     configs = [config_lib.flatten(run.config) for run in runs]
-    rows = [(name, [config[name] for config in configs]) for name in configs[0]]
+    names = dict.fromkeys(name for config in configs for name in config)
+    rows = [(name, [config.get(name, "") for config in configs]) for name in names]
     return [(name, values) for name, values in rows if any(value != values[0] for value in values)]
 
 

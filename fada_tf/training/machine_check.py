@@ -18,7 +18,7 @@ import tensorflow as tf
 from PIL import Image
 
 from fada_tf import benchmark, machine
-from fada_tf.config import Config
+from fada_tf.config import Config, method_settings
 from fada_tf.data import conversion, labels, pipeline
 from fada_tf.data.datasets import cityscapes
 from fada_tf.data.datasets.base import Pair, Source
@@ -203,8 +203,8 @@ def _build(backbone: str, precision: str, device: str) -> Method:
 
 
 def _config(backbone: str, size: tuple[int, int]) -> Config:
-    config = Config()
-    config.model.backbone, config.method.name = backbone, "fada"
+    config = Config(method=method_settings("fada"))
+    config.model.backbone = backbone
     for domain in (config.data.source, config.data.target):
         domain.records, (domain.height, domain.width) = "made up", size
     return config

@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import TextIO
+from typing import Any, TextIO
 
 import keras
 import numpy as np
@@ -242,8 +242,12 @@ def _image_names(config: Config, method: Method, label_space: LabelSpace, iterat
     return names
 
 
-def _sampling_options(domain: DomainConfig) -> dict[str, int]:
-    return {"sub_epoch": domain.sub_epoch} if domain.sampling == "class_balanced" else {}
+def _sampling_options(domain: DomainConfig) -> dict[str, Any]:
+    if domain.sampling == "class_balanced":
+        return {"sub_epoch": domain.sub_epoch}
+    if domain.sampling == "rare_class":
+        return {"temperature": domain.rare_class_temperature, "min_pixels": domain.rare_class_min_pixels}
+    return {}
 
 
 def _augmentation(domain: DomainConfig) -> Augmentation:

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from fada_tf import registry
-from fada_tf.config import Config
+from fada_tf.config import Config, method_settings
 from fada_tf.data.labels import CITYSCAPES13
 from fada_tf.errors import InputError
 from fada_tf.evaluation.discrimination import DomainPredictor, has_discriminator
@@ -19,7 +19,8 @@ from tests.data import makers
 def save_run(directory: str, method_name: str):
     """Writes a run directory with one checkpoint; returns its method."""
     config = Config()
-    config.model.backbone, config.model.batch_norm, config.method.name = "tiny", "synchronized", method_name
+    config.model.backbone, config.model.batch_norm = "tiny", "synchronized"
+    config.method = method_settings(method_name)
     segmenter = build_segmenter("tiny", 13, "synchronized", seed=3)
     method = registry.load("fada_tf.methods", method_name).build(config, segmenter)
     write_run_directory(directory, config, CITYSCAPES13)

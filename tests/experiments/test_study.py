@@ -142,18 +142,18 @@ def test_a_control_beyond_the_schedule_is_trained_anew_on_a_longer_one():
     found = by_name(Study("gta5", "configs/gta5_r101.py", "data/records/cityscapes_val", seeds=(0,)))
     control = found["seed0/control/train"]
     assert option(control, "config.training.iterations") == "60000"
-    assert option(control, "config.optimizer.horizon") == str(60_000 * 31_250 // 20_000)
+    assert option(control, "config.schedule.horizon") == str(60_000 * 31_250 // 20_000)
     assert not control.copies and not control.after
 
 
 @pytest.mark.parametrize(("horizon", "longer"), [(200_000, None), (50_000, 60_000 * 50_000 // 30_000)])
 def test_a_control_has_the_schedule_of_the_rows_it_controls(horizon, longer):
-    overrides = {"optimizer.horizon": horizon, "training.iterations": 30_000}
+    overrides = {"schedule.horizon": horizon, "training.iterations": 30_000}
     found = by_name(Study("gta5", "configs/gta5_r101.py", "data", seeds=(0,), overrides=overrides))
     control = found["seed0/control/train"]
     assert option(control, "config.training.iterations") == "60000"
-    assert option(found["seed0/fada_soft/train"], "config.optimizer.horizon") == str(horizon)
-    assert option(control, "config.optimizer.horizon") == str(longer or horizon)
+    assert option(found["seed0/fada_soft/train"], "config.schedule.horizon") == str(horizon)
+    assert option(control, "config.schedule.horizon") == str(longer or horizon)
     assert bool(control.copies) == bool(control.after) == (longer is None)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from fada_tf import registry
-from fada_tf.config import Config
+from fada_tf.config import Config, method_settings
 from fada_tf.methods.base import Method
 from fada_tf.models import reference_names
 from fada_tf.models.segmenter import Segmenter, build_segmenter
@@ -188,9 +188,10 @@ def _build(golden: dict[str, np.ndarray]) -> Method:
     config.model.batch_norm = "frozen" if setting.get("freeze", True) else "synchronized"
     config.optimizer.learning_rate = setting.get("base", 2.5e-4)
     config.optimizer.weight_decay = setting.get("wd", 5e-4)
-    config.optimizer.horizon = setting.get("maxit", 62_500)
-    config.method.name = "source_only" if source_only else "fada"
-    config.method.segmentation_temperature = 1.0 if source_only else 1.8
+    config.schedule.horizon = setting.get("maxit", 62_500)
+    config.method = (
+        method_settings("source_only") if source_only else method_settings("fada", segmentation_temperature=1.8)
+    )
     segmenter = build_segmenter(config.model.backbone, setting["K"], config.model.batch_norm)
     segmenter.__class__ = AlreadyNormalized
     method = registry.load("fada_tf.methods", config.method.name).build(config, segmenter)

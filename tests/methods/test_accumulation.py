@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from fada_tf import registry
-from fada_tf.config import Config
+from fada_tf.config import Config, method_settings
 from fada_tf.methods.base import Batch, Method
 from fada_tf.models.segmenter import build_segmenter
 
@@ -17,7 +17,8 @@ CLASSES, SIZE = 3, (24, 32)
 
 def build(parts: int, name: str = "source_only", batch_norm: str = "frozen", rate: float = 1e-4) -> Method:
     config = Config()
-    config.method.name, config.training.accumulation_steps, config.optimizer.learning_rate = name, parts, rate
+    config.method, config.training.accumulation_steps = method_settings(name), parts
+    config.optimizer.learning_rate = rate
     return registry.load("fada_tf.methods", name).build(config, build_segmenter("tiny", CLASSES, batch_norm))
 
 

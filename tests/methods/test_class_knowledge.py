@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from fada_tf import registry
-from fada_tf.config import Config
+from fada_tf.config import Config, method_settings
 from fada_tf.losses.adversarial import hard_class_knowledge, no_class_knowledge, soft_class_knowledge
 from fada_tf.methods.base import Method
 from fada_tf.models.layers import resize_align_corners
@@ -25,10 +25,8 @@ VARIANTS = {
 
 
 def build(fields: dict) -> Method:
-    config = Config()
-    config.method.name = "fada"
-    for name, value in fields.items():
-        setattr(config.method, name, value)
+    fields = {"name": "fada"} | fields
+    config = Config(method=method_settings(**fields))
     segmenter = build_segmenter("tiny", CLASSES, "frozen")
     return registry.load("fada_tf.methods", config.method.name).build(config, segmenter)
 
@@ -76,8 +74,7 @@ def test_one_gradient_a_domain_goes_through_the_feature_extractor(name, monkeypa
 
 
 def test_the_graph_of_a_step_is_small_enough_to_be_traced_soon():
-    config = Config()
-    config.method.name = "fada"
+    config = Config(method=method_settings("fada"))
     method = registry.load("fada_tf.methods", "fada").build(config, build_segmenter("resnet50", 19))
     image, label = tf.zeros((1, 64, 128, 3)), tf.zeros((1, 64, 128), tf.uint8)
     step = tf.function(method.step).get_concrete_function({"image": image, "label": label}, {"image": image})

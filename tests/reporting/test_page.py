@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from fada_tf.config import Config
+from fada_tf.config import Config, method_settings
 from fada_tf.data import manifest
 from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
@@ -21,8 +21,7 @@ CCD = {"mean_ccd": 1.5, "ccd": {"sky": 1.5}, "images": 0, "source": "<s>", "targ
 
 
 def make_run(title: str, iou: tuple, **fields) -> Run:
-    config = Config(name=title)
-    config.method.adversarial_weight = iou[0]
+    config = Config(name=title, method=method_settings("fada", adversarial_weight=iou[0]))
     scores = {
         "class_iou": dict(zip(SPACE.names, iou, strict=True)), "mean_iou": 0.5, "pixel_accuracy": 0.75,
         "confusion": [[90, 10], [0, 0]], "records": "records/<test>", "images": 3, "height": 24, "width": 32,

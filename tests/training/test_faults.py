@@ -97,7 +97,7 @@ def test_a_run_killed_anywhere_ends_as_one_that_was_not(records, whole, tmp_path
 @pytest.mark.slow
 def test_a_signal_stops_between_two_iterations_with_a_checkpoint(records, tmp_path, monkeypatch, capsys):
     config = small_config(records, "source_only")
-    config.optimizer.horizon = 10_000
+    config.schedule.horizon = 10_000
     config.training.iterations = config.training.steps_per_loop = config.training.checkpoint_interval = 400
     trainers = []
 
@@ -207,7 +207,7 @@ def test_a_shard_that_vanishes_stops_the_run_with_one_line(records, tmp_path, mo
     shutil.copytree(records / "source", tmp_path / "source")
     config = small_config(records, "source_only")
     config.data.source.records = str(tmp_path / "source")
-    config.training.iterations, config.optimizer.horizon = 2000, 10_000
+    config.training.iterations, config.schedule.horizon = 2000, 10_000
 
     def vanish(self, output):
         for shard in (tmp_path / "source").glob("*.tfrecord"):

@@ -341,7 +341,7 @@ def test_training_learns_and_says_what_the_first_iteration_waits_for(records, tm
     monkeypatch.setattr(trainer_lib, "time", types.SimpleNamespace(monotonic=lambda: next(clock)))
     config = small_config(records, "source_only")
     config.training.iterations, config.training.steps_per_loop = 40, 10
-    config.optimizer.horizon = 60
+    config.schedule.horizon = 60
     run_lib.train(config, str(tmp_path))
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     losses = [float(line.split('"loss/segmentation": ')[1].split(",")[0]) for line in lines]

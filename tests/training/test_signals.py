@@ -76,7 +76,7 @@ def test_lines_that_nobody_can_read_stop_no_run(records, tmp_path, monkeypatch):
 
 def test_a_signal_stops_a_run_whose_loops_have_one_iteration(records, tmp_path, monkeypatch):
     config = small_config(records, "source_only")
-    config.training.iterations = config.optimizer.horizon = config.training.checkpoint_interval = 3000
+    config.training.iterations = config.schedule.horizon = config.training.checkpoint_interval = 3000
     monkeypatch.setattr(WarnOfLosses, "__call__", lambda self, output: os.kill(os.getpid(), signal.SIGTERM))
     monkeypatch.setattr(os, "_exit", lambda status: None)  # of further signals
     with pytest.raises(Stopped, match=r"stopped by SIGTERM at iteration \d+, with a checkpoint"):
@@ -86,7 +86,7 @@ def test_a_signal_stops_a_run_whose_loops_have_one_iteration(records, tmp_path, 
 @pytest.mark.slow
 def test_a_run_whose_terminal_is_closed_leaves_a_checkpoint(records, tmp_path):
     config = small_config(records, "source_only")
-    config.optimizer.horizon = 100_000
+    config.schedule.horizon = 100_000
     config.training.iterations = config.training.checkpoint_interval = 50_000
     (tmp_path / "experiment.json").write_text(to_json(config))
     (tmp_path / "experiment.py").write_text(EXPERIMENT)

@@ -23,7 +23,7 @@ def test_five_thousand_iterations_take_no_more_room_than_one_thousand(records, t
     config.data.evaluation.records = str(records / "target")
     config.data.evaluation.height, config.data.evaluation.width = 24, 32
     training = config.training
-    training.iterations, config.optimizer.horizon = ITERATIONS, 2 * ITERATIONS
+    training.iterations, config.schedule.horizon = ITERATIONS, 2 * ITERATIONS
     training.steps_per_loop, training.checkpoint_interval = 25, 50
     training.evaluation_interval = training.picture_interval = 250
     seen = {}

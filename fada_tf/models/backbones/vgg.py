@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from fada_tf.errors import InputError
 from fada_tf.models.backbones.base import Backbone, Normalization
 from fada_tf.models.layers import convolution, torch_uniform, zeros
 
@@ -12,7 +13,8 @@ _FC_FILTERS, _FC_DILATION = 1024, 4
 
 
 def _build(batch_norm: str, rng: np.random.Generator) -> keras.Model:
-    del batch_norm  # VGG-16 has none
+    if batch_norm != "frozen":
+        raise InputError(f"config.model.batch_norm is {batch_norm!r}, and VGG-16 has no batch norm: leave it 'frozen'")
     images = x = keras.Input((None, None, 3), name="images")
     for block, (filters, convolutions, dilation, pool) in enumerate(_BLOCKS, start=1):
         for index in range(1, convolutions + 1):
