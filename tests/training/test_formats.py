@@ -1,0 +1,59 @@
+"""What earlier versions wrote: a run of the first format of config.json, by the last version that wrote it."""
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fada_tf import config as config_lib
+from fada_tf.data import labels, pipeline
+from fada_tf.evaluation.evaluator import Evaluator
+from fada_tf.export.version import MANIFEST
+from fada_tf.runs import checkpoint
+from fada_tf.training import run as run_lib
+from tests import trained
+from tests.small_runs import metrics
+
+FIXTURE = pathlib.Path(__file__).parents[1] / "fixtures" / "run_format_1"
+EXPECTED = [json.loads(line) for line in (FIXTURE / "expected.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch) -> pathlib.Path:
+    """The run directory, beside its records, in the current folder: its paths are relative."""
+    shutil.unpack_archive(FIXTURE / "run.tar.xz", tmp_path, filter="data")
+    monkeypatch.chdir(tmp_path)
+    return pathlib.Path("run")
+
+
+def test_its_config_is_read_by_the_names_of_today(run):
+    config = checkpoint.run_config(str(run))
+    config_lib.validate(config)
+    assert (config.method.name, config.method.segmentation_temperature) == ("fada", 1.8)
+    assert (config.method.discriminator.name, config.method.discriminator.learning_rate) == ("adam", 1e-3)
+    assert (config.optimizer.head_multiplier, config.schedule.horizon) == (2.0, 20)
+    assert config.data.evaluation.records == "records/target"
+
+
+def test_it_goes_on_as_it_would_have(run):
+    config = checkpoint.run_config(str(run))
+    run_lib.train(config, str(run))
+    for line, then in zip(metrics(run)[-len(EXPECTED) :], EXPECTED, strict=True):
+        assert line.keys() == then.keys() and line.pop("kind") == then["kind"]
+        for name, value in line.items():
+            np.testing.assert_allclose(value, then[name], rtol=1e-5, err_msg=name)
+    assert json.loads((run / "config.json").read_bytes())["format"] == 2
+    assert checkpoint.run_config(str(run)) == config
+
+
+def test_it_is_evaluated_and_exported(run):
+    space = labels.label_space("classes.json")
+    images = pipeline.evaluation_dataset("records/target", space, batch_size=1, height=24, width=32)
+    segmenter = checkpoint.load_segmenter(str(run))
+    scores = Evaluator(segmenter, images, space.names, tf.distribute.get_strategy()).evaluate(None)
+    assert 0 < scores["mean_iou"] < 1
+    version, _ = trained.export(str(run), pathlib.Path("models"))
+    assert json.loads((version / MANIFEST).read_bytes())["config"]["schedule"]["horizon"] == 20
