@@ -3,7 +3,6 @@
 import pathlib
 import struct
 import subprocess
-import sys
 import zlib
 
 import pytest
@@ -13,20 +12,12 @@ from tests import trained
 from tests.pictures import picture_file
 from tests.processes import ROOT, run
 
-# Runs the program with something changed first; in `planned` it prints its plan instead of exporting.
+# What is changed before the program starts; in `PLANNED` it prints its plan instead of exporting.
 PLANNED = (
     "import fada_tf.export.version as version\n"
     "version.export_version = lambda plan, pictures, report: (plan.formats, plan.models, len(pictures))\n"
 )
-WITHOUT_EXTRA = "sys.modules['tensorflow_serving'] = None\n"
-PROGRAM = (
-    f"import runpy, sys\n{{}}sys.argv[0] = 'x'\nrunpy.run_path('{ROOT}/scripts/export_model.py', run_name='__main__')"
-)
-
-
-def probe(change: str, *options: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", PROGRAM.format(change), *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)
+WITHOUT_EXTRA = "import sys\nsys.modules['tensorflow_serving'] = None\n"
 
 
 def one_line(result: subprocess.CompletedProcess) -> str:
@@ -44,13 +35,13 @@ def options(trained_run, tmp_path) -> list[str]:
 
 
 def test_several_formats_with_a_comma_or_one_by_one(options):
-    result = probe(PLANNED, *options, "--format=litert,onnx", "--format=onnx, saved_model")
+    result = run(ROOT, "export_model", *options, "--format=litert,onnx", "--format=onnx, saved_model", first=PLANNED)
     assert result.returncode == 0, result.stderr
     assert "written: (('litert', 'onnx')," in result.stdout
 
 
 def test_without_the_extra_there_is_one_line(options):
-    assert one_line(probe(WITHOUT_EXTRA, *options)) == (
+    assert one_line(run(ROOT, "export_model", *options, first=WITHOUT_EXTRA)) == (
         "error: an export needs the package tensorflow-serving-api: pip install -e '.[serving]'"
     )
 
@@ -72,7 +63,7 @@ def test_a_picture_that_only_some_programs_can_read_is_used_or_named(options, tm
     end = start + 4 + length
     wrong = struct.pack(">I", zlib.crc32(good[start:end]) ^ 1)
     pathlib.Path(tmp_path, "checksum.png").write_bytes(good[:end] + wrong + good[end + 4 :])
-    result = probe(PLANNED, *options)
+    result = run(ROOT, "export_model", *options, first=PLANNED)
     if result.returncode:
         assert "checksum.png" in one_line(result)
     else:
