@@ -8,16 +8,18 @@ from fada_tf.data.ahead import map_ahead
 
 
 def test_results_come_in_order_and_the_next_are_worked_on_meanwhile():
-    second = threading.Event()
+    first_is_there, second_is_begun = threading.Event(), threading.Event()
 
     def square(number: int) -> int:
         if number == 1:
-            second.set()
+            second_is_begun.set()  # which nobody has asked for yet
+            assert first_is_there.wait(5)
         return number**2
 
     results = map_ahead(square, range(5))
     assert next(results) == 0
-    assert second.wait(30)  # which nobody has asked for yet
+    first_is_there.set()
+    assert second_is_begun.wait(5)
     assert list(results) == [1, 4, 9, 16]
 
 

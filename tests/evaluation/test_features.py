@@ -64,7 +64,7 @@ def test_a_sample_is_a_fair_part_of_the_stream():
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_both_domains_count_at_the_size_of_the_features(tmp_path, batch_size):
+def test_both_domains_count_at_the_size_of_the_features(tmp_path, monkeypatch, batch_size):
     records, expected = {}, []
     segmenter = build_segmenter("tiny", 3, "synchronized", seed=2)
     rng = np.random.default_rng(4)
@@ -86,7 +86,8 @@ def test_both_domains_count_at_the_size_of_the_features(tmp_path, batch_size):
         source = makers.Source(tuple(pairs), makers.THREE)
         conversion.convert(source, f"{folder}/records")
         records[domain] = f"{folder}/records"
-    seen = []
+    seen, batches, compute = [], [], segmenter.features
+    monkeypatch.setattr(segmenter, "features", lambda images: batches.append(images.shape[0]) or compute(images))
     analysis = analyze(
         segmenter, records, makers.THREE_CLASSES, (32, 40),
         images=2, sample_size=5, progress=lambda: seen.append(1), batch_size=batch_size,
@@ -94,5 +95,6 @@ def test_both_domains_count_at_the_size_of_the_features(tmp_path, batch_size):
     features, labels = (np.concatenate(parts) for parts in zip(*expected, strict=True))
     np.testing.assert_allclose(analysis.both.class_center_distance, direct(features, labels, 3), rtol=1e-4)
     assert len(seen) == 4
+    assert batches[0] == batch_size  # when it was traced first
     assert sum(analysis.counts["target"]) == (labels[len(labels) // 2 :] != 255).sum()
     assert analysis.samples["target"].vectors()[0].shape == (15, segmenter.feature_channels)

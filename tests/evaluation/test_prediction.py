@@ -85,12 +85,16 @@ def test_what_is_no_picture_gets_one_line(predictor, picture, message):
     assert "\n" not in str(error.value) and len(str(error.value)) < 250
 
 
-def test_a_batch_of_pictures_of_several_sizes_is_segmented_as_one_by_one_is(trained_run):
+def test_a_batch_of_pictures_of_several_sizes_is_segmented_as_one_by_one_is(trained_run, monkeypatch):
     segmenter, views = checkpoint.load_segmenter(trained_run), Views((1.0, 1.3), flip=True)
     pictures = [scenes.scene(seed, dusk=False)[0][: 30 + 5 * seed, : 60 - 7 * seed] for seed in range(5)]
     one_by_one = [Predictor(segmenter, 24, 32, views)(picture) for picture in pictures]
-    for batch_size in (2, 8):
-        found = list(Predictor(segmenter, 24, 32, views, batch_size=batch_size).segment(pictures))
+    for batch_size, batches in ((2, [2, 2, 1]), (8, [5])):
+        predictor, seen = Predictor(segmenter, 24, 32, views, batch_size=batch_size), []
+        compute = predictor._logits
+        monkeypatch.setattr(predictor, "_logits", lambda images: seen.append(len(images)) or compute(images))  # noqa: B023
+        found = list(predictor.segment(pictures))
+        assert seen == batches
         assert [map_.shape for map_ in found] == [picture.shape[:2] for picture in pictures]
         # Products of another number of rows may round otherwise, which shows where two classes are as likely.
         same = [np.mean(one == other) for one, other in zip(found, one_by_one, strict=True)]
