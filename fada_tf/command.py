@@ -1,6 +1,8 @@
 """The command `fada-tf PROGRAM`: lists the programs in `fada_tf/programs`, and starts one of them."""
 
 import ast
+import importlib.abc
+import importlib.machinery
 import importlib.util
 import os
 import sys
@@ -25,13 +27,12 @@ def main() -> None:
     if program in ("", "help") or program.lstrip("-") in ("h", "help", "helpshort", "helpfull"):
         sys.stdout.write(summary())
         sys.exit(0 if program else 2)
+    sys.argv[:2] = [f"fada-tf {program}"]
     try:
-        module = _module(_ALIASES.get(program, program))
+        start(_ALIASES.get(program, program))
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
-    sys.argv[:2] = [f"fada-tf {program}"]
-    run_as_main(module)
 
 
 def programs() -> list[str]:
@@ -50,8 +51,15 @@ def summary() -> str:
 
 
 def start(program: str) -> None:
-    """Runs a program, by its name, as the main module of this process, with the options in sys.argv[1:]."""
-    run_as_main(_module(program))
+    """Runs a program, by its name, as the main module of this process, with the options in sys.argv[1:].
+
+    Raises:
+      InputError: there is no such program.
+    """
+    if program not in programs():
+        like = nearest(program, [*programs(), *_ALIASES])
+        raise InputError(f"{program!r} is no program: nearest is {like}; fada-tf --help lists all")
+    run_as_main(f"{_PACKAGE}.{program}")
 
 
 def run_as_main(name: str) -> None:
@@ -59,12 +67,15 @@ def run_as_main(name: str) -> None:
 
     As the main module its flags are the only ones, its docstring is what --help says, and its functions can be sent to
     other processes.
+
+    Raises:
+      InputError: there is no such module.
     """
-    spec = importlib.util.find_spec(name)
+    spec, loader = _found(name)
     module = importlib.util.module_from_spec(spec)
     module.__name__ = "__main__"
     sys.modules["__main__"] = module
-    exec(spec.loader.get_code(name), vars(module))
+    exec(loader.get_code(name) or "", vars(module))
 
 
 def line(program: str, *options: str) -> list[str]:
@@ -81,18 +92,15 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONSAFEPATH": "1"}
 
 
-def _module(program: str) -> str:
-    """Returns the full name of a program's module.
-
-    Raises:
-      InputError: there is no such program.
-    """
-    if program not in programs():
-        like = nearest(program, [*programs(), *_ALIASES])
-        raise InputError(f"{program!r} is no program: nearest is {like}; fada-tf --help lists all")
-    return f"{_PACKAGE}.{program}"
+def _found(name: str) -> tuple[importlib.machinery.ModuleSpec, importlib.abc.InspectLoader]:
+    """Finds a module and what loads it, without importing it."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not isinstance(spec.loader, importlib.abc.InspectLoader):
+        raise InputError(f"there is no module {name}: install fada_tf again")
+    return spec, spec.loader
 
 
 def _first_line(program: str) -> str:
-    with open(importlib.util.find_spec(_module(program)).origin, encoding="utf-8") as file:
-        return ast.get_docstring(ast.parse(file.read())).splitlines()[0]
+    name = f"{_PACKAGE}.{program}"
+    source = _found(name)[1].get_source(name) or ""
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]

@@ -357,8 +357,8 @@ def set_fields(config: Config, values: Mapping[str, Any]) -> None:
     name = values.get("method.name", config.method.name)
     if name != config.method.name:
         own = method_settings(name)
-        for field in dataclasses.fields(own):
-            setattr(own, field.name, copy.deepcopy(getattr(config.method, field.name, getattr(own, field.name))))
+        for each in dataclasses.fields(own):
+            setattr(own, each.name, copy.deepcopy(getattr(config.method, each.name, getattr(own, each.name))))
         config.method = own
     for field, value in values.items():
         if field != "method.name":

@@ -35,7 +35,7 @@ def load(path: str, kind: str = shipped.EXPERIMENTS) -> ModuleType:
             "give the path of a file in configs/, or its name"
         )
     spec = importlib.util.spec_from_file_location(os.path.splitext(os.path.basename(path))[0], path)
-    if spec is None:
+    if spec is None or spec.loader is None:
         raise InputError(f"{path} is no Python file: give the path of a file in configs/")
     module = importlib.util.module_from_spec(spec)
     with explained(path):

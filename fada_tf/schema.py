@@ -105,7 +105,7 @@ def fill(config: Any, values: Any, where: str) -> None:
     """
     if not isinstance(values, dict):
         raise InputError(f"{where} is {values!r}: it should hold the fields of {type(config).__name__}")
-    kinds = {field.name: field.type for field in dataclasses.fields(config)}
+    kinds = _kinds(config)
     if unknown := [name for name in values if name not in kinds]:
         raise InputError(f"{where} has unknown fields {printable(', '.join(unknown))}: choose from {', '.join(kinds)}")
     for name, content in values.items():
@@ -139,13 +139,13 @@ def meant(name: str, config: Any) -> str:
     return next(places[found] for places, likeness in tries if (found := nearest(last, places, likeness)))
 
 
-def meant_attribute(section: Any, name: str) -> str:
-    """Returns the field that was probably meant by an attribute that a section lacks, in full if it moved."""
+def meant_attribute(section: Any, name: str) -> str | None:
+    """Returns the field that was probably meant by an attribute that a section lacks, in full if it moved, if any."""
     moved = {old.rpartition(".")[2]: new for old, new in MOVED.items()}
     return f"config.{moved[name]}" if name in moved else nearest(name, [f.name for f in dataclasses.fields(section)])
 
 
-def has_type(content: Any, expected: type) -> bool:
+def has_type(content: Any, expected: Any) -> bool:
     """Tells whether a value may stand in a field of a type: whole numbers are floats, but True and False are none."""
     if expected is float:
         return isinstance(content, (int, float)) and not isinstance(content, bool)
@@ -171,22 +171,27 @@ def _read(text: str, kind: type, name: str) -> Any:
     raise InputError(f"config.{name} is {text!r}: it takes a value of type {kind.__name__}")
 
 
-def _names(section: Any, prefix: str = "") -> Iterator[tuple[str, type]]:
+def _kinds(section: Any) -> dict[str, Any]:
+    """Returns the types of a section's fields by name."""
+    return {field.name: field.type for field in dataclasses.fields(section)}
+
+
+def _names(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields full name and type of every field and section."""
-    for field in dataclasses.fields(section):
-        yield f"{prefix}{field.name}", field.type
-        if dataclasses.is_dataclass(field.type):
-            yield from _names(getattr(section, field.name), f"{prefix}{field.name}.")
+    for name, kind in _kinds(section).items():
+        yield f"{prefix}{name}", kind
+        if dataclasses.is_dataclass(kind):
+            yield from _names(getattr(section, name), f"{prefix}{name}.")
 
 
 def _unknown(section: Any, prefix: str = "") -> Iterator[str]:
     """Yields the full names of attributes that were set and are no fields."""
-    kinds = {field.name: field.type for field in dataclasses.fields(section)}
+    kinds = _kinds(section)
     yield from (f"{prefix}{name}" for name in vars(section) if name not in kinds)
     for name, kind in kinds.items():
         if dataclasses.is_dataclass(kind):
             content = getattr(section, name)
-            if not isinstance(content, kind):
+            if not isinstance(content, kinds[name]):
                 raise InputError(f"config.{prefix}{name} is {content!r}: it is a section, set its fields one by one")
             yield from _unknown(content, f"{prefix}{name}.")
 
@@ -197,12 +202,12 @@ def _with_nearest(config: Any, name: str) -> str:
 
 def _check_values(section: Any, where: str) -> None:
     for field in dataclasses.fields(section):
-        content, name = getattr(section, field.name), f"{where}.{field.name}"
-        if dataclasses.is_dataclass(field.type):
+        content, name, kind = getattr(section, field.name), f"{where}.{field.name}", _kinds(section)[field.name]
+        if dataclasses.is_dataclass(kind):
             _check_values(content, name)
             continue
-        if not has_type(content, field.type):
-            raise InputError(f"{name} is {content!r}: it takes a value of type {field.type.__name__}")
+        if not has_type(content, kind):
+            raise InputError(f"{name} is {content!r}: it takes a value of type {kind.__name__}")
         if isinstance(content, float) and not math.isfinite(content):
             raise InputError(f"{name} is {content!r}: it takes a finite number")
         limits = field.metadata

@@ -13,4 +13,5 @@ else
 fi
 ruff check .
 ruff format --check .
+mypy
 python -m pytest "$@"

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+import yaml
 
 ROOT = pathlib.Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "scripts").glob("*.sh"))
@@ -151,3 +152,12 @@ def test_a_script_runs_in_the_bash_of_macos(script):
     # In bash 3.2 an array without elements is an unset variable, which `set -u` refuses.
     assert not re.findall(r"(?<!\+)\"?\$\{\w+\[[@*]\]\}", script.read_text())
     assert subprocess.run(["bash", "-n", str(script)], capture_output=True, timeout=60).returncode == 0
+
+
+def test_pre_commit_runs_what_continuous_integration_runs():
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    hooks = {hook["entry"] for hook in repository["hooks"]}
+    lines = (ROOT / "scripts" / "test.sh").read_text().splitlines()
+    checks = [line.removesuffix(" .") for line in lines if line.startswith(("ruff", "mypy"))]
+    assert hooks == {*checks, "bash scripts/test.sh"} and len(checks) == 3
+    assert "bash scripts/test.sh" in (ROOT / ".ci" / "run").read_text()

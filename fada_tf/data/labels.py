@@ -1,7 +1,8 @@
 """Classes: the 19 of Cityscapes and their subsets, the ids that data sets write for them, and users' class files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 
@@ -208,7 +209,7 @@ def label_space(name_or_path: str) -> LabelSpace:
     return ClassFile.load(path).label_space
 
 
-def _check_keys(values: object, where: str, required: set[str], optional: set[str] = frozenset()) -> None:
+def _check_keys(values: object, where: str, required: set[str], optional: Set[str] = frozenset()) -> None:
     if not isinstance(values, Mapping):
         raise InputError(f"{where} must be a JSON object")
     missing, unknown = required - set(values), set(values) - required - optional
@@ -220,7 +221,7 @@ def _check_keys(values: object, where: str, required: set[str], optional: set[st
         raise InputError(f'"name" of {where} must be a text, not {values["name"]!r}')
 
 
-def _are_bytes(values: object) -> bool:
+def _are_bytes(values: object) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(type(value) is int and 0 <= value <= 255 for value in values)
 
 

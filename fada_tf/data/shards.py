@@ -45,7 +45,8 @@ def worker_pool(workers: int = 0) -> Iterator[Run]:
         from tqdm import tqdm
 
         chunk = max(1, min(16, len(tasks) // 256))
-        return tqdm(pool.map(function, tasks, chunksize=chunk), desc=title, total=len(tasks), mininterval=0.5)
+        results = pool.map(function, tasks, chunksize=chunk)
+        return iter(tqdm(results, desc=title, total=len(tasks), mininterval=0.5))
 
     try:
         yield run

@@ -29,8 +29,10 @@ class ScoreRow:
     def best(self) -> int | None:
         """The place of the one best value, if there is one and something to compare it with."""
         known = [value for value in self.values if value is not None]
-        wanted = (min if self.lower_is_better else max)(known, default=None)
-        return self.values.index(wanted) if known.count(wanted) == 1 < len(known) else None
+        if len(known) < 2:
+            return None
+        wanted = (min if self.lower_is_better else max)(known)
+        return self.values.index(wanted) if known.count(wanted) == 1 else None
 
     def texts(self) -> list[str]:
         """Returns the values for people."""
@@ -48,9 +50,11 @@ def summary_rows(runs: Sequence[Run]) -> list[ScoreRow]:
     subsets = [run.scores.get("subset_mean_iou", {}) for run in runs]
     for count in dict.fromkeys(count for own in subsets for count in own):
         rows.append(_percent(f"mean IoU, {count} classes", [own.get(count) for own in subsets]))
-    rows.append(_percent("mean IoU, multi-scale", [run.multi_scale and run.multi_scale["mean_iou"] for run in runs]))
+    rows.append(
+        _percent("mean IoU, multi-scale", [run.multi_scale["mean_iou"] if run.multi_scale else None for run in runs])
+    )
     rows.append(_percent("pixel accuracy", [run.scores["pixel_accuracy"] for run in runs]))
-    ccd = [run.ccd and run.ccd["mean_ccd"] for run in runs]
+    ccd = [run.ccd["mean_ccd"] if run.ccd else None for run in runs]
     rows.append(ScoreRow("mean CCD", ccd, digits=2, lower_is_better=True))
     return [row for row in rows if any(value is not None for value in row.values)]
 

@@ -87,7 +87,7 @@ def pair_up(
         label_files: how the labels are read; unused without labels.
         no_labels: {key: path below `labels_folder`} of other files there, to be named where a label is missing.
     """
-    if labels is None:
+    if labels is None or labels_folder is None:
         return Source(tuple(Pair(name, files.join(images_folder, name)) for name in images.values()))
     instead = no_labels or {}
     problems = [
