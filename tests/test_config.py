@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib.util
+import inspect
+import json
 import pathlib
 
 import pytest
@@ -9,7 +11,9 @@ import pytest
 from fada_tf import config as config_lib
 from fada_tf import paper, registry, schema
 from fada_tf.config import Config
+from fada_tf.data import sampling
 from fada_tf.errors import InputError
+from fada_tf.training import run as run_lib
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.py"))
@@ -133,6 +137,160 @@ def test_without_records_there_is_nothing_to_train_on():
 def test_bad_json_is_refused_with_the_place(text, message):
     with pytest.raises(InputError, match=message):
         config_lib.from_json(text, "run/config.json")
+
+
+# What format 1 said of FADA with all that is not the default, and of source only with settings that it did not have.
+FIRST_ADVERSARIAL = {
+    "name": "old",
+    "data": {"source": {"sampling": "class_balanced", "sub_epoch": 7}},
+    "method": {"name": "fada", "temperature": 2.0, "class_knowledge": "soft", "confidence_clip": 0.8},
+    "optimizer": {
+        "learning_rate": 0.5,
+        "classifier_multiplier": 2.0,
+        "horizon": 70_000,
+        "power": 0.8,
+        "discriminator_learning_rate": 0.25,
+        "discriminator_beta_1": 0.5,
+        "discriminator_beta_2": 0.75,
+        "discriminator_epsilon": 1e-3,
+    },
+}
+FIRST_SUPERVISED = {
+    "data": {"source": {"sub_epoch": 7, "full_height": 9, "scale_max": 2.0}},
+    "model": {"backbone": "vgg16", "batch_norm": "synchronized"},
+    "method": {
+        "name": "source_only",
+        "class_knowledge": "hard",
+        "confidence_threshold": 0.5,
+        "adversarial_weight": 3.0,
+    },
+    "optimizer": {"discriminator_learning_rate": 0.25},
+}
+
+
+def test_the_first_format_is_read():
+    config = config_lib.from_json(json.dumps(FIRST_ADVERSARIAL))
+    expected = Config(name="old", method=config_lib.method_settings("fada", temperature=2.0, confidence_clip=0.8))
+    expected.data.source.sampling, expected.data.source.sub_epoch = "class_balanced", 7
+    expected.optimizer.learning_rate, expected.optimizer.head_multiplier = 0.5, 2.0
+    expected.schedule.horizon, expected.schedule.power = 70_000, 0.8
+    discriminator = expected.method.discriminator
+    discriminator.learning_rate, discriminator.beta_1, discriminator.beta_2, discriminator.epsilon = (
+        0.25,
+        0.5,
+        0.75,
+        1e-3,
+    )
+    assert config == expected
+    assert json.loads(config_lib.to_json(config))["format"] == 2
+
+
+def test_settings_that_the_first_format_took_and_ignored_are_dropped():
+    config = config_lib.from_json(json.dumps(FIRST_SUPERVISED))
+    assert config == Config(model=config_lib.ModelConfig(backbone="vgg16"))
+    hard = FIRST_ADVERSARIAL | {"method": FIRST_ADVERSARIAL["method"] | {"class_knowledge": "hard"}}
+    assert config_lib.from_json(json.dumps(hard)).method == config_lib.method_settings(
+        "fada", class_knowledge="hard", discriminator=config_lib.from_json(json.dumps(hard)).method.discriminator
+    )
+    now = json.loads(config_lib.to_json(valid())) | {"optimizer": {"horizon": 3}}
+    with pytest.raises(InputError, match="unknown fields horizon"):
+        config_lib.from_json(json.dumps(now))
+
+
+@pytest.mark.parametrize("number", [3, 0, "2", None, True])
+def test_a_format_that_is_not_known_is_one_line(number):
+    with pytest.raises(InputError) as error:
+        config_lib.from_json(json.dumps({"format": number, "field": 1}), "run/config.json")
+    assert str(error.value) == (
+        f"run/config.json has format {number!r}, and this fada_tf reads up to 2: install a newer one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"optimizer.beta_1": 0.5},
+            "config.optimizer.beta_1 is 0.5, which config.optimizer.name 'sgd' has no use for: ",
+        ),
+        (
+            {"method.discriminator.momentum": 0.5},
+            "config.method.discriminator.momentum is 0.5, which config.method.discriminator.name 'adam' has no use for"
+            ": set it to 0.9, or name to 'sgd'",
+        ),
+        (
+            {"data.target.sub_epoch": 7},
+            "config.data.target.sub_epoch is 7, which config.data.target.sampling 'shuffled'",
+        ),
+        ({"data.source.rare_class_temperature": 0.1}, "sampling to 'rare_class'"),
+        ({"data.source.rare_class_min_pixels": 1}, "sampling to 'rare_class'"),
+        ({"method.confidence_threshold": 0.5}, "set it to 0.9, or class_knowledge to 'hard'"),
+        ({"method.class_knowledge": "hard", "method.confidence_clip": 0.5}, "class_knowledge to 'soft'"),
+        ({"data.target.full_height": 9}, "set it to 0, or crop to True"),
+        ({"schedule.warmup_start": 0.5}, "config.schedule.warmup_start is 0.5, and there is no warm-up: set it to 0"),
+        ({"data.target.crop": True, "data.target.scale_min": 2.0}, "scale_min 2.0 is above scale_max 1.0"),
+    ],
+)
+def test_settings_without_effect_are_refused(fields, message):
+    config = valid()
+    config_lib.set_fields(config, fields)
+    with pytest.raises(InputError) as error:
+        config_lib.validate(config)
+    assert message in str(error.value)
+
+
+def test_overrides_choose_the_method_first_and_keep_what_both_have():
+    config = valid()
+    config.method.confidence_clip = 0.5
+    kept = config.method.discriminator.learning_rate
+    assert config_lib.has_field(config, "method.confidence_clip")
+    config_lib.set_fields(
+        config, {"method.discriminator.beta_1": "0.5", "training.xla": "True", "method.name": "binary_adversarial"}
+    )
+    assert (config.method.name, config.method.adversarial_weight, config.training.xla) == (
+        "binary_adversarial", 0.01, True,
+    )  # fmt: skip
+    assert (config.method.discriminator.learning_rate, config.method.discriminator.beta_1) == (kept, 0.5)
+    assert not config_lib.has_field(config, "method.confidence_clip") and not config_lib.has_field(config, "method")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("method.name", "fda", "config.method.name is 'fda': choose from binary_adversarial, fada, self_distil"),
+        ("method.adverserial_weight", 1.0, "config.method.adverserial_weight (nearest: config.method.adversarial_wei"),
+        ("optimizer.horizon", 3, "config.optimizer.horizon (now: config.schedule.horizon)"),
+        ("optimizer.discriminator_beta_1", 0.5, "(now: config.method.discriminator.beta_1)"),
+        ("training.iterations", "many", "config.training.iterations is 'many': it takes a value of type int"),
+        ("training.iterations", "1.5", "config.training.iterations is '1.5': it takes a value of type int"),
+        ("training.xla", "maybe", "config.training.xla is 'maybe': it takes a value of type bool"),
+        ("method.discriminator", "sgd", "method.discriminator is a section of the config: name one of its fields"),
+    ],
+)
+def test_wrong_overrides_are_one_line(field, value, message):
+    with pytest.raises(InputError) as error:
+        config_lib.set_fields(valid(), {field: value})
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_setting_that_a_method_does_not_have_is_refused():
+    with pytest.raises(InputError, match=r"method source_only has no setting temperature \(nearest: segmentation_temp"):
+        config_lib.method_settings("source_only", temperature=2.0)
+    config = valid()
+    config.method = config_lib.method_settings("self_distillation")
+    config.method.class_knowledge = "hard"
+    with pytest.raises(InputError, match=r"no such field: config.method.class_knowledge \(nearest: "):
+        config_lib.validate(config)
+
+
+def test_settings_of_a_sampling_reach_it_and_have_its_defaults():
+    domain = config_lib.DomainConfig(sampling="rare_class", rare_class_temperature=0.5, rare_class_min_pixels=7)
+    assert run_lib._sampling_options(domain) == {"temperature": 0.5, "min_pixels": 7}
+    for strategy in ("class_balanced", "rare_class"):
+        parameters = inspect.signature(sampling.STRATEGIES[strategy]).parameters
+        options = run_lib._sampling_options(config_lib.DomainConfig(sampling=strategy, sub_epoch=5))
+        for name, value in options.items():
+            assert value == parameters[name].default or (name, value) == ("sub_epoch", 5)
 
 
 def test_differences_are_listed_by_field():

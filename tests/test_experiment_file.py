@@ -43,6 +43,25 @@ def test_a_file_that_cannot_be_run_says_where(tmp_path, text, message):
         experiment_file.get_config(str(path), "source")
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("config.method.name = 'fada'", "write config.method = method_settings('fada')"),
+        ("config.method = method_settings('fada', adverserial_weight=1)", "(nearest: adversarial_weight)"),
+        ("config.training.iterations = config.optimizer.horizon", "nearest is config.schedule.horizon"),
+        ("config.training.iterations = config.training.batchsize", "nearest is batch_size"),
+    ],
+)
+def test_a_line_of_earlier_form_or_misspelt_names_the_field_of_today(tmp_path, line, message):
+    path = tmp_path / "x.py"
+    text = "from fada_tf.config import Config, method_settings\ndef get_config(stage):\n  config = Config()\n  "
+    path.write_text(f"{text}{line}\n  return config")
+    with pytest.raises(InputError) as error:
+        experiment_file.get_config(str(path), "source")
+    assert str(error.value).startswith(f"{path}, line 4") and message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 def test_what_is_no_file_is_named(tmp_path):
     (tmp_path / "x.json").write_text("{}")
     for path, message in (

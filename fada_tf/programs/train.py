@@ -49,9 +49,8 @@ def main(argv):
 def _replay():
     from fada_tf.training.replay import replay
 
-    difference = replay(_REPLAY.value, _RUN_DIR.value)
-    if difference:
-        print(f"{_RUN_DIR.value} differs from {_REPLAY.value}: {difference}")
+    if different := replay(_REPLAY.value, _RUN_DIR.value):
+        print("\n    ".join([f"{_RUN_DIR.value} differs from {_REPLAY.value}:", *different]))
         sys.exit(1)
     print(f"{_RUN_DIR.value} is {_REPLAY.value} again, in every bit of metrics and weights")
 

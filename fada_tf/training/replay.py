@@ -1,6 +1,7 @@
 """Repeating a run, and comparing two."""
 
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +13,7 @@ from fada_tf.runs.metrics import read_metrics
 from fada_tf.training.run import train
 
 
-def replay(run: str, directory: str) -> str:
+def replay(run: str, directory: str) -> list[str]:
     """Trains again what a run directory's config.json says, on the same data, and compares.
 
     Args:
@@ -20,7 +21,7 @@ def replay(run: str, directory: str) -> str:
       directory: the run directory of the repetition.
 
     Returns:
-      What differs first, in metrics.jsonl or the newest checkpoint; "" if every bit is the same.
+      A line for everything that differs, see `compare`; none if every bit is the same.
 
     Raises:
       InputError: `run` is no run directory, or its data or initial weights have changed.
@@ -34,19 +35,46 @@ def replay(run: str, directory: str) -> str:
     return compare(run, directory)
 
 
-def compare(run: str, repetition: str) -> str:
-    """Returns what differs first between a run and its repetition, in metrics.jsonl or weights; "" if nothing does."""
-    lines = [read_metrics(directory) for directory in (run, repetition)]
-    for one, other in zip(*lines, strict=False):
-        for name in one:
-            if not name.startswith("speed/") and one[name] != other.get(name):
-                return f"{name} of iteration {one['step']} is {one[name]} there and {other.get(name)} here"
-    if len(lines[0]) > len(lines[1]):
-        return f"metrics.jsonl has {len(lines[0])} lines there and {len(lines[1])} here"
-    paths = [literal_file(checkpoint.checkpoint_path(directory)) for directory in (run, repetition)]
-    readers = [tf.train.load_checkpoint(path) for path in paths]
-    for name in sorted(readers[0].get_variable_to_shape_map()):
+def compare(run: str, repetition: str) -> list[str]:
+    """Returns a line for every measure of metrics.jsonl and every tensor of the newest checkpoint that differs."""
+    return [*_compare_metrics(run, repetition), *_compare_tensors(run, repetition)]
+
+
+def _compare_metrics(run: str, repetition: str) -> Iterator[str]:
+    there, here = read_metrics(run), read_metrics(repetition)
+    if len(there) > len(here):
+        yield f"metrics.jsonl: {len(there)} lines there and {len(here)} here"
+    values: dict[str, list[tuple]] = {}
+    for line, again in zip(there, here, strict=False):
+        for name in line:
+            if not name.startswith("speed/"):
+                values.setdefault(name, []).append((line["step"], line[name], again.get(name)))
+    for name, triples in values.items():
+        if different := [(step, one, other) for step, one, other in triples if one != other]:
+            step, one, other = different[0]
+            yield (
+                f"{name}: {len(different)} of {len(triples)} values, first at iteration {step}, "
+                f"{one} there and {other} here"
+            )
+
+
+def _compare_tensors(run: str, repetition: str) -> Iterator[str]:
+    paths = [checkpoint.checkpoint_path(directory) for directory in (run, repetition)]
+    if checkpoint.iteration(paths[0]) != checkpoint.iteration(paths[1]):
+        yield f"checkpoint: of iteration {checkpoint.iteration(paths[0])} there, {checkpoint.iteration(paths[1])} here"
+    readers = [tf.train.load_checkpoint(literal_file(path)) for path in paths]
+    shapes = [reader.get_variable_to_shape_map() for reader in readers]
+    for name in sorted(shapes[0].keys() | shapes[1].keys()):
+        if "save_counter" in name:
+            continue
+        if not all(name in own for own in shapes):
+            yield f"{name}: only {'there' if name in shapes[0] else 'here'}"
+            continue
         one, other = (np.asarray(reader.get_tensor(name)) for reader in readers)
-        if "save_counter" not in name and one.dtype != object and not np.array_equal(one, other):
-            return f"weights differ, first in {name}"
-    return ""
+        if one.dtype == object or np.array_equal(one, other):
+            continue
+        if one.shape != other.shape:
+            yield f"{name}: {list(one.shape)} there and {list(other.shape)} here"
+            continue
+        furthest = np.max(np.abs(one.astype(np.float64) - other))
+        yield f"{name}: {np.count_nonzero(one != other)} of {one.size} values, by up to {furthest:.3g}"

@@ -317,3 +317,26 @@ def test_the_table_has_mean_and_spread_and_compares_seed_by_seed(tmp_path):
 def test_a_training_cannot_continue_nothing():
     with pytest.raises(InputError, match="longer starts from '': give that training before it"):
         Experiment("configs/demo.py", [Training("longer", "source", continues=True)])
+
+
+def test_what_decides_a_run_is_told_in_the_words_of_the_first_format():
+    """Studies that were begun when they were the only ones go on: their keys are digests of these words."""
+    changed = {"schedule.horizon": 5000, "method.class_knowledge": "hard", "method.confidence_threshold": 0.8}
+    trainings = (
+        Training("source", "source"),
+        Training("hard", "adversarial", start="source", overrides=changed | {"optimizer.weight_decay": 1e-4}),
+    )
+    (job,) = Experiment("configs/synthstreet_camvid_tiny.py", trainings).training_jobs(
+        "hard", "out", "labels", "", seed=1
+    )
+    head, tail = job.settings.split("model.initial_weights: ")
+    assert head.startswith(
+        "name: '', 'synthstreet_camvid_tiny adversarial'; seed: 0, 1; data.label_space: 'cityscapes19', "
+    )
+    assert tail == (
+        "'', 'out/source'; method.name: 'source_only', 'fada'; method.segmentation_temperature: 1.0, 1.8; "
+        "method.class_knowledge: 'soft', 'hard'; method.confidence_threshold: 0.9, 0.8; method.adversarial_weight: "
+        "0.001, 0.01; optimizer.learning_rate: 0.00025, 0.005; optimizer.classifier_multiplier: 10.0, 1.0; "
+        "optimizer.weight_decay: 0.0005, 0.0001; optimizer.horizon: 62500, 5000; "
+        "optimizer.discriminator_learning_rate: 0.0001, 0.001; iterations: 400"
+    )

@@ -5,6 +5,7 @@ import platform
 import shutil
 import types
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -43,12 +44,29 @@ def test_a_run_records_command_versions_and_inputs(run):
 
 def test_a_replay_is_the_run_bit_for_bit_and_says_so(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(provenance.platform, "python_version", lambda: "3.0")
-    assert replay.replay(str(run / "run"), str(tmp_path / "again")) == ""
+    assert replay.replay(str(run / "run"), str(tmp_path / "again")) == []
     assert f"warning: python: '{VERSION}' then, '3.0' now\n" in capsys.readouterr().err
-    lines = (tmp_path / "again" / "metrics.jsonl").read_text().splitlines()
-    changed = json.loads(lines[-1]) | {"loss/segmentation": 9.0}
-    (tmp_path / "again" / "metrics.jsonl").write_text("\n".join([*lines[:-1], json.dumps(changed)]) + "\n")
-    assert replay.compare(str(run / "run"), str(tmp_path / "again")).endswith("there and 9.0 here")
+
+
+def test_a_replay_that_is_another_lists_all_that_differs(run, tmp_path):
+    again = tmp_path / "again"
+    shutil.copytree(run / "run", again)
+    first, last = (again / "metrics.jsonl").read_text().splitlines()
+    last = json.loads(last) | {"loss/segmentation": 9.0, "gradient_norm/classifier": 3.0, "speed/seconds_per_step": 1}
+    (again / "metrics.jsonl").write_text(f"{first}\n{json.dumps(last)}\n")
+    path = tf.train.latest_checkpoint(str(again / "checkpoints"))
+    reader = tf.train.load_checkpoint(path)
+    values = {name: reader.get_tensor(name) for name in sorted(reader.get_variable_to_dtype_map())}
+    bias, step = (next(name for name in values if part in name) for part in ("classifier/", "step/"))
+    values[bias] = values[bias] + np.eye(1, values[bias].size, 1, dtype=np.float32).reshape(values[bias].shape)
+    values["a new one"] = values.pop(step)
+    names = list(values)
+    tf.raw_ops.SaveV2(prefix=path, tensor_names=names, shape_and_slices=[""] * len(names), tensors=[*values.values()])
+    loss, norm, *tensors = replay.compare(str(run / "run"), str(again))
+    assert loss.startswith("loss/segmentation: 1 of 2 values, first at iteration 2, ") and loss.endswith("and 9.0 here")
+    assert norm.startswith("gradient_norm/classifier: 1 of 2 values, first at iteration 2, ")
+    size = values[bias].size
+    assert tensors == ["a new one: only here", f"{bias}: 1 of {size} values, by up to 1", f"{step}: only there"]
 
 
 def test_changed_data_are_refused(run, tmp_path):

@@ -156,7 +156,7 @@ def test_a_run_directory_may_have_any_name(records, tmp_path, name):
     assert DomainPredictor(str(run), 24, 32)(image).shape == image.shape[:2]
     config.model.initial_weights = str(run)
     run_lib.train(config, str(tmp_path / f"{name} next"))
-    assert replay.compare(str(run), str(run)) == ""
+    assert replay.compare(str(run), str(run)) == []
 
 
 def one_step(config: Config, strategy: tf.distribute.Strategy) -> tuple[dict[str, float], list[np.ndarray]]:
