@@ -38,3 +38,10 @@ def test_no_secret_is_in_the_sources():
         if path.is_file():
             found += [f"{path}: {match[0]}" for match in SECRETS.finditer(path.read_bytes().decode(errors="replace"))]
     assert not found
+
+
+def test_the_version_is_one():
+    version = re.search(r"^version = (\S+)$", (ROOT / "setup.cfg").read_text(), re.MULTILINE)[1]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f'\nversion = "{version}"\n' in (ROOT / "serving" / "pyproject.toml").read_text()
+    assert f"\n## {version}\n" in (ROOT / "CHANGELOG.md").read_text()

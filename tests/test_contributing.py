@@ -1,0 +1,57 @@
+"""CONTRIBUTING.md: the files on it work as they stand there, each the only file that is added."""
+
+import importlib
+import pathlib
+import re
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fada_tf.data import conversion
+from fada_tf.data.datasets import base
+from fada_tf.errors import InputError
+from tests.processes import ROOT
+
+FILES = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL))
+
+
+@pytest.fixture(autouse=True)
+def added(tmp_path, monkeypatch):
+    """Adds the files of the page to the packages that they belong to."""
+    before = set(sys.modules)
+    for path, text in FILES.items():
+        file = tmp_path / "added" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        package = importlib.import_module(".".join(file.relative_to(tmp_path / "added").parent.parts))
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(file.parent)])
+    yield
+    for name in set(sys.modules) - before:
+        if name.replace(".", "/") + ".py" in FILES:
+            del sys.modules[name]
+
+
+def test_a_data_set(tmp_path):
+    ids = np.arange(24, dtype=np.uint8).reshape(4, 6) % 19
+    for name, values in (("a", ids), ("b", np.where(ids == 3, 255, ids)), ("c", ids + 100)):
+        for kind, suffix, pixels in (
+            ("images/10k", "jpg", np.full((4, 6, 3), 90, np.uint8)),
+            ("labels/sem_seg/masks", "png", values),
+        ):
+            folder = pathlib.Path(tmp_path, kind, "train")
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / f"{name}.{suffix}")
+    report = conversion.convert(
+        base.find("bdd100k", root=str(tmp_path), split="train"), str(tmp_path / "records"), skip_bad=True
+    )
+    counts = np.bincount(ids.ravel(), minlength=20)
+    np.testing.assert_array_equal(report.manifest.pixels[0], counts)
+    counts[[3, 19]] = 0, 2
+    np.testing.assert_array_equal(report.manifest.pixels[1], counts)
+    assert "c.png: has ids [100, 101, 102" in report.problems[0] and "BDD100K does not have" in report.problems[0]
+    with pytest.raises(InputError, match="BDD100K has no split 'test'; use train, val"):
+        base.find("bdd100k", root=str(tmp_path), split="test")
+    with pytest.raises(InputError, match=r"it takes --root, --split$"):
+        base.find("bdd100k", root=str(tmp_path), city="Rome")
