@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from fada_tf import config as config_lib
 from fada_tf.data import labels, pipeline
+from fada_tf.data.manifest import Manifest
 from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.export.version import MANIFEST
 from fada_tf.runs import checkpoint
@@ -36,6 +37,13 @@ def test_its_config_is_read_by_the_names_of_today(run):
     assert (config.method.discriminator.name, config.method.discriminator.learning_rate) == ("adam", 1e-3)
     assert (config.optimizer.head_multiplier, config.schedule.horizon) == (2.0, 20)
     assert config.data.evaluation.records == "records/target"
+
+
+def test_its_record_folders_are_read(run):
+    for name in ("source", "target"):
+        assert json.loads(pathlib.Path("records", name, "manifest.json").read_bytes())["format_version"] == 1
+        manifest = Manifest.load(f"records/{name}")
+        assert manifest.num_records == 3 and manifest.pixels.sum() == sum(e.height * e.width for e in manifest.entries)
 
 
 def test_it_goes_on_as_it_would_have(run):
