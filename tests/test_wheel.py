@@ -12,6 +12,8 @@ import pytest
 
 from tests import scenes
 from tests.processes import ROOT
+from tests.serving import toy
+from tests.serving.server import Server, free_port
 
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
 # What is taken from where in the checkout.
@@ -50,9 +52,21 @@ def test_it_holds_the_library_experiments_and_server_and_nothing_else(wheel):
     assert entry_points.read_text().split() == ["[console_scripts]", "fada-tf", "=", "fada_tf.command:main"]
 
 
-def test_the_server_of_the_wheel_starts(wheel, tmp_path):
-    result = succeed(wheel, tmp_path, "serve", "--help", status=1)  # absl's, after --help
-    assert "--model_base_path" in result
+@pytest.mark.slow
+def test_the_server_of_the_wheel_serves(wheel, tmp_path):
+    toy.write(tmp_path / "toy", 1)
+    ports = free_port(), free_port()
+    options = [f"--port={ports[0]}", f"--rest_api_port={ports[1]}", "--model_name=toy", "--model_base_path=toy"]
+    process = subprocess.Popen(command(wheel, "serve", *options), cwd=tmp_path, env=environment(wheel))
+    try:
+        server = Server(f"127.0.0.1:{ports[0]}", f"http://127.0.0.1:{ports[1]}", tmp_path)
+        server.wait("toy", 1)
+        assert "<html" in server.get("/").text  # the page is a file of the package
+        server.channel.close()
+        server.session.close()
+    finally:
+        process.terminate()
+        assert process.wait(60) == 0
 
 
 @pytest.mark.slow
@@ -69,11 +83,22 @@ def test_an_experiment_of_the_wheel_trains_in_an_empty_folder(wheel, tmp_path):
     assert jobs[0].startswith("fada-tf train --config=configs/camvid_day_dusk.py:source ")
 
 
-def succeed(wheel: pathlib.Path, folder: pathlib.Path, program: str, *options: str, status: int = 0) -> str:
+def command(wheel: pathlib.Path, program: str, *options: str) -> list[str]:
+    """Returns the command line of a program of the wheel, started as `fada-tf` starts it."""
+    start = f"from fada_tf import command; assert command.__file__.startswith({str(wheel)!r}); command.main()"
+    return [sys.executable, "-c", start, program, *options]
+
+
+def environment(wheel: pathlib.Path) -> dict[str, str]:
+    """Returns the environment in which the wheel is installed, and nothing of the checkout."""
+    return os.environ | {"PYTHONPATH": str(wheel)}
+
+
+def succeed(wheel: pathlib.Path, folder: pathlib.Path, program: str, *options: str) -> str:
     """Runs a program of the wheel in a folder; returns what it printed."""
     result = subprocess.run(
-        [sys.executable, "-m", "fada_tf", program, *options],
-        cwd=folder, env=os.environ | {"PYTHONPATH": str(wheel)}, capture_output=True, text=True, timeout=600,
+        command(wheel, program, *options),
+        cwd=folder, env=environment(wheel), capture_output=True, text=True, timeout=600,
     )  # fmt: skip
-    assert result.returncode == status, result.stdout + result.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
