@@ -10,7 +10,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from fada_tf import migration, registry, schema
 from fada_tf.errors import InputError, nearest
@@ -98,7 +98,13 @@ class ModelConfig:
 
 @dataclasses.dataclass
 class MethodSettings:
-    """What a method leaves to its users; every file of fada_tf/methods declares its own in a class `Settings`."""
+    """What a method leaves to its users; every file of fada_tf/methods declares its own in a class `Settings`.
+
+    Attributes:
+      inference: the name of the network that is scored, exported and trained on by other stages.
+    """
+
+    inference: ClassVar[str] = "segmenter"
 
     @property
     def name(self) -> str:

@@ -23,6 +23,15 @@ def bfloat16() -> None:
         pytest.skip("ONEDNN_MAX_CPU_ISA leaves out the bfloat16 that this CPU has")
 
 
+@pytest.fixture
+def methods_of_the_tests(monkeypatch) -> None:
+    """Has tests/plugins/methods found too: a method of a user's is such a file among those of the library."""
+    import fada_tf.methods
+
+    plugins = str(pathlib.Path(__file__).parent / "plugins" / "methods")
+    monkeypatch.setattr(fada_tf.methods, "__path__", [*fada_tf.methods.__path__, plugins])
+
+
 @pytest.fixture(scope="session")
 def two_replicas() -> tf.distribute.MirroredStrategy:
     """A strategy with one replica on each of the two logical CPUs."""

@@ -40,14 +40,12 @@ class Method(abc.ABC):
       measured: the names of all that its passes yield.
       networks: every model that checkpoints hold, by name; "segmenter" is one of them.
       trained: the parameter groups of each network that is trained, by the network's name and the group's.
-      inference: the name of the network that is scored and exported.
       loss_scale: where the segmenter computes in float16; else None.
     """
 
     domains: tuple[str, ...]
     labelled_domains: tuple[str, ...]
     measured: tuple[str, ...]
-    inference: str = "segmenter"
 
     def __init__(
         self,

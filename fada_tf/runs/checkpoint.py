@@ -115,6 +115,8 @@ def run_label_space(checkpoint: str) -> LabelSpace:
 def restore_segmenter(segmenter: Segmenter, checkpoint: str) -> str:
     """Restores every weight of `segmenter`, and nothing else, from what `checkpoint` names.
 
+    Of the networks in a checkpoint it is the one for `inference`, see `MethodSettings`.
+
     Returns:
       The checkpoint's path.
 
@@ -122,14 +124,17 @@ def restore_segmenter(segmenter: Segmenter, checkpoint: str) -> str:
       InputError: the checkpoint has another backbone or class count.
     """
     path = checkpoint_path(checkpoint)
-    model, classes = run_config(checkpoint).model, run_label_space(checkpoint).num_classes
+    config, classes = run_config(checkpoint), run_label_space(checkpoint).num_classes
+    model = config.model
     if (model.backbone, classes) != (segmenter.backbone, segmenter.num_classes):
         raise InputError(
             f"{path} holds a {model.backbone} segmenter of {classes} classes, and a {segmenter.backbone} one of "
             f"{segmenter.num_classes} classes is wanted: choose config.model.backbone and config.data.label_space alike"
         )
     try:
-        status = tf.train.Checkpoint(segmenter=segmenter).restore(literal_file(path)).expect_partial()
+        status = (
+            tf.train.Checkpoint(**{config.method.inference: segmenter}).restore(literal_file(path)).expect_partial()
+        )
         status.assert_existing_objects_matched()
     except (AssertionError, tf.errors.OpError, ValueError) as error:
         first_line = str(error).strip().splitlines()[0]

@@ -328,7 +328,7 @@ def _controller(
             known = f"its labels do not know {', '.join(unlabelled)}: the mean IoU is of the others"
             actions.tell(stream, f"evaluation: {known}")
         evaluator = Evaluator(
-            method.networks[method.inference],
+            method.networks[config.method.inference],
             dataset,
             label_space.names,
             strategy,
@@ -344,7 +344,7 @@ def _controller(
     if training.picture_interval:
         pictures = _picture_batches(config, method, label_space)
         events = os.path.join(directory, layout.EVENTS, "pictures")
-        segmenter, interval = method.networks[method.inference], training.picture_interval
+        segmenter, interval = method.networks[config.method.inference], training.picture_interval
         train_actions.append(actions.WritePictures(segmenter, step, interval, pictures, label_space, events))
     controller = orbit.Controller(
         global_step=step,

@@ -18,7 +18,7 @@ from fada_tf.data.datasets import folder as folder_dataset
 from fada_tf.data.labels import label_space
 from fada_tf.errors import InputError
 from fada_tf.evaluation.discrimination import DomainPredictor, has_discriminator
-from fada_tf.losses import row_blocks
+from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.methods.base import Method
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.models.weights import named_variables
@@ -56,6 +56,33 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(records, tmp_path, monk
     config.training.iterations = 4
     run_lib.train(config, str(tmp_path / "parts"))
     assert_same(tmp_path / "whole", tmp_path / "parts", 4)
+
+
+@pytest.mark.usefixtures("methods_of_the_tests")
+def test_a_teacher_goes_on_exactly_and_is_what_is_scored_and_loaded(records, tmp_path):
+    config = small_config(records, "masked_teacher")
+    evaluation = config.data.evaluation
+    evaluation.records, evaluation.height, evaluation.width = str(records / "target"), 24, 32
+    config.training.evaluation_interval = 2
+    run_lib.train(config, str(tmp_path / "whole"))
+    config.training.iterations = 2
+    run_lib.train(config, str(tmp_path / "parts"))
+    config.training.iterations = 4
+    run_lib.train(config, str(tmp_path / "parts"))
+    assert_same(tmp_path / "whole", tmp_path / "parts", 4)
+    loaded, networks = load_segmenter(str(tmp_path / "whole")), {}
+    for name in ("segmenter", "teacher"):
+        network = build_segmenter("tiny", len(scenes.CLASSES), "synchronized")
+        path = str(tmp_path / "whole/checkpoints/ckpt-4")
+        tf.train.Checkpoint(**{name: network}).restore(path).expect_partial().assert_existing_objects_matched()
+        networks[name] = network.classifier.aspp_6.kernel
+    np.testing.assert_array_equal(loaded.classifier.aspp_6.kernel, networks["teacher"])
+    assert np.abs(networks["teacher"] - networks["segmenter"]).max() > 0
+    images = run_lib.evaluation_dataset(config, label_space(config.data.label_space))
+    scored = Evaluator(loaded, images, tuple(scenes.CLASSES), tf.distribute.get_strategy()).evaluate(tf.constant(-1))
+    logged = [json.loads(line) for line in (tmp_path / "whole/metrics.jsonl").read_text().splitlines()]
+    line = [line for line in logged if line["kind"] == "evaluation"][-1]
+    assert line["mean_iou"] == pytest.approx(scored["mean_iou"], abs=1e-6)
 
 
 def test_a_begun_run_continues_with_another_name_evaluation_batch_and_tolerance(records, tmp_path, capsys):
@@ -183,34 +210,6 @@ def losses_of(measures: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in measures.items() if not name.startswith(("gradient_norm/", "loss_scale"))}
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_step_has_the_named_losses_and_moves_every_weight(records, method):
-    config = small_config(records, method)
-    losses, moved = one_step(config, tf.distribute.get_strategy())
-    module = registry.load("fada_tf.methods", method)
-    assert callable(module.build)
-    built = build(config)
-    assert set(losses) == set(built.measure_names)
-    assert set(built.labelled_domains) <= set(built.domains) <= {"source", "target"}
-    assert all(np.isfinite(value) for value in losses.values())
-    initial = [variable for group in built.groups.values() for variable in group.variables]
-    for variable, after in zip(initial, moved, strict=True):
-        assert not np.array_equal(variable, after), variable.path
-
-
-@pytest.mark.parametrize("method", FADA_AND_SLOW_OTHERS)
-def test_two_replicas_do_what_one_does_in_two_parts(records, two_replicas, method):
-    config = small_config(records, method)
-    config.model.batch_norm = "frozen"  # whose statistics do not depend on the batch
-    config.optimizer.learning_rate = 1e-4
-    on_two = one_step(config, two_replicas)
-    config.training.accumulation_steps = 2
-    on_one = one_step(config, tf.distribute.get_strategy())
-    assert losses_of(on_two[0]) == pytest.approx(losses_of(on_one[0]), rel=1e-5)
-    for one, two in zip(on_one[1], on_two[1], strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
-
-
 @pytest.mark.parametrize("method", ["source_only", "fada"])
 def test_a_high_segmentation_temperature_makes_all_classes_alike(records, method):
     config = small_config(records, method)
@@ -221,25 +220,9 @@ def test_a_high_segmentation_temperature_makes_all_classes_alike(records, method
     assert float(losses["segmentation"]) == pytest.approx(np.log(space.num_classes), rel=1e-4)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
-def test_xla_changes_nothing_but_rounding(records, method, monkeypatch):
-    monkeypatch.setattr(row_blocks, "_BLOCK_VALUES", 1000)  # as many blocks as a large picture has
-    config = small_config(records, method)
-    config.optimizer.learning_rate = 1e-4
-    plain = one_step(config, tf.distribute.get_strategy())
-    config.training.xla = True
-    compiled = one_step(config, tf.distribute.get_strategy())
-    assert compiled[0] == pytest.approx(plain[0], rel=1e-3)
-    for one, other in zip(plain[1], compiled[1], strict=True):
-        assert np.linalg.norm(one - other) <= 1e-4 * np.linalg.norm(one)
-
-
 PATHS = {  # by field and value: how near losses and gradient norms, and the segmenter's steps, are to the plain path's
     ("model.recompute", True): (1e-5, 1e-4),
     ("training.all_reduce_packs", 2): (1e-5, 1e-4),
-    ("training.precision", "mixed_float16"): (5e-3, 0.1),
-    ("training.precision", "mixed_bfloat16"): (2e-2, 0.3),
 }
 
 
@@ -266,12 +249,7 @@ def test_every_path_makes_the_step_of_the_plain_one(plain_step, path):
         config.training.accumulation_steps = 2
         plain = one_step(config, tf.distribute.get_strategy())
         config.training.accumulation_steps = 1
-    devices.set_precision(config.training.precision)
-    try:
-        other = one_step(config, strategy)
-    finally:
-        devices.set_precision("float32")
-    assert ("loss_scale" in other[0]) == (path[1] == "mixed_float16")
+    other = one_step(config, strategy)
     measures, steps = PATHS[path]
     assert losses_of(other[0]) == pytest.approx(losses_of(plain[0]), rel=measures)
     if strategy.num_replicas_in_sync == 1:
