@@ -239,6 +239,16 @@ def test_settings_without_effect_are_refused(fields, message):
     assert message in str(error.value)
 
 
+def test_a_section_has_defaults_of_its_own_that_count_as_unset():
+    config = valid()
+    config_lib.set_fields(config, {"method.discriminator.name": "sgd"})
+    assert config.method.discriminator.beta_2 != config_lib.NetworkOptimizerConfig().beta_2
+    schema.check(config)
+    config.method.discriminator.beta_2 = config_lib.NetworkOptimizerConfig().beta_2
+    with pytest.raises(InputError, match=r"discriminator\.beta_2 is 0\.999, .* set it to 0\.99, or name to 'adam' or"):
+        schema.check(config)
+
+
 def test_overrides_choose_the_method_first_and_keep_what_both_have():
     config = valid()
     config.method.confidence_clip = 0.5
