@@ -7,11 +7,14 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
+from fada_tf.config import Config, method_settings, set_fields, validate
 from fada_tf.data import conversion
 from fada_tf.data.datasets import base
 from fada_tf.errors import InputError
+from fada_tf.training import made_up
 from tests.processes import ROOT
 
 FILES = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL))
@@ -55,3 +58,22 @@ def test_a_data_set(tmp_path):
         base.find("bdd100k", root=str(tmp_path), split="test")
     with pytest.raises(InputError, match=r"it takes --root, --split$"):
         base.find("bdd100k", root=str(tmp_path), city="Rome")
+
+
+def test_a_method():
+    entropies = {}
+    for weight in (0.0, 1.0):
+        config = Config()
+        config.method = method_settings("entropy_minimization", entropy_weight=weight)
+        config.model.backbone, config.model.batch_norm, config.optimizer.learning_rate = "tiny", "synchronized", 1e-2
+        for domain in (config.data.source, config.data.target):
+            domain.records, domain.height, domain.width = "records", 24, 32
+        validate(config)
+        method = made_up.build_method(config, num_classes=3)
+        step = made_up.step_function(method, made_up.batches(config, 3, 2), tf.distribute.get_strategy())
+        entropies[weight] = [float(step()[0]["entropy"]) for _ in range(10)]
+    assert entropies[1.0][0] == pytest.approx(entropies[0.0][0], rel=1e-4)
+    assert 0 < entropies[0.0][0] < 1
+    assert entropies[1.0][-1] < 0.8 * entropies[0.0][-1]
+    with pytest.raises(InputError, match=r"nearest: \S+entropy_weight"):
+        set_fields(config, {"method.entropy_wieght": 1})
