@@ -1,7 +1,7 @@
 """Repeating a run, and comparing two."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -62,19 +62,34 @@ def _compare_tensors(run: str, repetition: str) -> Iterator[str]:
     paths = [checkpoint.checkpoint_path(directory) for directory in (run, repetition)]
     if checkpoint.iteration(paths[0]) != checkpoint.iteration(paths[1]):
         yield f"checkpoint: of iteration {checkpoint.iteration(paths[0])} there, {checkpoint.iteration(paths[1])} here"
-    readers = [tf.train.load_checkpoint(literal_file(path)) for path in paths]
-    shapes = [reader.get_variable_to_shape_map() for reader in readers]
-    for name in sorted(shapes[0].keys() | shapes[1].keys()):
-        if "save_counter" in name:
+    there, here = (_tensors(path) for path in paths)
+    if _optimizers(there) != _optimizers(here):
+        yield f"optimizers: {_optimizers(there)} there and {_optimizers(here)} here, so the segmenter alone is compared"
+        there, here = (_segmenter_weights(path) for path in paths)
+    for name in sorted(there.keys() | here.keys()):
+        if name not in there or name not in here:
+            yield f"{name}: only {'there' if name in there else 'here'}"
             continue
-        if not all(name in own for own in shapes):
-            yield f"{name}: only {'there' if name in shapes[0] else 'here'}"
-            continue
-        one, other = (np.asarray(reader.get_tensor(name)) for reader in readers)
-        if one.dtype == object or np.array_equal(one, other):
-            continue
+        one, other = there[name], here[name]
         if one.shape != other.shape:
             yield f"{name}: {list(one.shape)} there and {list(other.shape)} here"
-            continue
-        furthest = np.max(np.abs(one.astype(np.float64) - other))
-        yield f"{name}: {np.count_nonzero(one != other)} of {one.size} values, by up to {furthest:.3g}"
+        elif not np.array_equal(one, other):
+            furthest = np.max(np.abs(one.astype(np.float64) - other))
+            yield f"{name}: {np.count_nonzero(one != other)} of {one.size} values, by up to {furthest:.3g}"
+
+
+def _tensors(path: str) -> dict[str, np.ndarray]:
+    """Returns all numbers of a checkpoint but the count of saves."""
+    reader = tf.train.load_checkpoint(literal_file(path))
+    tensors = {name: np.asarray(reader.get_tensor(name)) for name in reader.get_variable_to_shape_map()}
+    return {name: value for name, value in tensors.items() if value.dtype != object and "save_counter" not in name}
+
+
+def _optimizers(tensors: Collection[str]) -> str:
+    """Returns the names of the optimizers that a checkpoint holds; earlier ones had one for each group of weights."""
+    roots = {name.partition("/")[0] for name in tensors}
+    return ", ".join(sorted(root for root in roots if root.endswith("_optimizer"))) or "none"
+
+
+def _segmenter_weights(path: str) -> dict[str, np.ndarray]:
+    return {variable.path: variable.numpy() for variable in checkpoint.load_segmenter(path).variables}

@@ -14,6 +14,7 @@ from fada_tf.data.manifest import Manifest
 from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.export.version import MANIFEST
 from fada_tf.runs import checkpoint
+from fada_tf.training import replay
 from fada_tf.training import run as run_lib
 from tests import trained
 from tests.small_runs import metrics
@@ -69,6 +70,23 @@ def test_it_goes_on_as_it_would_have(run):
             np.testing.assert_allclose(value, then[name], rtol=1e-5, err_msg=name)
     assert json.loads((run / "config.json").read_bytes())["format"] == 2
     assert checkpoint.run_config(str(run)) == config
+
+
+def test_a_replay_compares_the_segmenter_where_optimizers_are_saved_otherwise(run):
+    shutil.copytree(run, "again")
+    segmenter = checkpoint.load_segmenter(str(run))
+    optimizer = tf.train.Checkpoint(iterations=tf.Variable(2))
+    saved = tf.train.Checkpoint(segmenter=segmenter, another_optimizer=optimizer)
+    manager = tf.train.CheckpointManager(saved, "again/checkpoints", 1)
+    manager.save(checkpoint_number=2)
+    before = "classifier_optimizer, discriminator_optimizer, feature_extractor_optimizer"
+    optimizers = f"optimizers: {before} there and another_optimizer here, so the segmenter alone is compared"
+    assert replay.compare("run", "again") == [optimizers]
+    weights = segmenter.variables[0]
+    weights.assign(weights + tf.one_hot(0, int(tf.size(weights))).numpy().reshape(weights.shape))
+    manager.save(checkpoint_number=2)
+    (_, line) = replay.compare("run", "again")
+    assert line == f"{weights.path}: 1 of {int(tf.size(weights))} values, by up to 1"
 
 
 def test_it_is_evaluated_and_exported(run):
