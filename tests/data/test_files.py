@@ -76,6 +76,14 @@ def test_a_scheme_that_tensorflow_does_not_read_is_one_line(function, scheme, wa
         function(f"{scheme}://bucket/a")
 
 
+def test_the_extra_package_adds_a_scheme(monkeypatch):
+    schemes = ["file"]
+    monkeypatch.setattr(tf.io.gfile, "get_registered_schemes", lambda: schemes)
+    monkeypatch.setattr(tf.io.gfile, "exists", lambda path: path == "gs://bucket/a")
+    monkeypatch.setattr(files.importlib, "import_module", lambda name: schemes.append("gs"))
+    assert files.exists("gs://bucket/a")
+
+
 def test_a_scheme_that_tensorflow_reads_is_read():
     files.write_atomically("ram://files/a", b"b")
     assert files.read_bytes("ram://files/a") == b"b"

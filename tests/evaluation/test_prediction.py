@@ -154,6 +154,7 @@ def test_a_picture_that_cannot_be_read_leaves_the_others(trained_run, tmp_path, 
     (folder / "b.png").write_bytes((folder / "a.png").read_bytes()[:60])
     (folder / "c.jpg").write_text("no picture")
     predictor = SavedPredictor(trained_run, 24, 32, batch_size=batch_size)
+    assert prediction._loaded(predictor).batch_size == batch_size
     space = checkpoint.run_label_space(trained_run)
     place, names = find_pictures(str(folder))
     bad = []
