@@ -144,7 +144,9 @@ def is_number(node: ast.AST) -> bool:
     return isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("DEFINE_integer", "DEFINE_float"))
 
 
-@pytest.mark.parametrize("first", ["keras", "tensorflow", "fada_tf.training.run"])
+@pytest.mark.parametrize(
+    "first", ["fada_tf.training.run", *(pytest.param(name, marks=pytest.mark.slow) for name in ("keras", "tensorflow"))]
+)
 def test_tensorflow_starts_without_what_keras_imports_and_we_do_not_need(first):
     program = f"""
 import sys
@@ -267,6 +269,7 @@ def test_the_report_is_one_page_with_escaped_names(folder):
     assert page.count("<img") == 3 + 3 * 5  # plots; and of three pictures the best two and the worst
 
 
+@pytest.mark.slow  # quickly shown without a process in tests/training/test_run.py
 def test_a_finished_run_continues_to_more_iterations(folder):
     shutil.copytree(folder / "runs/source", folder / "runs/longer")  # the other stays as it is compared with
     output = succeed(
@@ -340,6 +343,7 @@ def test_bad_input_gets_one_line_and_leaves_nothing(folder, case):
     assert {path for path in folder.rglob("*") if "__pycache__" not in path.parts} == before
 
 
+@pytest.mark.slow  # quickly shown in tests/training/test_faults.py and test_signals.py
 def test_a_run_stopped_once_and_killed_twice_ends_as_the_one_that_was_not(folder):
     run_dir, options = folder / "runs/killed", ["--config=scenes.py:source", "--run_dir=runs/killed"]
     checkpoints = run_dir / "checkpoints"
