@@ -60,6 +60,13 @@ def test_a_program_that_needs_more_memory_names_its_own_options(ends):
     assert "use another device" in ends(exhaust)[1]
 
 
+def test_a_stopped_program_says_so_with_a_status_of_its_own(ends):
+    def stop():
+        raise errors.Stopped("stopped by SIGTERM at iteration 1")
+
+    assert ends(stop) == (75, "stopped by SIGTERM at iteration 1\n")
+
+
 def test_a_path_that_tensorflow_does_not_take_is_named(ends):
     path = os.fsdecode(b"/data/stra\xdfe")
     status, text = ends(lambda: tf.io.TFRecordWriter(path))
