@@ -62,8 +62,8 @@ def first_touches(trained_run, tmp_path_factory) -> dict[str, str]:
     (folder / "experiment.py").write_text(EXPERIMENT)
     scenes.write_class_file(folder / "classes.json")
     scenes.write_folder(folder / "raw", 2, dusk=False)
-    source = folder_dataset.source(str(folder / "raw/images"), str(folder / "raw/labels"), str(folder / "classes.json"))
-    conversion.convert(source, str(folder / "records"))
+    dataset = folder_dataset.find(str(folder / "raw/images"), str(folder / "raw/labels"), str(folder / "classes.json"))
+    conversion.convert(dataset, str(folder / "records"))
     # The report needs scores; here a worker of a cluster, which has devices of its own kind, makes them.
     subprocess.run(command("evaluate", RUN, RECORDS), cwd=folder, env=os.environ | worker(), check=True)
     cases = {

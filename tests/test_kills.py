@@ -54,8 +54,8 @@ def folder(tmp_path_factory) -> pathlib.Path:
     for name, dusk, count in (("source", False, 8), ("target", True, 40)):
         raw = folder / "raw" / name
         scenes.write_folder(raw, count, dusk=dusk)
-        source = folder_dataset.source(str(raw / "images"), str(raw / "labels"), str(folder / "classes.json"))
-        conversion.convert(source, str(folder / "records" / name), num_shards=len(source.pairs) // 4)
+        dataset = folder_dataset.find(str(raw / "images"), str(raw / "labels"), str(folder / "classes.json"))
+        conversion.convert(dataset, str(folder / "records" / name), num_shards=len(dataset.pairs) // 4)
     assert run(folder, "train", *train_options("whole")).returncode == 0
     assert run(folder, "make_pseudo_labels", *label_options("whole")).returncode == 0
     return folder

@@ -11,7 +11,7 @@ import numpy as np
 
 from fada_tf.data import images, shards
 from fada_tf.data.checking import Findings, Settings, read_pair
-from fada_tf.data.datasets.base import Pair, Source, keep_listed
+from fada_tf.data.datasets.base import DataSet, Pair, keep_listed
 from fada_tf.data.manifest import Manifest
 from fada_tf.data.tfrecord import Record
 from fada_tf.errors import InputError, printable
@@ -46,7 +46,7 @@ def make_record(pair: Pair, settings: Settings) -> Record:
 
 
 def convert(
-    source: Source,
+    dataset: DataSet,
     output: str,
     *,
     num_shards: int = 0,
@@ -59,7 +59,7 @@ def convert(
     """Writes a data set as shards and a manifest; run again after an interruption it keeps the finished shards.
 
     Args:
-        source: the data set.
+        dataset: what is converted.
         output: a new or empty folder, or one where the same conversion was interrupted.
         num_shards: number of files; 0 for one to 200 images.
         resize: (height, width) to store images (then as PNG) and labels at.
@@ -76,17 +76,17 @@ def convert(
             a file in its place; a full disk.
     """
     shards.check_output(output)
-    source = keep_listed(source, only, "the list of names")
-    settings = Settings(source.labels, resize, ignore_unknown)
-    partners = tuple(map(printable, source.problems))
+    dataset = keep_listed(dataset, only, "the list of names")
+    settings = Settings(dataset.labels, resize, ignore_unknown)
+    partners = tuple(map(printable, dataset.problems))
     if not skip_bad:
         _refuse(partners)  # known without reading a file
     findings = Findings(output, settings)
-    found = findings.of(source.pairs, run)
+    found = findings.of(dataset.pairs, run)
     problems = (*partners, *(finding.problem for finding in found if finding.problem))
     if not skip_bad:
         _refuse(problems)
-    good = [(pair, finding) for pair, finding in zip(source.pairs, found, strict=True) if not finding.problem]
+    good = [(pair, finding) for pair, finding in zip(dataset.pairs, found, strict=True) if not finding.problem]
     if not good:
         raise InputError("no image is left to convert:" + "".join(f"\n  {problem}" for problem in problems))
     num_shards = num_shards or -(-len(good) // IMAGES_PER_SHARD)
@@ -94,16 +94,16 @@ def convert(
         raise InputError(f"num_shards={num_shards} is more than the {len(good)} images; give at most one a shard")
     manifest = shards.write(
         output,
-        source.labels and source.labels.label_space,
+        dataset.labels and dataset.labels.label_space,
         [good[start:stop] for start, stop in pairwise(i * len(good) // num_shards for i in range(num_shards + 1))],
         partial(_records, settings=settings),
         job=_digest([(pair.name, finding.digest) for pair, finding in good], settings, num_shards),
         run=run,
-        labelled=source.labels and source.labels.classes,
+        labelled=dataset.labels and dataset.labels.classes,
     )
     findings.forget()
     changes = tuple(finding.changes for _, finding in good if finding.changes)
-    return Report(manifest, problems, changes, (*map(printable, source.passed_over), *_unseen(manifest)))
+    return Report(manifest, problems, changes, (*map(printable, dataset.passed_over), *_unseen(manifest)))
 
 
 def _refuse(problems: Sequence[str]) -> None:

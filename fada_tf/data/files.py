@@ -203,13 +203,13 @@ def _walk_local(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
         yield top, folders, names
 
 
-def copy_folder(source: str, target: str, without: Collection[str] = ()) -> None:
+def copy_folder(old: str, new: str, without: Collection[str] = ()) -> None:
     """Copies the files of a folder and of those below it; of its own entries some may be left out."""
-    for name in walk(source):
+    for name in walk(old):
         if name.partition("/")[0] not in without:
-            make_folder(os.path.dirname(join(target, name)))
-            with open_binary(join(source, name)) as old, open_binary(join(target, name), "wb") as new:
-                shutil.copyfileobj(old, new, CHUNK_BYTES)
+            make_folder(os.path.dirname(join(new, name)))
+            with open_binary(join(old, name)) as reader, open_binary(join(new, name), "wb") as writer:
+                shutil.copyfileobj(reader, writer, CHUNK_BYTES)
 
 
 def sha256(path: str) -> str:

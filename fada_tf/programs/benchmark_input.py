@@ -53,7 +53,7 @@ def _make_files(folder: str, suffix: str) -> None:
 
     from fada_tf.data import conversion
     from fada_tf.data.datasets import cityscapes
-    from fada_tf.data.datasets.base import Pair, Source, paths_by_key
+    from fada_tf.data.datasets.base import DataSet, Pair, paths_by_key
     from fada_tf.data.images import SUFFIXES
 
     photos = list(paths_by_key(FLAGS.photos, SUFFIXES).values())
@@ -74,10 +74,10 @@ def _make_files(folder: str, suffix: str) -> None:
             blocks = random.integers(0, 34, (height // BLOCK + 1, width // BLOCK + 1)).astype(np.uint8)
             Image.fromarray(np.kron(blocks, np.ones((BLOCK, BLOCK), np.uint8))[:height, :width]).save(label)
             pairs.append(Pair(f"{i}.{suffix}", image, label if domain == "source" else None))
-        source = Source(tuple(pairs), cityscapes.LABELS if domain == "source" else None)
+        dataset = DataSet(tuple(pairs), cityscapes.LABELS if domain == "source" else None)
         size = SOURCE_TRAINED if domain == "source" else TARGET_TRAINED
-        conversion.convert(source, f"{folder}/{suffix}/{domain}_records")
-        conversion.convert(source, f"{folder}/{suffix}/{domain}_records_resized", resize=size)
+        conversion.convert(dataset, f"{folder}/{suffix}/{domain}_records")
+        conversion.convert(dataset, f"{folder}/{suffix}/{domain}_records_resized", resize=size)
 
 
 def _measure(folder: str, suffix: str, resized: bool) -> None:

@@ -21,7 +21,7 @@ from fada_tf import benchmark, machine
 from fada_tf.config import Config, method_settings
 from fada_tf.data import conversion, labels, pipeline
 from fada_tf.data.datasets import cityscapes
-from fada_tf.data.datasets.base import Pair, Source
+from fada_tf.data.datasets.base import DataSet, Pair
 from fada_tf.data.transforms import Augmentation
 from fada_tf.devices import device_names, make_strategy, set_precision
 from fada_tf.methods.base import Method
@@ -271,9 +271,9 @@ def _input_speed(size: tuple[int, int]) -> Finding:
             ids = random.integers(0, 34, (size[0] // 16, size[1] // 16), np.uint8)
             Image.fromarray(np.kron(ids, np.ones((16, 16), np.uint8))).save(label)
             pairs.append(Pair(f"{index}.jpg", image, label))
-        source = Source(tuple(pairs), cityscapes.LABELS)
+        dataset = DataSet(tuple(pairs), cityscapes.LABELS)
         records = os.path.join(folder, "records")
-        conversion.convert(source, records)
+        conversion.convert(dataset, records)
         augmentation = Augmentation(*size, color_jitter=True)
         images = iter(pipeline.train_dataset(records, labels.CITYSCAPES19, augmentation, batch_size=1, seed=0))
         for _ in range(_MADE_UP_RECORDS):  # fills the buffers, lets the parallelism settle

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from fada_tf.data import conversion
-from fada_tf.data.datasets.base import Pair, Source
+from fada_tf.data.datasets.base import DataSet, Pair
 from fada_tf.data.label_files import LabelFiles
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import Manifest
@@ -67,7 +67,7 @@ def png(
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def labelled_source(folder, count: int = 5, size: tuple[int, int] = (12, 16), suffix: str = ".png") -> Source:
+def labelled_dataset(folder, count: int = 5, size: tuple[int, int] = (12, 16), suffix: str = ".png") -> DataSet:
     """Writes images and labels of the three classes: pair i has a class only if i says so. Every size differs by i."""
     pairs = []
     for i in range(count):
@@ -77,15 +77,15 @@ def labelled_source(folder, count: int = 5, size: tuple[int, int] = (12, 16), su
         )
         image = save(f"{folder}/images/{i:03d}{suffix}", texture(height, width, i))
         pairs.append(Pair(f"{i:03d}{suffix}", image, save(f"{folder}/labels/{i:03d}.png", label)))
-    return Source(tuple(pairs), THREE)
+    return DataSet(tuple(pairs), THREE)
 
 
 def records(folder, count: int = 5, num_shards: int = 2, labels: bool = True, **options) -> Manifest:
-    """Writes shards of `labelled_source`, with or without the labels, to `folder`/records."""
-    source = labelled_source(folder, count, **options)
+    """Writes shards of `labelled_dataset`, with or without the labels, to `folder`/records."""
+    dataset = labelled_dataset(folder, count, **options)
     if not labels:
-        source = Source(tuple(Pair(pair.name, pair.image) for pair in source.pairs))
-    return conversion.convert(source, f"{folder}/records", num_shards=num_shards).manifest
+        dataset = DataSet(tuple(Pair(pair.name, pair.image) for pair in dataset.pairs))
+    return conversion.convert(dataset, f"{folder}/records", num_shards=num_shards).manifest
 
 
 def flip_bit(path: str, position: int) -> None:

@@ -26,9 +26,9 @@ def run(tmp_path):
 
 @pytest.mark.filterwarnings("ignore")  # Beam's own
 def test_a_beam_pipeline_writes_the_same_bytes_as_this_process(tmp_path, run):
-    source = makers.labelled_source(tmp_path, count=5)
-    conversion.convert(source, str(tmp_path / "here"), num_shards=2)
-    conversion.convert(source, str(tmp_path / "beam"), num_shards=2, run=run)
+    dataset = makers.labelled_dataset(tmp_path, count=5)
+    conversion.convert(dataset, str(tmp_path / "here"), num_shards=2)
+    conversion.convert(dataset, str(tmp_path / "beam"), num_shards=2, run=run)
     assert contents(tmp_path / "beam") == contents(tmp_path / "here")
     assert os.listdir(tmp_path / "scratch") == []
     relabelling.relabel(str(tmp_path / "here"), str(tmp_path / "a"), makers.THREE_CLASSES, ones, labeller_id="1")
@@ -40,10 +40,10 @@ def test_a_beam_pipeline_writes_the_same_bytes_as_this_process(tmp_path, run):
 
 @pytest.mark.filterwarnings("ignore")  # Beam's own
 def test_a_beam_pipeline_reports_bad_pairs(tmp_path, run):
-    source = makers.labelled_source(tmp_path, count=3)
-    os.remove(source.pairs[1].image)
+    dataset = makers.labelled_dataset(tmp_path, count=3)
+    os.remove(dataset.pairs[1].image)
     with pytest.raises(InputError, match=r"1 bad pairs, nothing was written.*\n.*001\.png: cannot be read"):
-        conversion.convert(source, str(tmp_path / "beam"), run=run)
+        conversion.convert(dataset, str(tmp_path / "beam"), run=run)
 
 
 def test_results_are_json_that_nothing_unpickles(tmp_path):

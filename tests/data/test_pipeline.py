@@ -90,8 +90,8 @@ def test_a_repeated_record_is_augmented_anew_and_another_seed_differs(labelled):
 
 
 def test_images_and_labels_are_those_of_the_files(labelled):
-    source = makers.labelled_source(f"{labelled.folder}/../again", count=7)
-    pairs = {pair.name.encode(): pair for pair in source.pairs}
+    dataset = makers.labelled_dataset(f"{labelled.folder}/../again", count=7)
+    pairs = {pair.name.encode(): pair for pair in dataset.pairs}
     options = transforms.Augmentation(12, 16)
     for batch in batches(train(labelled, augmentation=options, sampling_strategy="sequential", batch_size=1), 7):
         pair = pairs[batch["name"][0]]

@@ -83,8 +83,8 @@ def test_both_domains_count_at_the_size_of_the_features(tmp_path, monkeypatch, b
                 features = segmenter.features(resize_image(tf.constant(image), (32, 40))[None])[0].numpy()
                 small = resize_label(tf.constant(label), features.shape[:2]).numpy()
                 expected.append((features.reshape(-1, features.shape[-1]), small.reshape(-1)))
-        source = makers.Source(tuple(pairs), makers.THREE)
-        conversion.convert(source, f"{folder}/records")
+        dataset = makers.DataSet(tuple(pairs), makers.THREE)
+        conversion.convert(dataset, f"{folder}/records")
         records[domain] = f"{folder}/records"
     seen, batches, compute = [], [], segmenter.features
     monkeypatch.setattr(segmenter, "features", lambda images: batches.append(images.shape[0]) or compute(images))

@@ -106,7 +106,7 @@ def test_a_model_of_19_classes_is_scored_on_labels_of_13(root, tmp_path, space):
     ids = np.r_[[space.names.index(name) for name in CITYSCAPES13.names], [-1] * 242, 255].astype(np.int16)
     pair = makers.Pair("a.png", f"{tmp_path}/images/a.png", f"{tmp_path}/labels/a.png")
     labels = makers.LabelFiles(space, ids, "nobody has")
-    manifest = conversion.convert(makers.Source((pair,), labels), f"{tmp_path}/records").manifest
+    manifest = conversion.convert(makers.DataSet((pair,), labels), f"{tmp_path}/records").manifest
     options = {"batch_size": 1, "height": 32, "width": 64}
     with pytest.raises(InputError, match=r"has classes that .*records lacks: wall"):
         pipeline.evaluation_dataset(f"{tmp_path}/records", CITYSCAPES19, **options)

@@ -19,8 +19,8 @@ def records(tmp_path_factory) -> pathlib.Path:
     for name, dusk in (("source", False), ("target", True)):
         scenes.write_folder(folder / "raw" / name, 5, dusk=dusk)
         raw = folder / "raw" / name
-        source = folder_dataset.source(str(raw / "images"), str(raw / "labels"), str(folder / "classes.json"))
-        conversion.convert(source, str(folder / name))
+        dataset = folder_dataset.find(str(raw / "images"), str(raw / "labels"), str(folder / "classes.json"))
+        conversion.convert(dataset, str(folder / name))
     return folder
 
 

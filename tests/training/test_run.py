@@ -115,10 +115,10 @@ def test_pictures_of_evaluation_images_of_several_sizes(records, tmp_path, batch
     for kind in ("images", "labels"):
         smaller = tmp_path / "raw" / kind / "000.png"
         Image.open(smaller).crop((0, 4, 40, 44)).save(smaller)
-    source = folder_dataset.source(
+    dataset = folder_dataset.find(
         str(tmp_path / "raw/images"), str(tmp_path / "raw/labels"), str(records / "classes.json")
     )
-    conversion.convert(source, str(tmp_path / "records"))
+    conversion.convert(dataset, str(tmp_path / "records"))
     config = small_config(records, "source_only")
     evaluation = config.data.evaluation
     evaluation.records, evaluation.batch_size = str(tmp_path / "records"), batch_size
@@ -349,8 +349,8 @@ def test_an_evaluation_set_may_know_fewer_classes(records, tmp_path, capsys):
     values["ignore_ids"] += car["ids"]
     (tmp_path / "fewer.json").write_text(json.dumps(values))
     raw = records / "raw/target"
-    source = folder_dataset.source(str(raw / "images"), str(raw / "labels"), str(tmp_path / "fewer.json"))
-    conversion.convert(source, str(tmp_path / "records"))
+    dataset = folder_dataset.find(str(raw / "images"), str(raw / "labels"), str(tmp_path / "fewer.json"))
+    conversion.convert(dataset, str(tmp_path / "records"))
     config = small_config(records, "source_only")
     config.training.iterations = 2
     config.data.evaluation.records = str(tmp_path / "records")
@@ -368,8 +368,8 @@ def test_labels_of_ignored_pixels_alone_are_not_trained_on(records, tmp_path):
         (tmp_path / name).mkdir()
     Image.new("RGB", (64, 48)).save(tmp_path / "images/a.png")
     Image.new("L", (64, 48), 255).save(tmp_path / "labels/a.png")
-    source = folder_dataset.source(*(str(tmp_path / name) for name in ("images", "labels")), f"{records}/classes.json")
-    conversion.convert(source, str(tmp_path / "records"))
+    dataset = folder_dataset.find(*(str(tmp_path / name) for name in ("images", "labels")), f"{records}/classes.json")
+    conversion.convert(dataset, str(tmp_path / "records"))
     config = small_config(records, "source_only")
     config.data.source.records = str(tmp_path / "records")
     with pytest.raises(InputError, match=r"no label in .*records has a pixel of sky, road, car: check the ids"):

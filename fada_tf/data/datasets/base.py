@@ -28,8 +28,8 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Source:
-    """A data set as found on disk; what a data set module's `source` function returns.
+class DataSet:
+    """A data set as found on disk; what the `find` function of a data set's module returns.
 
     Args:
         pairs: the images, in the order in which they are converted.
@@ -44,24 +44,24 @@ class Source:
     passed_over: tuple[str, ...] = ()
 
 
-def find(dataset: str, **options: str | None) -> Source:
+def find(dataset: str, **options: str | None) -> DataSet:
     """Looks up a data set's files.
 
     Args:
         dataset: the name of a module in this package.
-        **options: what the module's `source` function takes; None means not given.
+        **options: what the module's `find` function takes; None means not given.
 
     Raises:
         InputError: no such data set, an option too many or missing, or no image found.
     """
-    source = registry.load("fada_tf.data.datasets", dataset).source
+    find_in = registry.load("fada_tf.data.datasets", dataset).find
     given = {key: value for key, value in options.items() if value is not None}
     try:
-        inspect.signature(source).bind(**given)
+        inspect.signature(find_in).bind(**given)
     except TypeError as error:
-        takes = ", ".join(f"--{name}" for name in inspect.signature(source).parameters)
+        takes = ", ".join(f"--{name}" for name in inspect.signature(find_in).parameters)
         raise InputError(f"data set {dataset}: {error}; it takes {takes}") from error
-    found = source(**given)
+    found = find_in(**given)
     if not found.pairs and not found.problems:
         where = " ".join(f"--{key}={value}" for key, value in given.items())
         others = f" ({'; '.join(map(printable, found.passed_over))})" if found.passed_over else ""
@@ -76,8 +76,8 @@ def pair_up(
     labels_folder: str | None,
     label_files: LabelFiles | None = None,
     no_labels: dict[str, str] | None = None,
-) -> Source:
-    """Makes a source of the images and labels that share a key; those without a partner become its problems.
+) -> DataSet:
+    """Makes a data set of the images and labels that share a key; those without a partner become its problems.
 
     Args:
         images: {key: path below `images_folder`}.
@@ -88,7 +88,7 @@ def pair_up(
         no_labels: {key: path below `labels_folder`} of other files there, to be named where a label is missing.
     """
     if labels is None or labels_folder is None:
-        return Source(tuple(Pair(name, files.join(images_folder, name)) for name in images.values()))
+        return DataSet(tuple(Pair(name, files.join(images_folder, name)) for name in images.values()))
     instead = no_labels or {}
     problems = [
         f"{files.join(images_folder, name)}: has no label in {labels_folder}"
@@ -105,7 +105,7 @@ def pair_up(
         for key, name in images.items()
         if key in labels
     )
-    return Source(pairs, label_files, tuple(problems))
+    return DataSet(pairs, label_files, tuple(problems))
 
 
 def paths_by_key(
@@ -136,11 +136,11 @@ def composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def keep_listed(source: Source, names: Iterable[str] | None, listed_in: str) -> Source:
+def keep_listed(dataset: DataSet, names: Iterable[str] | None, listed_in: str) -> DataSet:
     """Keeps the pairs named in a list.
 
     Args:
-        source: all pairs found.
+        dataset: all pairs found.
         names: image names, with or without suffix; None keeps all.
         listed_in: where the names come from, for the message about one that is not there.
 
@@ -148,12 +148,12 @@ def keep_listed(source: Source, names: Iterable[str] | None, listed_in: str) -> 
         InputError: the list is empty.
     """
     if names is None:
-        return source
+        return dataset
     wanted = {composed(name): name for name in names}
     if not wanted:
         raise InputError(f"{listed_in} names no images; list them, one a line")
     by_name = {
-        composed(name): pair.name for pair in source.pairs for name in (pair.name, os.path.splitext(pair.name)[0])
+        composed(name): pair.name for pair in dataset.pairs for name in (pair.name, os.path.splitext(pair.name)[0])
     }
     missing = tuple(
         f"{name}: is listed in {listed_in} but there is no such pair"
@@ -161,7 +161,7 @@ def keep_listed(source: Source, names: Iterable[str] | None, listed_in: str) -> 
         if key not in by_name
     )
     kept = {by_name[key] for key in wanted if key in by_name}
-    return replace(source, pairs=tuple(pair for pair in source.pairs if pair.name in kept), problems=missing)
+    return replace(dataset, pairs=tuple(pair for pair in dataset.pairs if pair.name in kept), problems=missing)
 
 
 def read_list(path: str) -> list[str]:

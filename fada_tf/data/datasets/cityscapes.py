@@ -16,7 +16,7 @@ LABELS = LabelFiles(
 IMAGE_ENDING, LABEL_ENDING = "_leftImg8bit.png", "_gtFine_labelIds.png"
 
 
-def source(root: str, split: str) -> base.Source:
+def find(root: str, split: str) -> base.DataSet:
     """Finds the images of a split and, if `gtFine/<split>` exists, their labels.
 
     Args:

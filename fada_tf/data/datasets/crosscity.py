@@ -16,7 +16,7 @@ LABELS = LabelFiles(CITYSCAPES19, CROSSCITY_ID_MAP, "Cityscapes, whose ids these
 LABEL_ENDING = "_eval.png"
 
 
-def source(root: str, city: str, split: str) -> base.Source:
+def find(root: str, city: str, split: str) -> base.DataSet:
     """Finds the images of a city's split and, if `Labels/<Split>` exists, their labels.
 
     Args:

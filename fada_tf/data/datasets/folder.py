@@ -12,7 +12,7 @@ from fada_tf.data.labels import ClassFile
 from fada_tf.errors import InputError
 
 
-def source(images: str, labels: str | None = None, classes: str | None = None, names: str | None = None) -> base.Source:
+def find(images: str, labels: str | None = None, classes: str | None = None, names: str | None = None) -> base.DataSet:
     """Pairs images and labels by their path without the suffix, in nested folders too.
 
     Args:

@@ -15,7 +15,7 @@ SPLIT_FILES = ("split.mat", "read_mapping/split.mat", "mapping/split.mat")  # wh
 SPLIT_KEYS = {"train": "trainIds", "val": "valIds", "test": "testIds"}
 
 
-def source(root: str, split: str = "all") -> base.Source:
+def find(root: str, split: str = "all") -> base.DataSet:
     """Finds the pairs.
 
     Args:

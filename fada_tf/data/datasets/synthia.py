@@ -13,7 +13,7 @@ from fada_tf.errors import InputError
 FOLDER = "RAND_CITYSCAPES"  # the name of the folder in the download
 
 
-def source(root: str) -> base.Source:
+def find(root: str) -> base.DataSet:
     """Finds the pairs.
 
     Args:

@@ -13,10 +13,10 @@ DATASETS = registry.names("fada_tf.data.datasets")
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_every_data_set_has_a_documented_source(name, tmp_path):
-    source = registry.load("fada_tf.data.datasets", name).source
-    arguments = inspect.signature(source).parameters
-    assert all(f"{argument}: " in source.__doc__ for argument in arguments)
+def test_every_data_set_has_a_documented_find(name, tmp_path):
+    dataset = registry.load("fada_tf.data.datasets", name).find
+    arguments = inspect.signature(dataset).parameters
+    assert all(f"{argument}: " in dataset.__doc__ for argument in arguments)
     required = {key: str(tmp_path / "none") for key, value in arguments.items() if value.default is value.empty}
     with pytest.raises(InputError):
         base.find(name, **required)
@@ -38,12 +38,12 @@ def test_a_missing_option_is_named():
 
 def test_keep_listed_keeps_order_and_names_what_is_missing():
     pairs = tuple(base.Pair(f"{name}.png", f"/{name}.png") for name in "abc")
-    kept = base.keep_listed(base.Source(pairs, problems=("old",)), ["c", "a.png", "x", "a"], "list.txt")
+    kept = base.keep_listed(base.DataSet(pairs, problems=("old",)), ["c", "a.png", "x", "a"], "list.txt")
     assert [pair.name for pair in kept.pairs] == ["a.png", "c.png"]
     assert kept.problems == ("x: is listed in list.txt but there is no such pair",)
-    assert base.keep_listed(base.Source(pairs), None, "") == base.Source(pairs)
+    assert base.keep_listed(base.DataSet(pairs), None, "") == base.DataSet(pairs)
     with pytest.raises(InputError, match=r"list\.txt names no images"):
-        base.keep_listed(base.Source(pairs), [], "list.txt")
+        base.keep_listed(base.DataSet(pairs), [], "list.txt")
 
 
 def test_paths_by_key_walks_nested_folders_in_order(tmp_path):
@@ -58,9 +58,9 @@ def test_letters_of_one_code_and_of_two_are_the_same(tmp_path):
     makers.save(f"{tmp_path}/images/{composed}.jpg", np.zeros((2, 2, 3), np.uint8))
     makers.save(f"{tmp_path}/labels/{decomposed}.png", np.zeros((2, 2), np.uint8))
     images, labels = f"{tmp_path}/images", f"{tmp_path}/labels"
-    source = base.pair_up(base.paths_by_key(images, SUFFIXES), base.paths_by_key(labels, SUFFIXES), images, labels)
-    assert len(source.pairs) == 1 and not source.problems
-    assert base.keep_listed(source, [decomposed], "list.txt") == source
+    dataset = base.pair_up(base.paths_by_key(images, SUFFIXES), base.paths_by_key(labels, SUFFIXES), images, labels)
+    assert len(dataset.pairs) == 1 and not dataset.problems
+    assert base.keep_listed(dataset, [decomposed], "list.txt") == dataset
 
 
 def test_two_files_of_one_key_are_an_error(tmp_path):

@@ -36,24 +36,24 @@ def test_a_split_is_a_folder_of_cities(root, split):
 
 def test_training_needs_no_labels(root):
     shutil.rmtree(root / "gtFine/train")
-    source = base.find("cityscapes", root=str(root), split="train")
-    assert source.labels is None and source.problems == () and len(source.pairs) == 2
+    dataset = base.find("cityscapes", root=str(root), split="train")
+    assert dataset.labels is None and dataset.problems == () and len(dataset.pairs) == 2
 
 
 def test_a_lonely_file_is_reported(root):
     (root / "gtFine/train/ulm/ulm_000001_000019_gtFine_labelIds.png").unlink()
-    source = base.find("cityscapes", root=str(root), split="train")
+    dataset = base.find("cityscapes", root=str(root), split="train")
     images, labels = f"{root}/leftImg8bit/train", f"{root}/gtFine/train"
-    assert source.problems == (f"{images}/ulm/ulm_000001_000019_leftImg8bit.png: has no label in {labels}",)
+    assert dataset.problems == (f"{images}/ulm/ulm_000001_000019_leftImg8bit.png: has no label in {labels}",)
 
 
 def test_train_ids_are_not_taken_for_label_ids(root):
     frame = f"{root}/gtFine/val/{FRAMES['val'][0]}_gtFine_labelIds.png"
     makers.save(frame, np.where(np.arange(128) < 100, 8, 255).reshape(8, 16).astype(np.uint8))
-    source = base.find("cityscapes", root=str(root), split="val")
+    dataset = base.find("cityscapes", root=str(root), split="val")
     with pytest.raises(InputError, match=r"has ids \[255\] that Cityscapes does not have.*labelTrainIds"):
-        conversion.convert(source, f"{root}/out")
-    manifest = conversion.convert(source, f"{root}/out", ignore_unknown=True).manifest
+        conversion.convert(dataset, f"{root}/out")
+    manifest = conversion.convert(dataset, f"{root}/out", ignore_unknown=True).manifest
     assert manifest.entries[0].pixels[1] == 100 and manifest.entries[0].pixels[-1] == 28
 
 

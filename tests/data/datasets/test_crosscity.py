@@ -23,14 +23,14 @@ def root(tmp_path):
 
 
 def test_training_images_have_no_labels(root):
-    source = base.find("crosscity", root=str(root), city="Rio", split="train")
-    assert source.labels is None and source.problems == ()
-    assert source.pairs[0].name == "pano_00001_0_0.jpg"
+    dataset = base.find("crosscity", root=str(root), city="Rio", split="train")
+    assert dataset.labels is None and dataset.problems == ()
+    assert dataset.pairs[0].name == "pano_00001_0_0.jpg"
 
 
 def test_test_labels_are_scored_in_13_classes(root):
-    source = base.find("crosscity", root=str(root), city="Rio", split="test")
-    manifest = conversion.convert(source, f"{root}/out").manifest
+    dataset = base.find("crosscity", root=str(root), city="Rio", split="test")
+    manifest = conversion.convert(dataset, f"{root}/out").manifest
     to_13 = CITYSCAPES19.subset_map(CROSSCITY13)
     records = list(tfrecord.read_shard(manifest.shard_paths[0]))
     assert len(records) == 2
@@ -39,8 +39,8 @@ def test_test_labels_are_scored_in_13_classes(root):
 
 
 def test_records_know_that_13_of_the_19_classes_are_labelled(root):
-    source = base.find("crosscity", root=str(root), city="Rio", split="test")
-    manifest = conversion.convert(source, f"{root}/out").manifest
+    dataset = base.find("crosscity", root=str(root), city="Rio", split="test")
+    manifest = conversion.convert(dataset, f"{root}/out").manifest
     assert manifest.label_space == CITYSCAPES19
     assert Manifest.load(manifest.folder).classes == CROSSCITY13.names
     np.testing.assert_array_equal(manifest.label_map(CITYSCAPES19, partial=True), np.r_[range(19), [255] * 237])
@@ -49,10 +49,10 @@ def test_records_know_that_13_of_the_19_classes_are_labelled(root):
 def test_the_official_lists_are_followed_where_they_are_present(root):
     (root / "Rio/List").mkdir()
     (root / "Rio/List/train.txt").write_text("pano_00003_0_0\npano_00001_0_0\npano_00009_0_0\n")
-    source = base.find("crosscity", root=str(root), city="Rio", split="train")
-    assert [pair.name for pair in source.pairs] == ["pano_00001_0_0.jpg", "pano_00003_0_0.jpg"]
+    dataset = base.find("crosscity", root=str(root), city="Rio", split="train")
+    assert [pair.name for pair in dataset.pairs] == ["pano_00001_0_0.jpg", "pano_00003_0_0.jpg"]
     listed = f"{root}/Rio/List/train.txt"
-    assert source.problems == (f"pano_00009_0_0: is listed in {listed} but there is no such pair",)
+    assert dataset.problems == (f"pano_00009_0_0: is listed in {listed} but there is no such pair",)
 
 
 def test_unknown_cities_and_splits_are_errors(root):

@@ -25,22 +25,22 @@ def options(tmp_path) -> dict[str, str]:
 
 
 def test_pairs_are_found_by_stem_and_ids_mapped(options, tmp_path):
-    source = base.find("folder", **options)
-    assert [pair.name for pair in source.pairs] == ["a.jpg", "deep/er/b.jpg"]
-    manifest = conversion.convert(source, str(tmp_path / "out")).manifest
+    dataset = base.find("folder", **options)
+    assert [pair.name for pair in dataset.pairs] == ["a.jpg", "deep/er/b.jpg"]
+    manifest = conversion.convert(dataset, str(tmp_path / "out")).manifest
     assert manifest.label_space.names == ("x", "y")
     for record in tfrecord.read_shard(manifest.shard_paths[0]):
         np.testing.assert_array_equal(read_ids(record.label), [[1, 0, 255], [1, 1, 0]])
 
 
 def test_labels_may_be_missing_as_a_whole_but_not_one_by_one(options, tmp_path):
-    source = base.find("folder", images=options["images"])
-    assert source.labels is None and len(source.pairs) == 2
+    dataset = base.find("folder", images=options["images"])
+    assert dataset.labels is None and len(dataset.pairs) == 2
     makers.save(f"{tmp_path}/images/c.png", makers.texture(2, 3))
     makers.save(f"{tmp_path}/labels/d.png", np.zeros((2, 3), np.uint8))
-    source = base.find("folder", **options)
-    assert [pair.name for pair in source.pairs] == ["a.jpg", "deep/er/b.jpg"]
-    assert source.problems == (
+    dataset = base.find("folder", **options)
+    assert [pair.name for pair in dataset.pairs] == ["a.jpg", "deep/er/b.jpg"]
+    assert dataset.problems == (
         f"{options['images']}/c.png: has no label in {options['labels']}",
         f"{options['labels']}/d.png: has no image in {options['images']}",
     )
@@ -49,9 +49,9 @@ def test_labels_may_be_missing_as_a_whole_but_not_one_by_one(options, tmp_path):
 def test_names_choose_pairs_by_patterns(options, tmp_path):
     makers.save(f"{tmp_path}/images/night_1.jpg", makers.texture(2, 3))  # has no label, and is not asked for
     assert [pair.name for pair in base.find("folder", **options, names="deep/*").pairs] == ["deep/er/b.jpg"]
-    source = base.find("folder", **options, names="a, deep/*,")
-    assert [pair.name for pair in source.pairs] == ["a.jpg", "deep/er/b.jpg"]
-    assert not source.problems
+    dataset = base.find("folder", **options, names="a, deep/*,")
+    assert [pair.name for pair in dataset.pairs] == ["a.jpg", "deep/er/b.jpg"]
+    assert not dataset.problems
     with pytest.raises(InputError, match=r"no image found with .*--names=dusk_\*"):
         base.find("folder", **options, names="dusk_*")
 

@@ -26,10 +26,10 @@ def root(tmp_path):
 
 
 def test_palette_labels_become_train_ids_and_known_bad_frames_are_reported(root):
-    source = base.find("gta5", root=str(root))
+    dataset = base.find("gta5", root=str(root))
     with pytest.raises(InputError, match="1 bad pairs") as error:
-        conversion.convert(source, f"{root}/out")
-    report = conversion.convert(source, f"{root}/out", skip_bad=True)
+        conversion.convert(dataset, f"{root}/out")
+    report = conversion.convert(dataset, f"{root}/out", skip_bad=True)
     assert report.problems == (
         f"{root}/images/00003.png: has no label in {root}/labels",
         f"{root}/labels/00005.png: is 12x4 but its image {root}/images/00005.png is 12x8 pixels",

@@ -67,10 +67,10 @@ def test_ids_that_synthia_does_not_have_are_a_bad_pair_or_ignored(root, tmp_path
     label = label16()
     label[0, :3, 0] = [23, 255, 3 + 256]  # only a true 16-bit reader sees that the last is not 3
     (root / "RAND_CITYSCAPES/GT/LABELS/0000000.png").write_bytes(makers.png16(label))
-    source = base.find("synthia", root=str(root))
+    dataset = base.find("synthia", root=str(root))
     with pytest.raises(InputError, match=r"0000000.png: has ids \[23, 255, 259\] that SYNTHIA does not have.*0 to 22"):
-        conversion.convert(source, f"{tmp_path}/out")
-    manifest = conversion.convert(source, f"{tmp_path}/out", ignore_unknown=True).manifest
+        conversion.convert(dataset, f"{tmp_path}/out")
+    manifest = conversion.convert(dataset, f"{tmp_path}/out", ignore_unknown=True).manifest
     first = next(tfrecord.read_shard(manifest.shard_paths[0]))
     expected = np.vectorize(lambda i: PUBLISHED.get(i, 255))(label[..., 0])
     np.testing.assert_array_equal(read_ids(first.label), expected)
