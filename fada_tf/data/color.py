@@ -6,6 +6,7 @@ which torchvision's ColorJitter and so the FADA reference implementation build.
 
 import tensorflow as tf
 
+# https://github.com/JDAI-CV/FADA/blob/a1c6403/configs/deeplabv2_r101_adv.yaml#L10-L13
 BRIGHTNESS = CONTRAST = SATURATION = 0.5  # factors are drawn from 1 - value to 1 + value
 HUE = 0.2  # turns of the colour circle, either way
 ROW = 1 << 12  # pixels that are summed at a time

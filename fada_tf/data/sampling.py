@@ -31,11 +31,12 @@ def shuffled(manifest: Manifest, seed: int) -> Iterator[np.ndarray]:
 
 
 def class_balanced(manifest: Manifest, seed: int, sub_epoch: int = 3000) -> Iterator[np.ndarray]:
-    """Draws classes that were rare in the draws so far more often: the reference's sub-epochs.
+    """Draws classes that were rare in the draws so far more often, in sub-epochs as the authors'.
 
     Each draw takes class c with probability proportional to 1 / log(1.01 + share of c), then the next image that
     contains c. The share of c is its part of all (drawn image, class in it) pairs since the sub-epoch began. A class's
-    images are visited in random order, each once before any comes again, also across sub-epochs.
+    images are visited in random order, each once before any comes again, also across sub-epochs. Formula and constants:
+    https://github.com/JDAI-CV/FADA/blob/a1c6403/core/datasets/gta5.py#L37-L60.
 
     Args:
         manifest: of labelled records.
@@ -64,7 +65,9 @@ def rare_class(
 ) -> Iterator[np.ndarray]:
     """Draws class c with probability proportional to exp((1 - f_c) / temperature), then an image with enough of c.
 
-    Hoyer et al., CVPR 2022 (DAFormer), section 3.4; f_c is the class's share of all labelled pixels.
+    Hoyer et al., CVPR 2022 (DAFormer), section 3.4; f_c is the class's share of all labelled pixels. Code:
+    https://github.com/lhoyer/DAFormer/blob/e6f6e04/mmseg/datasets/uda_dataset.py#L17-L37; constants: line 36 of its
+    configs/daformer/gta2cs_uda_warm_fdthings_rcs_croppl_a999_daformer_mitb5_s0.py.
 
     Args:
         manifest: of labelled records.

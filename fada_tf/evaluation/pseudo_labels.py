@@ -25,7 +25,9 @@ def write_pseudo_labels(
     progress: Callable[[], object] | None = None,
     run: shards.Run = shards.run_here,
 ) -> Manifest:
-    """Copies a folder of target shards and labels every pixel with its most likely class; no threshold (code).
+    """Copies a folder of target shards and labels every pixel with its most likely class, however likely it is.
+
+    The authors set no threshold either: https://github.com/JDAI-CV/FADA/blob/a1c6403/test.py#L143-L149.
 
     Args:
       predictor: the adapted segmenter.

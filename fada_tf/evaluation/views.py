@@ -1,4 +1,4 @@
-"""An image seen at several scales and mirrored, and the one class map that follows (the authors' multi-scale test)."""
+"""Test-time augmentation: an image seen at several scales and mirrored, and the one class map that follows."""
 
 import dataclasses
 import math
@@ -20,7 +20,8 @@ class Views:
     """How a segmenter looks at an image.
 
     Attributes:
-      scales: factors on the size of the resized image; the new sizes are rounded down (code).
+      scales: factors on the size of the resized image; the new sizes are rounded down, as by the authors:
+        https://github.com/JDAI-CV/FADA/blob/a1c6403/test.py#L50.
       flip: whether each scale is seen mirrored too.
     """
 
@@ -73,7 +74,7 @@ def predict_class_map(logits: tf.Tensor | Sequence[tf.Tensor], size) -> tf.Tenso
 
     Args:
       logits: float32 [batch, height, width, classes], at the model's output stride; or one such tensor for each view,
-        whose probabilities at `size` are averaged (code).
+        whose probabilities at `size` are averaged, as by the authors: https://github.com/JDAI-CV/FADA/blob/a1c6403/test.py#L46-L62.
       size: height and width of the result, integers or an integer tensor [2].
 
     Returns:

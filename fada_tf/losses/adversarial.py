@@ -15,7 +15,8 @@ def soft_class_knowledge(logits: tf.Tensor, temperature: float, confidence_clip:
     Args:
       logits: float32 [batch, height, width, classes].
       temperature: T > 0 of softmax(logits / T).
-      confidence_clip: values above it become it; they are not normalised again (code).
+      confidence_clip: values above it become it; they are not normalised again:
+        https://github.com/JDAI-CV/FADA/blob/a1c6403/train_adv.py#L178-L179.
 
     Returns:
       float32 [batch, height, width, classes] in 0..confidence_clip; no gradient flows through it.
