@@ -24,11 +24,11 @@ _NOTHING_MOVED = (
 _UPDATE_BYTES = 5  # times those of the gradient: it is read, and the weights and momenta are read and written
 
 
-def measure(run: Callable[[], object], *, warmup: int, repeats: int) -> dict[str, float]:
-    """Times `run`.
+def measure(compute: Callable[[], object], *, warmup: int, repeats: int) -> dict[str, float]:
+    """Times `compute`.
 
     Args:
-        run: what is timed; returns tensors, whose values are waited for.
+        compute: what is timed; returns tensors, whose values are waited for.
         warmup: calls after the first that do not count, at least 0.
         repeats: calls that count, at least 1.
 
@@ -38,7 +38,7 @@ def measure(run: Callable[[], object], *, warmup: int, repeats: int) -> dict[str
     seconds = []
     for _ in range(1 + warmup + repeats):
         start = time.perf_counter()
-        tf.nest.map_structure(lambda tensor: tensor.numpy(), run())
+        tf.nest.map_structure(lambda tensor: tensor.numpy(), compute())
         seconds.append(time.perf_counter() - start)
     counted = seconds[1 + warmup :]
     return {
@@ -80,11 +80,13 @@ def summary(seconds: dict[str, float], parts: dict[str, dict[str, float]], preci
     }
 
 
-def seconds_by(run: Callable[[], object], keys: Mapping[str, Callable[[str, str], str]]) -> dict[str, dict[str, float]]:
-    """Runs once under TensorFlow's profiler.
+def seconds_by(
+    compute: Callable[[], object], keys: Mapping[str, Callable[[str, str], str]]
+) -> dict[str, dict[str, float]]:
+    """Computes once under TensorFlow's profiler.
 
     Args:
-        run: see `measure`; already traced.
+        compute: see `measure`; already traced.
         keys: by name, what operations are added up by: called with an operation's name and type.
 
     Returns:
@@ -93,7 +95,7 @@ def seconds_by(run: Callable[[], object], keys: Mapping[str, Callable[[str, str]
     """
     with tempfile.TemporaryDirectory() as folder:
         with tf.profiler.experimental.Profile(folder):
-            tf.nest.map_structure(lambda tensor: tensor.numpy(), run())
+            tf.nest.map_structure(lambda tensor: tensor.numpy(), compute())
         (path,) = pathlib.Path(folder).glob("**/*.xplane.pb")
         space = xplane_pb2.XSpace.FromString(path.read_bytes())
     seconds = {name: collections.Counter() for name in keys}
@@ -251,11 +253,11 @@ def memory_ceiling(*, megabytes: int = 256, seconds: float = 1.0) -> float:
     return 3.0 * megabytes * 2**20 / _fastest(add, seconds)
 
 
-def _fastest(run: Callable[[], tf.Tensor], seconds: float) -> float:
-    run().numpy()
+def _fastest(compute: Callable[[], tf.Tensor], seconds: float) -> float:
+    compute().numpy()
     fastest, end = float("inf"), time.perf_counter() + seconds
     while time.perf_counter() < end:
         start = time.perf_counter()
-        run().numpy()
+        compute().numpy()
         fastest = min(fastest, time.perf_counter() - start)
     return fastest

@@ -91,12 +91,12 @@ class Findings:
                 if kept["settings"] == self._digest():
                     self._known = {name: (stamps, Finding(*found)) for name, (stamps, found) in kept["pairs"].items()}
 
-    def of(self, pairs: Sequence[Pair], run: shards.Run) -> list[Finding]:
+    def of(self, pairs: Sequence[Pair], workers: shards.Workers) -> list[Finding]:
         """Returns what checking finds of each pair; reads only those that are not known or have changed."""
         stamps = {pair.name: [_stamp(pair.image), _stamp(pair.label)] for pair in pairs}
         unknown = [pair for pair in pairs if not self._knows(pair.name, stamps[pair.name])]
         if unknown:
-            found = run(partial(check, settings=self._settings), unknown, title="check")
+            found = workers(partial(check, settings=self._settings), unknown, title="check")
             for pair, values in zip(unknown, found, strict=True):
                 self._known[pair.name] = (stamps[pair.name], Finding(*values))
             self._keep()

@@ -54,9 +54,9 @@ def convert(
     skip_bad: bool = False,
     ignore_unknown: bool = False,
     only: Iterable[str] | None = None,
-    run: shards.Run = shards.run_here,
+    workers: shards.Workers = shards.in_this_process,
 ) -> Report:
-    """Writes a data set as shards and a manifest; run again after an interruption it keeps the finished shards.
+    """Writes a data set as shards and a manifest; called again after an interruption it keeps the finished shards.
 
     Args:
         dataset: what is converted.
@@ -66,7 +66,7 @@ def convert(
         skip_bad: leave out what cannot be converted, instead of stopping before anything is written.
         ignore_unknown: take ids and colours that mean nothing as ignored, instead of as a bad pair.
         only: names of the images to convert, with or without suffix; None for all.
-        run: who does the work, see `shards`.
+        workers: who does the work, see `shards`.
 
     Returns:
         The manifest and what was left out or changed.
@@ -82,7 +82,7 @@ def convert(
     if not skip_bad:
         _refuse(partners)  # known without reading a file
     findings = Findings(output, settings)
-    found = findings.of(dataset.pairs, run)
+    found = findings.of(dataset.pairs, workers)
     problems = (*partners, *(finding.problem for finding in found if finding.problem))
     if not skip_bad:
         _refuse(problems)
@@ -98,7 +98,7 @@ def convert(
         [good[start:stop] for start, stop in pairwise(i * len(good) // num_shards for i in range(num_shards + 1))],
         partial(_records, settings=settings),
         job=_digest([(pair.name, finding.digest) for pair, finding in good], settings, num_shards),
-        run=run,
+        workers=workers,
         labelled=dataset.labels and dataset.labels.classes,
     )
     findings.forget()

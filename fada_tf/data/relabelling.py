@@ -22,7 +22,7 @@ def relabel(
     labeller: Labeller,
     *,
     labeller_id: str,
-    run: shards.Run = shards.run_here,
+    workers: shards.Workers = shards.in_this_process,
 ) -> Manifest:
     """Copies a folder of shards, giving each image the label that a model predicts; resumes after an interruption.
 
@@ -31,9 +31,9 @@ def relabel(
         output: a new or empty folder, or one where the same relabelling was interrupted.
         label_space: of the new labels.
         labeller: a shard's records to their labels, in order, each [record.height, record.width] uint8 train ids and
-            255; it may work in batches. With a `run` of other processes it must be possible to pickle it.
+            255; it may work in batches. With `workers` in other processes it must be possible to pickle it.
         labeller_id: a text that is the same only for a labeller that gives the same labels.
-        run: who does the work.
+        workers: who does the work.
 
     Returns:
         The manifest of `output`.
@@ -49,7 +49,7 @@ def relabel(
         manifest.shard_paths,
         partial(_relabelled, labeller=labeller, num_classes=label_space.num_classes),
         job=hashlib.sha256(json.dumps(job).encode()).hexdigest(),
-        run=run,
+        workers=workers,
     )
 
 

@@ -17,7 +17,7 @@ from fada_tf.data.tfrecord import Record, write_shard
 from fada_tf.errors import InputError
 
 
-class Run(Protocol):
+class Workers(Protocol):
     """Who does a job's work: this process, several, or a Beam pipeline."""
 
     def __call__(self, function: Callable, tasks: Sequence, *, title: str) -> Iterable:
@@ -27,21 +27,23 @@ class Run(Protocol):
         """
 
 
-def run_here(function: Callable, tasks: Sequence, *, title: str) -> Iterator:
+def in_this_process(function: Callable, tasks: Sequence, *, title: str) -> Iterator:
     """Works in this process, without a bar."""
     del title
     return map(function, tasks)
 
 
 @contextlib.contextmanager
-def worker_pool(workers: int = 0) -> Iterator[Run]:
-    """Yields a `Run` of as many processes, with a bar and its ETA; 0 for one a core."""
+def worker_pool(processes: int = 0) -> Iterator[Workers]:
+    """Yields `Workers` in as many processes, with a bar and its ETA; 0 for one a core."""
     # Spawned, because a process that has started TensorFlow's threads must not be forked; and off the GPUs, since each
     # of so many would take a part of their memory.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers or machine.available_cores(), mp_context=context, initializer=machine.hide_gpus)
+    pool = ProcessPoolExecutor(
+        processes or machine.available_cores(), mp_context=context, initializer=machine.hide_gpus
+    )
 
-    def run(function: Callable, tasks: Sequence, *, title: str) -> Iterator:
+    def workers(function: Callable, tasks: Sequence, *, title: str) -> Iterator:
         from tqdm import tqdm
 
         chunk = max(1, min(16, len(tasks) // 256))
@@ -49,7 +51,7 @@ def worker_pool(workers: int = 0) -> Iterator[Run]:
         return iter(tqdm(results, desc=title, total=len(tasks), mininterval=0.5))
 
     try:
-        yield run
+        yield workers
     except BrokenProcessPool as error:
         raise InputError("a worker was killed, most likely for lack of memory; give fewer --workers") from error
     finally:
@@ -73,10 +75,10 @@ def write(
     make_records: Callable[[Any], Iterable[Record]],
     *,
     job: str,
-    run: Run = run_here,
+    workers: Workers = in_this_process,
     labelled: tuple[str, ...] | None = None,
 ) -> Manifest:
-    """Writes one shard a group, then the manifest; shards that an earlier run of the job finished are kept if whole.
+    """Writes one shard a group, then the manifest; shards that the same job finished before are kept if whole.
 
     Args:
         output: a new or empty folder, or one where this job was begun.
@@ -84,7 +86,7 @@ def write(
         groups: whatever `make_records` makes a shard's records of.
         make_records: group to records; a function that can be pickled.
         job: digest of all that decides the shards' bytes.
-        run: who does the work.
+        workers: who does the work.
         labelled: names of the classes that the labels can hold; None for all of the label space.
 
     Raises:
@@ -93,7 +95,7 @@ def write(
     names = [shard_name(i, len(groups)) for i in range(len(groups))]
     done = _finished(output, names, job)
     tasks = [(files.join(output, name), group) for name, group in zip(names, groups, strict=True) if name not in done]
-    for values in run(partial(_write_one, make_records=make_records, job=job), tasks, title="write"):
+    for values in workers(partial(_write_one, make_records=make_records, job=job), tasks, title="write"):
         shard = Shard.from_json(values)
         done[shard.file] = shard
     manifest = Manifest(output, label_space, tuple(done[name] for name in names), job, labelled)

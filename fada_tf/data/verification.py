@@ -10,12 +10,12 @@ from fada_tf.data.tfrecord import decode, decode_image, read_payloads
 from fada_tf.errors import InputError
 
 
-def verify(folder: str, run: shards.Run = shards.run_here) -> Manifest:
+def verify(folder: str, workers: shards.Workers = shards.in_this_process) -> Manifest:
     """Reads all that a manifest lists and compares it.
 
     Args:
         folder: the shards.
-        run: who does the work.
+        workers: who does the work.
 
     Returns:
         The manifest.
@@ -26,7 +26,9 @@ def verify(folder: str, run: shards.Run = shards.run_here) -> Manifest:
     manifest = Manifest.load(folder)
     classes = manifest.label_space and manifest.label_space.num_classes
     tasks = list(zip(manifest.shard_paths, manifest.shards, strict=True))
-    problems = [line for lines in run(partial(_verify_shard, classes=classes), tasks, title="verify") for line in lines]
+    problems = [
+        line for lines in workers(partial(_verify_shard, classes=classes), tasks, title="verify") for line in lines
+    ]
     if problems:
         raise InputError(
             f"{folder} is not whole, copy or convert it again:" + "".join(f"\n  {problem}" for problem in problems)

@@ -23,7 +23,7 @@ def write_pseudo_labels(
     *,
     predictor_id: str,
     progress: Callable[[], object] | None = None,
-    run: shards.Run = shards.run_here,
+    workers: shards.Workers = shards.in_this_process,
 ) -> Manifest:
     """Copies a folder of target shards and labels every pixel with its most likely class, however likely it is.
 
@@ -35,8 +35,8 @@ def write_pseudo_labels(
       output: a new or empty folder, or one where the same call was interrupted; it continues there.
       label_space: the segmenter's classes.
       predictor_id: a text that is the same only for the same weights and size.
-      progress: called after every image, where `run` works in this process.
-      run: who does the work; with one of other processes the predictor must be possible to pickle.
+      progress: called after every image, where `workers` are this process.
+      workers: who does the work; with one of other processes the predictor must be possible to pickle.
 
     Returns:
       The manifest of `output`.
@@ -45,7 +45,7 @@ def write_pseudo_labels(
       InputError: `records` has no manifest or is damaged, or `output` holds something else.
     """
     label = functools.partial(_labels, predictor=predictor, progress=progress)
-    return relabelling.relabel(records, output, label_space, label, labeller_id=predictor_id, run=run)
+    return relabelling.relabel(records, output, label_space, label, labeller_id=predictor_id, workers=workers)
 
 
 def _labels(

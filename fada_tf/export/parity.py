@@ -81,13 +81,13 @@ def check_saved_model(
     Raises:
       InputError: it differs.
     """
-    run = tf.saved_model.load(path).signatures
+    signature = tf.saved_model.load(path).signatures
     raw_maps, encoded_maps, probabilities = [], [], []
     for picture in pictures:
         images = tf.constant(picture[None])
-        raw_maps.append(run[signatures.DEFAULT](images=images)["class_map"][0].numpy())
-        probabilities.append(run[signatures.PROBABILITIES](images=images)["probabilities"][0].numpy())
-        outputs = run[signatures.ENCODED](image_bytes=tf.constant([encode(picture)]))
+        raw_maps.append(signature[signatures.DEFAULT](images=images)["class_map"][0].numpy())
+        probabilities.append(signature[signatures.PROBABILITIES](images=images)["probabilities"][0].numpy())
+        outputs = signature[signatures.ENCODED](image_bytes=tf.constant([encode(picture)]))
         encoded_maps.append(np.asarray(Image.open(io.BytesIO(outputs["mask_png_bytes"][0].numpy()))))
     parities = {
         signatures.DEFAULT: compare(expected, raw_maps, probabilities),

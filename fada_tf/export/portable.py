@@ -91,8 +91,8 @@ def _litert(model: FixedSizeSegmenter, signature: list[tf.TensorSpec]) -> bytes:
         return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
 
 
-def run(name: str, path: str, pictures: list[np.ndarray]) -> list[np.ndarray]:
-    """Runs a written model with the format's own runtime.
+def probabilities(name: str, path: str, pictures: list[np.ndarray]) -> list[np.ndarray]:
+    """Computes with a written model, in the format's own runtime.
 
     Args:
       name: the format.

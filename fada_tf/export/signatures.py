@@ -28,7 +28,7 @@ class ServingOptions:
     Args:
         height: rows that pictures are resized to before the model.
         width: columns, likewise.
-        views: what the probabilities are averaged over; each is a run of the model.
+        views: what the probabilities are averaged over; for each the model computes once.
         max_pixels: of one encoded picture, and of all pictures together in a request of raw ones.
         max_batch: pictures in a request.
     """

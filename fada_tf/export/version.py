@@ -92,7 +92,7 @@ def export_version(
         for name in plan.formats:
             path = os.path.join(folder, PORTABLE_FOLDER, portable.FILES[name])
             portable.write(name, segmenter, label_space, options.height, options.width, path)
-            outputs = portable.run(name, path, [picture.astype(np.float32) for picture in resized])
+            outputs = portable.probabilities(name, path, [picture.astype(np.float32) for picture in resized])
             parities[name] = parity.compare(expected, [output.argmax(-1) for output in outputs], outputs)
             parities[name].check(name)
         for name, value in parities.items():

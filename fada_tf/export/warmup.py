@@ -1,4 +1,4 @@
-"""Warm-up records: requests that a server runs on itself before a version is available."""
+"""Warm-up records: requests that a server sends itself before a version is available."""
 
 import io
 import os

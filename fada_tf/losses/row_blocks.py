@@ -66,7 +66,7 @@ def _rows(height: int, values_per_row: int) -> int:
 
 
 def _row_blocks(losses_of, height, rows, pixels):
-    """Returns the function from maps of full width to the losses, which runs through the blocks of rows."""
+    """Returns the function from maps of full width to the losses, block of rows by block of rows."""
     first_rows = (height - 1) % rows + 1
 
     @tf.custom_gradient

@@ -60,8 +60,8 @@ def main(argv):
         with tqdm.tqdm(total=count, desc="label", unit="image") as bar:
             manifest = write_pseudo_labels(predictor, records, _OUTPUT.value, label_space, progress=bar.update, **job)
     else:
-        run = beam.runner(_BEAM.value.split(), _OUTPUT.value.rstrip("/") + ".beam")
-        manifest = write_pseudo_labels(predictor, records, _OUTPUT.value, label_space, run=run, **job)
+        workers = beam.runner(_BEAM.value.split(), _OUTPUT.value.rstrip("/") + ".beam")
+        manifest = write_pseudo_labels(predictor, records, _OUTPUT.value, label_space, workers=workers, **job)
     for name, share in zip(label_space.names, manifest.pixel_shares, strict=True):
         print(f"{name:<16} {100 * share:6.2f} % of the pixels")
     print(f"written: {_OUTPUT.value}, {manifest.num_records} images")

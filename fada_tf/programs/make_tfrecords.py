@@ -42,14 +42,14 @@ def main(argv: Sequence[str]) -> None:
     """Runs the program."""
     del argv
     machine.hide_gpus()  # nothing here is faster on one
-    with _workers() as run:
+    with _workers() as workers:
         if FLAGS.verify:
-            _verify(run)
+            _verify(workers)
         else:
-            _convert(run)
+            _convert(workers)
 
 
-def _convert(run) -> None:
+def _convert(workers) -> None:
     from fada_tf.data import conversion
     from fada_tf.data.datasets import base
 
@@ -62,7 +62,7 @@ def _convert(run) -> None:
         skip_bad=FLAGS.skip_bad,
         ignore_unknown=FLAGS.unknown_ids == "ignore",
         only=FLAGS.only and base.read_list(FLAGS.only),
-        run=run,
+        workers=workers,
     )
     for line in report.problems:
         sys.stdout.write(f"left out: {line}\n")
@@ -82,10 +82,10 @@ def _convert(run) -> None:
     )
 
 
-def _verify(run) -> None:
+def _verify(workers) -> None:
     from fada_tf.data import verification
 
-    manifest = verification.verify(FLAGS.output, run)
+    manifest = verification.verify(FLAGS.output, workers)
     sys.stdout.write(f"{FLAGS.output}: {len(manifest.shards)} shards, {manifest.num_records} records, all whole\n")
 
 

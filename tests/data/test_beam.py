@@ -19,35 +19,35 @@ def contents(folder) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def run(tmp_path):
+def workers(tmp_path):
     pytest.importorskip("apache_beam", reason="Apache Beam (the extra `beam`) is not installed")
     return beam.runner(["--runner=DirectRunner"], str(tmp_path / "scratch"))
 
 
 @pytest.mark.filterwarnings("ignore")  # Beam's own
-def test_a_beam_pipeline_writes_the_same_bytes_as_this_process(tmp_path, run):
+def test_a_beam_pipeline_writes_the_same_bytes_as_this_process(tmp_path, workers):
     dataset = makers.labelled_dataset(tmp_path, count=5)
     conversion.convert(dataset, str(tmp_path / "here"), num_shards=2)
-    conversion.convert(dataset, str(tmp_path / "beam"), num_shards=2, run=run)
+    conversion.convert(dataset, str(tmp_path / "beam"), num_shards=2, workers=workers)
     assert contents(tmp_path / "beam") == contents(tmp_path / "here")
     assert os.listdir(tmp_path / "scratch") == []
     relabelling.relabel(str(tmp_path / "here"), str(tmp_path / "a"), makers.THREE_CLASSES, ones, labeller_id="1")
     relabelling.relabel(
-        str(tmp_path / "here"), str(tmp_path / "b"), makers.THREE_CLASSES, ones, labeller_id="1", run=run
+        str(tmp_path / "here"), str(tmp_path / "b"), makers.THREE_CLASSES, ones, labeller_id="1", workers=workers
     )
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
 @pytest.mark.filterwarnings("ignore")  # Beam's own
-def test_a_beam_pipeline_reports_bad_pairs(tmp_path, run):
+def test_a_beam_pipeline_reports_bad_pairs(tmp_path, workers):
     dataset = makers.labelled_dataset(tmp_path, count=3)
     os.remove(dataset.pairs[1].image)
     with pytest.raises(InputError, match=r"1 bad pairs, nothing was written.*\n.*001\.png: cannot be read"):
-        conversion.convert(dataset, str(tmp_path / "beam"), run=run)
+        conversion.convert(dataset, str(tmp_path / "beam"), workers=workers)
 
 
 def test_results_are_json_that_nothing_unpickles(tmp_path):
-    beam._run_chunk((str(tmp_path / "results.json"), [1, 2]), function=lambda task: ["", str(task)])
+    beam._work_on_chunk((str(tmp_path / "results.json"), [1, 2]), function=lambda task: ["", str(task)])
     assert json.loads((tmp_path / "results.json").read_text()) == [["", "1"], ["", "2"]]
 
 

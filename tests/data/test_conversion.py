@@ -164,11 +164,11 @@ def test_a_name_that_is_not_utf8_is_a_bad_pair(tmp_path):
 def test_missing_partners_are_reported_before_anything_is_read(tmp_path):
     dataset = replace(makers.labelled_dataset(tmp_path, count=2), problems=("lonely.png: has no label",))
 
-    def run(function, tasks, *, title):
+    def workers(function, tasks, *, title):
         raise AssertionError(f"{title} was begun")
 
     with pytest.raises(InputError, match=r"1 bad pairs, nothing was written.*\n  lonely\.png: has no label"):
-        convert(dataset, tmp_path, run=run)
+        convert(dataset, tmp_path, workers=workers)
 
 
 def test_what_was_checked_is_not_read_again(tmp_path):
@@ -176,20 +176,20 @@ def test_what_was_checked_is_not_read_again(tmp_path):
     os.truncate(dataset.pairs[1].image, 60)
     checked = []
 
-    def run(function, tasks, *, title):
+    def workers(function, tasks, *, title):
         if title == "check":
             checked.append([pair.name for pair in tasks])
         return [function(task) for task in tasks]
 
     with pytest.raises(InputError, match="1 bad pairs"):
-        convert(dataset, tmp_path, run=run)
+        convert(dataset, tmp_path, workers=workers)
     assert checked.pop() == [pair.name for pair in dataset.pairs]
     makers.save(dataset.pairs[3].label, np.full((15, 22), 77, np.uint8))
-    report = convert(dataset, tmp_path, skip_bad=True, run=run)
+    report = convert(dataset, tmp_path, skip_bad=True, workers=workers)
     assert checked.pop() == ["001.png", "003.png"]  # what was bad, and what has changed
     assert len(report.problems) == 2 and list(read(report.manifest)) == ["000.png", "002.png", "004.png"]
     assert sorted(os.listdir(tmp_path)) == ["images", "labels", "records"]
-    convert(dataset, tmp_path, "other", skip_bad=True, run=run)
+    convert(dataset, tmp_path, "other", skip_bad=True, workers=workers)
     assert len(checked.pop()) == 5  # another output
 
 
@@ -240,12 +240,12 @@ def test_older_records_learn_their_classes_without_being_written_anew(tmp_path):
 def test_results_may_come_back_as_json(tmp_path):
     dataset = makers.labelled_dataset(tmp_path, count=3)
 
-    def run(function, tasks, *, title):
+    def workers(function, tasks, *, title):
         return json.loads(json.dumps([function(task) for task in tasks]))
 
-    manifest = convert(dataset, tmp_path, "one", run=run).manifest
+    manifest = convert(dataset, tmp_path, "one", workers=workers).manifest
     assert manifest.shards == convert(dataset, tmp_path, "other").manifest.shards
-    verification.verify(manifest.folder, run)
+    verification.verify(manifest.folder, workers)
 
 
 @pytest.mark.parametrize("options", [{}, {"skip_bad": True}])

@@ -67,7 +67,8 @@ def test_a_finished_job_is_left_alone_and_another_one_refused(tmp_path):
     write(tmp_path)
     before = (tmp_path / "manifest.json").read_bytes()
     write(
-        tmp_path, run=lambda function, tasks, title: [function(task) for task in tasks] and pytest.fail("worked again")
+        tmp_path,
+        workers=lambda function, tasks, title: [function(task) for task in tasks] and pytest.fail("worked again"),
     )
     assert (tmp_path / "manifest.json").read_bytes() == before
     with pytest.raises(InputError, match="holds other records"):
@@ -113,8 +114,8 @@ def test_output_may_be_remote(tmp_path):
 
 def test_worker_processes_give_the_same_bytes(tmp_path):
     write(tmp_path / "here")
-    with shards.worker_pool(2) as run:
-        write(tmp_path / "pool", run=run)
+    with shards.worker_pool(2) as workers:
+        write(tmp_path / "pool", workers=workers)
     assert contents(tmp_path / "pool") == contents(tmp_path / "here")
 
 
@@ -123,8 +124,8 @@ def visible_gpus(task) -> str:
 
 
 def test_worker_processes_leave_gpus_alone():
-    with shards.worker_pool(1) as run:
-        assert list(run(visible_gpus, [0], title="look")) == ["-1"]
+    with shards.worker_pool(1) as workers:
+        assert list(workers(visible_gpus, [0], title="look")) == ["-1"]
 
 
 def die(task):
@@ -132,5 +133,5 @@ def die(task):
 
 
 def test_a_killed_worker_is_reported():
-    with pytest.raises(InputError, match="a worker was killed"), shards.worker_pool(1) as run:
-        list(run(die, [1], title="die"))
+    with pytest.raises(InputError, match="a worker was killed"), shards.worker_pool(1) as workers:
+        list(workers(die, [1], title="die"))

@@ -234,7 +234,7 @@ def test_other_formats_compute_the_same_and_say_what_they_take_and_give(run, tmp
 
     (picture,) = trained.pictures(1)
     resized = Image.fromarray(picture).resize((32, 24), Image.Resampling.BICUBIC)  # as the file's own words say
-    (probabilities,) = portable.run(name, file, [np.asarray(resized)])
+    (probabilities,) = portable.probabilities(name, file, [np.asarray(resized)])
     segmenter = checkpoint.load_segmenter(run)
     expected = parity.reference(segmenter, ServingOptions(24, 32), picture, (24, 32))
     assert probabilities.shape == (24, 32, 3)
