@@ -28,12 +28,12 @@ def measure(compute: Callable[[], object], *, warmup: int, repeats: int) -> dict
     """Times `compute`.
 
     Args:
-        compute: what is timed; returns tensors, whose values are waited for.
-        warmup: calls after the first that do not count, at least 0.
-        repeats: calls that count, at least 1.
+      compute: what is timed; returns tensors, whose values are waited for.
+      warmup: calls after the first that do not count, at least 0.
+      repeats: calls that count, at least 1.
 
     Returns:
-        Seconds: "first" (tracing included), "median", "lowest" and "highest" of the repeats.
+      Seconds: "first" (tracing included), "median", "lowest" and "highest" of the repeats.
     """
     seconds = []
     for _ in range(1 + warmup + repeats):
@@ -53,14 +53,14 @@ def summary(seconds: dict[str, float], parts: dict[str, dict[str, float]], preci
     """Sets what was measured against what the machine can do, which is measured here.
 
     Args:
-        seconds: of `measure`.
-        parts: of `count_parts`.
-        precision: see `matmul_ceiling`.
+      seconds: of `measure`.
+      parts: of `count_parts`.
+      precision: see `matmul_ceiling`.
 
     Returns:
-        Seconds, peak bytes, operations and bytes of all parts and of each and, in operations and bytes a second, the
-        ceilings; "floor_seconds", the time that the operations would take at the matmul ceiling, and its share of the
-        median; "memory_floor_seconds", the time of the bytes at the memory ceiling.
+      Seconds, peak bytes, operations and bytes of all parts and of each and, in operations and bytes a second, the
+      ceilings; "floor_seconds", the time that the operations would take at the matmul ceiling, and its share of the
+      median; "memory_floor_seconds", the time of the bytes at the memory ceiling.
     """
     peak = peak_memory()  # before the ceilings need some
     operations, moved = (sum(part[what] for part in parts.values()) for what in ("operations", "bytes"))
@@ -86,12 +86,12 @@ def seconds_by(
     """Computes once under TensorFlow's profiler.
 
     Args:
-        compute: see `measure`; already traced.
-        keys: by name, what operations are added up by: called with an operation's name and type.
+      compute: see `measure`; already traced.
+      keys: by name, what operations are added up by: called with an operation's name and type.
 
     Returns:
-        For each of `keys`: key -> seconds in all of its operations, the longest first; those that run side by side
-        count twice.
+      For each of `keys`: key -> seconds in all of its operations, the longest first; those that run side by side
+      count twice.
     """
     with tempfile.TemporaryDirectory() as folder:
         with tf.profiler.experimental.Profile(folder):
@@ -112,9 +112,9 @@ def part_of(name: str, kind: str, parts: Mapping[str, str]) -> str:
     """Returns the part of a step that an operation belongs to, "other" where none is known.
 
     Args:
-        name: of the operation, with its scopes.
-        kind: its type, with oneDNN's prefix or without; all sums of Einstein's are upsampling.
-        parts: scope, without the number that tells it from its namesakes -> part.
+      name: of the operation, with its scopes.
+      kind: its type, with oneDNN's prefix or without; all sums of Einstein's are upsampling.
+      parts: scope, without the number that tells it from its namesakes -> part.
     """
     if kind.endswith("Einsum"):
         return "upsampling"
@@ -136,14 +136,14 @@ def count_parts(
     """Counts what the parts of a graph compute and move.
 
     Args:
-        function: traced with static shapes, its loops with `maximum_iterations`, which they always reach; operations
-            of unknown shape raise ValueError.
-        parts: see `part_of`.
+      function: traced with static shapes, its loops with `maximum_iterations`, which they always reach; operations
+        of unknown shape raise ValueError.
+      parts: see `part_of`.
 
     Returns:
-        Part -> "operations", the floating-point ones of its convolutions and matrix products (a multiplication and an
-        addition are two), and "bytes", what its operations read and write if nothing stays in a cache. Most operations
-        first.
+      Part -> "operations", the floating-point ones of its convolutions and matrix products (a multiplication and an
+      addition are two), and "bytes", what its operations read and write if nothing stays in a cache. Most operations
+      first.
     """
     counts = collections.defaultdict(lambda: {"operations": 0.0, "bytes": 0.0})
     for operation, times in _executed(function.graph.outputs):
@@ -231,9 +231,9 @@ def matmul_ceiling(precision: str, *, size: int = 2048, seconds: float = 2.0) ->
     """Returns the operations a second that a product of two large square matrices reaches.
 
     Args:
-        precision: a Keras policy: "float32", "mixed_bfloat16" or "mixed_float16".
-        size: rows and columns.
-        seconds: length of the measurement.
+      precision: a Keras policy: "float32", "mixed_bfloat16" or "mixed_float16".
+      size: rows and columns.
+      seconds: length of the measurement.
     """
     dtype = precision.removeprefix("mixed_")
     left, right = (tf.cast(tf.random.stateless_normal([size, size], [0, i]), dtype) for i in (1, 2))
@@ -245,8 +245,8 @@ def memory_ceiling(*, megabytes: int = 256, seconds: float = 1.0) -> float:
     """Returns the bytes a second that adding a large tensor to another moves: two are read, one is written.
 
     Args:
-        megabytes: size of each.
-        seconds: length of the measurement.
+      megabytes: size of each.
+      seconds: length of the measurement.
     """
     total, increment = tf.Variable(tf.zeros([megabytes * 2**18])), tf.ones([megabytes * 2**18])
     add = tf.function(lambda: total.assign_add(increment)[0])

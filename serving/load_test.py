@@ -35,11 +35,11 @@ _POOL = 512  # requests of an open loop that are under way; a server that lets m
 class Results:
     """What happened in a run.
 
-    Args:
-        seconds: it took.
-        latencies: seconds of the requests that were answered.
-        errors: how often each status came instead.
-        memory: (seconds since the start, bytes) of the server's process.
+    Attributes:
+      seconds: it took.
+      latencies: seconds of the requests that were answered.
+      errors: how often each status came instead.
+      memory: (seconds since the start, bytes) of the server's process.
     """
 
     seconds: float = 0.0

@@ -14,11 +14,11 @@ def runner(options: Sequence[str], scratch: str) -> shards.Workers:
     """Returns `Workers` that make each job a Beam pipeline.
 
     Args:
-        options: Beam's own flags, such as `--runner=DataflowRunner --project=...`.
-        scratch: a folder that workers and this process reach; the results pass through it.
+      options: Beam's own flags, such as `--runner=DataflowRunner --project=...`.
+      scratch: a folder that workers and this process reach; the results pass through it.
 
     Raises:
-        InputError: Beam is not installed.
+      InputError: Beam is not installed.
     """
     try:
         import apache_beam as beam

@@ -20,10 +20,10 @@ from fada_tf.errors import InputError, printable
 class Settings:
     """How pairs become records.
 
-    Args:
-        labels: the source's; None without labels.
-        resize: (height, width) of the stored images and labels; None keeps their own.
-        ignore_unknown: take ids and colours that mean nothing as ignored.
+    Attributes:
+      labels: the source's; None without labels.
+      resize: (height, width) of the stored images and labels; None keeps their own.
+      ignore_unknown: take ids and colours that mean nothing as ignored.
     """
 
     labels: LabelFiles | None = None
@@ -44,10 +44,10 @@ def read_pair(pair: Pair, settings: Settings) -> tuple[images.StoredImage, np.nd
     """Reads a pair's files and checks them against each other.
 
     Returns:
-        The image, and the label as [height, width] uint8 train ids and 255, or None.
+      The image, and the label as [height, width] uint8 train ids and 255, or None.
 
     Raises:
-        InputError: either file cannot be read, their sizes differ, or the label has an id of no class.
+      InputError: either file cannot be read, their sizes differ, or the label has an id of no class.
     """
     with _naming(pair.image):
         pair.name.encode()

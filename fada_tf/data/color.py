@@ -17,11 +17,11 @@ def color_jitter(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Changes brightness, contrast, saturation and hue by random amounts, in random order.
 
     Args:
-        image: [height, width, 3] uint8.
-        seed: [2] int32; the same seed gives the same result.
+      image: [height, width, 3] uint8.
+      seed: [2] int32; the same seed gives the same result.
 
     Returns:
-        The image, of the same shape, uint8.
+      The image, of the same shape, uint8.
     """
     order_seed, amount_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
     order = tf.argsort(tf.random.stateless_uniform([4], order_seed))

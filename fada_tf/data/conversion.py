@@ -23,11 +23,11 @@ IMAGES_PER_SHARD = 200  # about 0.5 GB of GTA5: small enough that an interruptio
 class Report:
     """What a conversion did.
 
-    Args:
-        manifest: of the finished folder.
-        problems: a line for each pair left out.
-        changes: a line for each image that is not stored as its original file.
-        remarks: lines about files that are no pictures and classes that no label shows.
+    Attributes:
+      manifest: of the finished folder.
+      problems: a line for each pair left out.
+      changes: a line for each image that is not stored as its original file.
+      remarks: lines about files that are no pictures and classes that no label shows.
     """
 
     manifest: Manifest
@@ -59,21 +59,21 @@ def convert(
     """Writes a data set as shards and a manifest; called again after an interruption it keeps the finished shards.
 
     Args:
-        dataset: what is converted.
-        output: a new or empty folder, or one where the same conversion was interrupted.
-        num_shards: number of files; 0 for one to 200 images.
-        resize: (height, width) to store images (then as PNG) and labels at.
-        skip_bad: leave out what cannot be converted, instead of stopping before anything is written.
-        ignore_unknown: take ids and colours that mean nothing as ignored, instead of as a bad pair.
-        only: names of the images to convert, with or without suffix; None for all.
-        workers: who does the work, see `shards`.
+      dataset: what is converted.
+      output: a new or empty folder, or one where the same conversion was interrupted.
+      num_shards: number of files; 0 for one to 200 images.
+      resize: (height, width) to store images (then as PNG) and labels at.
+      skip_bad: leave out what cannot be converted, instead of stopping before anything is written.
+      ignore_unknown: take ids and colours that mean nothing as ignored, instead of as a bad pair.
+      only: names of the images to convert, with or without suffix; None for all.
+      workers: who does the work, see `shards`.
 
     Returns:
-        The manifest and what was left out or changed.
+      The manifest and what was left out or changed.
 
     Raises:
-        InputError: bad pairs, all of them in one message; nothing to convert; another conversion's output folder, or
-            a file in its place; a full disk.
+      InputError: bad pairs, all of them in one message; nothing to convert; another conversion's output folder, or
+        a file in its place; a full disk.
     """
     shards.check_output(output)
     dataset = keep_listed(dataset, only, "the list of names")

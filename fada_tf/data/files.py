@@ -48,7 +48,7 @@ def read_bytes(path: str) -> bytes:
     """Returns a whole file.
 
     Raises:
-        OSError: it cannot be read.
+      OSError: it cannot be read.
     """
     if is_remote(path) and not exists(path):
         raise FileNotFoundError(f"no such file: {path}")
@@ -60,8 +60,8 @@ def read_json(path: str) -> Any:
     """Returns the values of a JSON file.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is not JSON.
+      OSError: it cannot be read.
+      ValueError: it is not JSON.
     """
     try:
         return json.loads(read_bytes(path))
@@ -87,7 +87,7 @@ def read_json_lines(path: str) -> list[dict]:
     """Returns the JSON objects of a file, one a line, without those that were cut short when a process was killed.
 
     Raises:
-        OSError: it cannot be read.
+      OSError: it cannot be read.
     """
     values = []
     for line in read_bytes(path).splitlines():
@@ -100,7 +100,7 @@ def join_inside(folder: str, name: str) -> str:
     """Returns the path of a file in a folder or below it, for names from elsewhere, with `/` in them.
 
     Raises:
-        InputError: the name leads out of the folder.
+      InputError: the name leads out of the folder.
     """
     if os.path.isabs(name) or "\0" in name or ".." in name.replace(os.sep, "/").split("/"):
         raise InputError(f"the name {name!r} leads out of {folder}: give it another name")
@@ -176,7 +176,7 @@ def walk(folder: str) -> list[str]:
     Hidden files and folders below it are left out. Links to folders are followed, except to one that holds the link.
 
     Raises:
-        InputError: a folder cannot be listed.
+      InputError: a folder cannot be listed.
     """
     tree = _gfile(folder).walk(folder) if is_remote(folder) else _walk_local(folder)
     paths = (os.path.join(top, name)[len(folder) :].replace(os.sep, "/") for top, _, names in tree for name in names)

@@ -23,12 +23,12 @@ ORIENTATION_TAG = 0x0112  # EXIF: how a viewer turns the image
 class StoredImage:
     """An image as a record holds it: every reader decodes it to the same upright 8-bit RGB pixels.
 
-    Args:
-        data: the encoded image.
-        format: 'jpeg' or 'png'.
-        height: in pixels.
-        width: in pixels.
-        changes: why `data` is not the original file but its pixels as a PNG; '' if it is the file.
+    Attributes:
+      data: the encoded image.
+      format: 'jpeg' or 'png'.
+      height: in pixels.
+      width: in pixels.
+      changes: why `data` is not the original file but its pixels as a PNG; '' if it is the file.
     """
 
     data: bytes
@@ -62,10 +62,10 @@ def to_stored(data: bytes) -> StoredImage:
     """Takes an image file over as it is where TensorFlow reads it so, otherwise its pixels as an RGB PNG.
 
     Args:
-        data: the file.
+      data: the file.
 
     Raises:
-        InputError: it is no image, lacks pixels, has 16-bit channels, or is a JPEG that TensorFlow reads differently.
+      InputError: it is no image, lacks pixels, has 16-bit channels, or is a JPEG that TensorFlow reads differently.
     """
     with _decoding():
         original = _open(data)
@@ -108,10 +108,10 @@ def _trained_pixels(data: bytes, image: Image.Image) -> np.ndarray | None:
 class LabelPixels:
     """What a label file holds, before anyone says what it means.
 
-    Args:
-        values: [height, width] unsigned integers.
-        colors: [n, 3] uint8, the colour that the file gives to each value; None if it has no colours.
-        are_ids: whether the values themselves can be ids; otherwise they only number the colours.
+    Attributes:
+      values: [height, width] unsigned integers.
+      colors: [n, 3] uint8, the colour that the file gives to each value; None if it has no colours.
+      are_ids: whether the values themselves can be ids; otherwise they only number the colours.
     """
 
     values: np.ndarray
@@ -123,7 +123,7 @@ def read_label(data: bytes) -> LabelPixels:
     """Decodes a label PNG: one channel of any depth to 8, palette indices, or three channels, alike or colours.
 
     Raises:
-        InputError: it is no PNG, is cut short, or has 16-bit channels or transparent pixels.
+      InputError: it is no PNG, is cut short, or has 16-bit channels or transparent pixels.
     """
     with _decoding():
         image = _open(data)
@@ -161,7 +161,7 @@ def read_ids(data: bytes) -> np.ndarray:
     """Decodes a label PNG of one channel, or of palette indices, [height, width] uint8.
 
     Raises:
-        InputError: as `read_label`, or it holds colours.
+      InputError: as `read_label`, or it holds colours.
     """
     label = read_label(data)
     if not label.are_ids:

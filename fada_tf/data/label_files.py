@@ -14,12 +14,12 @@ from fada_tf.errors import InputError
 class LabelFiles:
     """How the label files of a data set are read.
 
-    Args:
-        label_space: the classes.
-        id_map: [256] int16, the train id of every id in the files, 255 for ignored ones, `UNKNOWN_ID` for wrong ones.
-        wrong: what is wrong with an id of `UNKNOWN_ID`, for messages: "has ids [...] that ...".
-        read: contents of a file to its pixels; a module's function.
-        by_color: whether the colours of the classes may stand for their ids.
+    Attributes:
+      label_space: the classes.
+      id_map: [256] int16, the train id of every id in the files, 255 for ignored ones, `UNKNOWN_ID` for wrong ones.
+      wrong: what is wrong with an id of `UNKNOWN_ID`, for messages: "has ids [...] that ...".
+      read: contents of a file to its pixels; a module's function.
+      by_color: whether the colours of the classes may stand for their ids.
     """
 
     label_space: LabelSpace
@@ -38,11 +38,11 @@ class LabelFiles:
         """Returns the train ids of a label file, [height, width] uint8, 255 for ignored pixels.
 
         Args:
-            data: the file.
-            ignore_unknown: take ids and colours that mean nothing as 255.
+          data: the file.
+          ignore_unknown: take ids and colours that mean nothing as 255.
 
         Raises:
-            InputError: it cannot be read, holds ids or colours that mean nothing, or could be read in two ways.
+          InputError: it cannot be read, holds ids or colours that mean nothing, or could be read in two ways.
         """
         pixels = self.read(data)
         values, inverse = np.unique(pixels.values, return_inverse=True)

@@ -19,10 +19,10 @@ UNKNOWN_ID = -1
 class LabelSpace:
     """Named, coloured classes; a class's place is its train id.
 
-    Args:
-        name: how configs and manifests call the space.
-        names: one name a class, unique.
-        colors: one (red, green, blue) a class, 0-255.
+    Attributes:
+      name: how configs and manifests call the space.
+      names: one name a class, unique.
+      colors: one (red, green, blue) a class, 0-255.
     """
 
     name: str
@@ -49,7 +49,7 @@ class LabelSpace:
         """Translates labels of this space into labels of `other`, class by class name.
 
         Returns:
-            [256] uint8: entry i is what label i becomes; classes that `other` lacks become 255.
+          [256] uint8: entry i is what label i becomes; classes that `other` lacks become 255.
         """
         table = np.full(256, IGNORE, np.uint8)
         for target, name in enumerate(other.names):
@@ -67,7 +67,7 @@ class LabelSpace:
         """Returns the space that `to_json` wrote.
 
         Raises:
-            InputError: the values are of no label space; the message says which rule they break.
+          InputError: the values are of no label space; the message says which rule they break.
         """
         return cls._checked(values, set())
 
@@ -145,9 +145,9 @@ CROSSCITY_ID_MAP = _id_map(
 class ClassFile:
     """The classes of a user's own data set and the ids that its label images use for them.
 
-    Args:
-        label_space: the classes.
-        id_map: [256] int16, the train id of every id, 255 for ignored ones, `UNKNOWN_ID` for ids that are an error.
+    Attributes:
+      label_space: the classes.
+      id_map: [256] int16, the train id of every id, 255 for ignored ones, `UNKNOWN_ID` for ids that are an error.
     """
 
     label_space: LabelSpace
@@ -158,14 +158,14 @@ class ClassFile:
         """Reads `{"name", "classes": [{"name", "color", "ids"}], "ignore_ids"}` from a JSON file.
 
         Args:
-            path: the file, or the name of one in configs/classes; `name` is the label space's, `color` is three 0-255
-                integers, `ids` those of label images.
+          path: the file, or the name of one in configs/classes; `name` is the label space's, `color` is three 0-255
+            integers, `ids` those of label images.
 
         Returns:
-            The class file.
+          The class file.
 
         Raises:
-            InputError: the file cannot be read or breaks a rule; the message says which.
+          InputError: the file cannot be read or breaks a rule; the message says which.
         """
         path = shipped.find(path, shipped.CLASSES)
         try:
@@ -198,7 +198,7 @@ def label_space(name_or_path: str) -> LabelSpace:
     """Finds a label space by its name, or reads it from a class file (a path that ends in .json, or its name).
 
     Raises:
-        InputError: no such name, or a bad class file.
+      InputError: no such name, or a bad class file.
     """
     if name_or_path in LABEL_SPACES:
         return LABEL_SPACES[name_or_path]

@@ -52,7 +52,7 @@ class Shard:
         """Returns the shard that `to_json` wrote.
 
         Raises:
-            ValueError, KeyError, TypeError: the values are of no shard.
+          ValueError, KeyError, TypeError: the values are of no shard.
         """
         entries = tuple(Entry(*fields, pixels=tuple(pixels)) for *fields, pixels in values["records"])
         shard = cls(values["file"], values["size"], values["sha256"], entries)
@@ -86,12 +86,12 @@ def digest(folder: str, *, with_classes: bool = False) -> str:
     """Returns the SHA-256 of a folder's manifest, which has those of the shards: the same only for the same records.
 
     Args:
-        folder: the shards.
-        with_classes: whether it tells, too, that the labels were made for some of the classes only. Scores depend on
-            that, training does not; an older manifest learns it, and nothing else, when its conversion runs again.
+      folder: the shards.
+      with_classes: whether it tells, too, that the labels were made for some of the classes only. Scores depend on
+        that, training does not; an older manifest learns it, and nothing else, when its conversion runs again.
 
     Raises:
-        InputError: there is no manifest.
+      InputError: there is no manifest.
     """
     content = files.read_bytes(_existing_path(folder))
     with contextlib.suppress(ValueError, RecursionError, LookupError, TypeError, AttributeError):  # a damaged one
@@ -125,12 +125,12 @@ def shard_name(index: int, count: int) -> str:
 class Manifest:
     """What a folder of shards holds; records are numbered through the shards in order.
 
-    Args:
-        folder: where manifest and shards are.
-        label_space: the classes of the labels on disk; None if the records have no labels.
-        shards: the files and their records.
-        job: digest of the inputs and settings that decided the shards' bytes.
-        labelled: names of the classes that the labels were made for; None for all, as in older manifests.
+    Attributes:
+      folder: where manifest and shards are.
+      label_space: the classes of the labels on disk; None if the records have no labels.
+      shards: the files and their records.
+      job: digest of the inputs and settings that decided the shards' bytes.
+      labelled: names of the classes that the labels were made for; None for all, as in older manifests.
     """
 
     folder: str
@@ -186,14 +186,14 @@ class Manifest:
         """Translates the labels on disk into labels of another space, class by class name.
 
         Args:
-            label_space: what to train or score in.
-            partial: allow classes that these labels cannot hold, if all classes that they can hold are asked for.
+          label_space: what to train or score in.
+          partial: allow classes that these labels cannot hold, if all classes that they can hold are asked for.
 
         Returns:
-            [256] uint8: entry i is what label i becomes; classes that were not asked for become 255.
+          [256] uint8: entry i is what label i becomes; classes that were not asked for become 255.
 
         Raises:
-            InputError: there are no labels, or they cannot hold a class that is asked for.
+          InputError: there are no labels, or they cannot hold a class that is asked for.
         """
         if self.label_space is None:
             raise InputError(f"the records in {self.folder} have no labels; convert them again with labels")
@@ -258,7 +258,7 @@ class Manifest:
         """Reads the manifest of a folder of shards; starts no TensorFlow for a local folder.
 
         Raises:
-            InputError: there is no manifest, or one that this version cannot read.
+          InputError: there is no manifest, or one that this version cannot read.
         """
         path = _existing_path(folder)
         fix = f"convert the data again with fada-tf make_tfrecords --output={folder}"

@@ -32,24 +32,24 @@ def train_dataset(
     """Builds an endless stream of augmented batches; draw number and seed alone decide what each image is.
 
     Args:
-        records: a folder of shards with a manifest.
-        label_space: the classes to train, by name a part of those on disk; None leaves the labels out.
-        augmentation: what happens to each image; fixes height and width.
-        batch_size: images in a batch.
-        seed: of order and augmentation.
-        start_draw: number of images drawn before; resuming at k gives the batches that would have followed.
-        part: (i, n): of every n batches the i-th, from 0; n readers with one seed share the stream.
-        sampling_strategy: a name in `sampling.STRATEGIES`.
-        sampling_options: that strategy's own options.
-        max_bad_records: this many different unreadable records are replaced by others, with a warning; one more is an
-            error.
+      records: a folder of shards with a manifest.
+      label_space: the classes to train, by name a part of those on disk; None leaves the labels out.
+      augmentation: what happens to each image; fixes height and width.
+      batch_size: images in a batch.
+      seed: of order and augmentation.
+      start_draw: number of images drawn before; resuming at k gives the batches that would have followed.
+      part: (i, n): of every n batches the i-th, from 0; n readers with one seed share the stream.
+      sampling_strategy: a name in `sampling.STRATEGIES`.
+      sampling_options: that strategy's own options.
+      max_bad_records: this many different unreadable records are replaced by others, with a warning; one more is an
+        error.
 
     Returns:
-        A dataset of 'image' [batch, height, width, 3] uint8, 'name' [batch] string, 'draw' [batch] int64 and,
-        with a label space, 'label' [batch, height, width] uint8, train ids and 255.
+      A dataset of 'image' [batch, height, width, 3] uint8, 'name' [batch] string, 'draw' [batch] int64 and,
+      with a label space, 'label' [batch, height, width] uint8, train ids and 255.
 
     Raises:
-        InputError: no manifest, missing or shortened shards, no labels, or other classes than those asked for.
+      InputError: no manifest, missing or shortened shards, no labels, or other classes than those asked for.
     """
     manifest = Manifest.load(records)
     translate = _translation(manifest, label_space)
@@ -99,22 +99,22 @@ def evaluation_dataset(
     """Builds one pass over the records in order; images are resized, labels keep their own size.
 
     Args:
-        records: a folder of shards with a manifest.
-        label_space: the classes to score, by name a part of those on disk; None leaves the labels out.
-        batch_size: images in a batch; the last batch may be smaller.
-        height: rows of the images; 0 for their own, which must then be the same for all.
-        width: columns of the images; 0 as above.
-        max_bad_records: this many unreadable records are left out, with a warning; one more is an error.
-        partial_labels: allow labels that can hold only some of the classes.
-        only: numbers of the records to read; None for all.
+      records: a folder of shards with a manifest.
+      label_space: the classes to score, by name a part of those on disk; None leaves the labels out.
+      batch_size: images in a batch; the last batch may be smaller.
+      height: rows of the images; 0 for their own, which must then be the same for all.
+      width: columns of the images; 0 as above.
+      max_bad_records: this many unreadable records are left out, with a warning; one more is an error.
+      partial_labels: allow labels that can hold only some of the classes.
+      only: numbers of the records to read; None for all.
 
     Returns:
-        A dataset of 'image' [batch, height, width, 3] uint8, 'name' [batch] string, 'record' [batch] int64
-        and, with a label space, 'label' [batch, largest height, largest width] uint8, filled up with 255, and
-        'label_size' [batch, 2] int32, each label's own height and width.
+      A dataset of 'image' [batch, height, width, 3] uint8, 'name' [batch] string, 'record' [batch] int64
+      and, with a label space, 'label' [batch, largest height, largest width] uint8, filled up with 255, and
+      'label_size' [batch, 2] int32, each label's own height and width.
 
     Raises:
-        InputError: as `train_dataset`; or images of several sizes and no size to bring them to.
+      InputError: as `train_dataset`; or images of several sizes and no size to bring them to.
     """
     manifest = Manifest.load(records)
     translate = _translation(manifest, label_space, partial_labels)

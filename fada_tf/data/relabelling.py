@@ -27,19 +27,19 @@ def relabel(
     """Copies a folder of shards, giving each image the label that a model predicts; resumes after an interruption.
 
     Args:
-        records: a folder of shards, labelled or not.
-        output: a new or empty folder, or one where the same relabelling was interrupted.
-        label_space: of the new labels.
-        labeller: a shard's records to their labels, in order, each [record.height, record.width] uint8 train ids and
-            255; it may work in batches. With `workers` in other processes it must be possible to pickle it.
-        labeller_id: a text that is the same only for a labeller that gives the same labels.
-        workers: who does the work.
+      records: a folder of shards, labelled or not.
+      output: a new or empty folder, or one where the same relabelling was interrupted.
+      label_space: of the new labels.
+      labeller: a shard's records to their labels, in order, each [record.height, record.width] uint8 train ids and
+        255; it may work in batches. With `workers` in other processes it must be possible to pickle it.
+      labeller_id: a text that is the same only for a labeller that gives the same labels.
+      workers: who does the work.
 
     Returns:
-        The manifest of `output`.
+      The manifest of `output`.
 
     Raises:
-        InputError: `records` has no manifest; `output` holds something else or cannot be written.
+      InputError: `records` has no manifest; `output` holds something else or cannot be written.
     """
     manifest = Manifest.load(records)
     job = [manifest.job, label_space.to_json(), labeller_id]

@@ -39,9 +39,9 @@ def class_balanced(manifest: Manifest, seed: int, sub_epoch: int = 3000) -> Iter
     https://github.com/JDAI-CV/FADA/blob/a1c6403/core/datasets/gta5.py#L37-L60.
 
     Args:
-        manifest: of labelled records.
-        seed: of the order.
-        sub_epoch: draws after which the shares start at zero again.
+      manifest: of labelled records.
+      seed: of the order.
+      sub_epoch: draws after which the shares start at zero again.
     """
     present = manifest.pixels[:, :-1] > 0
     images = _shuffled_images(manifest, present, seed)
@@ -70,11 +70,11 @@ def rare_class(
     configs/daformer/gta2cs_uda_warm_fdthings_rcs_croppl_a999_daformer_mitb5_s0.py.
 
     Args:
-        manifest: of labelled records.
-        seed: of the order.
-        temperature: smaller prefers rare classes more.
-        min_pixels: an image counts for c if it has more pixels of c than this, at its stored size; a class that no
-            image has so much of is drawn from every image that contains it.
+      manifest: of labelled records.
+      seed: of the order.
+      temperature: smaller prefers rare classes more.
+      min_pixels: an image counts for c if it has more pixels of c than this, at its stored size; a class that no
+        image has so much of is drawn from every image that contains it.
     """
     pixels = manifest.pixels[:, :-1]
     enough = pixels > min_pixels
@@ -106,18 +106,18 @@ def blocks(
     """Draws record numbers from draw number `start` on.
 
     Args:
-        strategy: a name in `STRATEGIES`.
-        manifest: of the records, at least one.
-        seed: of the order.
-        start: the first draw's number; earlier draws are computed (microseconds each) and left out.
-        label_space: the classes that count, some of those on disk; None for all of them.
-        **options: the strategy's own.
+      strategy: a name in `STRATEGIES`.
+      manifest: of the records, at least one.
+      seed: of the order.
+      start: the first draw's number; earlier draws are computed (microseconds each) and left out.
+      label_space: the classes that count, some of those on disk; None for all of them.
+      **options: the strategy's own.
 
     Returns:
-        An endless iterator of [any length] int64 record numbers.
+      An endless iterator of [any length] int64 record numbers.
 
     Raises:
-        InputError: no such strategy, no records, or no labelled pixels where the label space or strategy needs them.
+      InputError: no such strategy, no records, or no labelled pixels where the label space or strategy needs them.
     """
     if strategy not in STRATEGIES:
         raise InputError(f"unknown sampling {strategy!r}; use one of {', '.join(STRATEGIES)}")

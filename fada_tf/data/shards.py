@@ -62,7 +62,7 @@ def check_output(output: str) -> None:
     """Checks that shards can go to `output`, as far as that can be known before anything else is.
 
     Raises:
-        InputError: it is a file.
+      InputError: it is a file.
     """
     if files.exists(output) and not files.is_folder(output):
         raise InputError(f"{output} is a file; give a new or empty folder")
@@ -81,16 +81,16 @@ def write(
     """Writes one shard a group, then the manifest; shards that the same job finished before are kept if whole.
 
     Args:
-        output: a new or empty folder, or one where this job was begun.
-        label_space: of the records' labels; None if they have none.
-        groups: whatever `make_records` makes a shard's records of.
-        make_records: group to records; a function that can be pickled.
-        job: digest of all that decides the shards' bytes.
-        workers: who does the work.
-        labelled: names of the classes that the labels can hold; None for all of the label space.
+      output: a new or empty folder, or one where this job was begun.
+      label_space: of the records' labels; None if they have none.
+      groups: whatever `make_records` makes a shard's records of.
+      make_records: group to records; a function that can be pickled.
+      job: digest of all that decides the shards' bytes.
+      workers: who does the work.
+      labelled: names of the classes that the labels can hold; None for all of the label space.
 
     Raises:
-        InputError: `output` holds something else, or cannot be written.
+      InputError: `output` holds something else, or cannot be written.
     """
     names = [shard_name(i, len(groups)) for i in range(len(groups))]
     done = _finished(output, names, job)

@@ -25,14 +25,14 @@ LABEL_FORMAT = "image/segmentation/class/format"
 class Record:
     """An image, its label and what the manifest says of them.
 
-    Args:
-        filename: the image's name in its data set, with `/` between folders.
-        image: the encoded image, 8-bit RGB.
-        image_format: 'jpeg' or 'png'.
-        height: rows of image and label.
-        width: columns of image and label.
-        label: a PNG of train ids and 255, or None.
-        pixels: pixels of each class and, last, of ignored ones; empty without a label.
+    Attributes:
+      filename: the image's name in its data set, with `/` between folders.
+      image: the encoded image, 8-bit RGB.
+      image_format: 'jpeg' or 'png'.
+      height: rows of image and label.
+      width: columns of image and label.
+      label: a PNG of train ids and 255, or None.
+      pixels: pixels of each class and, last, of ignored ones; empty without a label.
     """
 
     filename: str
@@ -77,7 +77,7 @@ def decode(payload: bytes) -> Record:
     """Returns the record that `encode` serialised, except its pixel counts, which only the manifest has.
 
     Raises:
-        InputError: the payload is no such record.
+      InputError: the payload is no such record.
     """
     from google.protobuf.message import DecodeError
     from tensorflow.train import Example
@@ -103,11 +103,11 @@ def parse(payload, *, with_label: bool) -> dict:
     """Decodes a serialised record in graph.
 
     Args:
-        payload: scalar string tensor, what `encode` returned.
-        with_label: also decode the label.
+      payload: scalar string tensor, what `encode` returned.
+      with_label: also decode the label.
 
     Returns:
-        'image' [height, width, 3] uint8, 'name' scalar string and, if asked for, 'label' [height, width] uint8.
+      'image' [height, width, 3] uint8, 'name' scalar string and, if asked for, 'label' [height, width] uint8.
     """
     import tensorflow as tf
 
@@ -126,12 +126,12 @@ def read_payload(shard, offset, length):
     """Reads one record by its place, in graph; its checksums are verified.
 
     Args:
-        shard: scalar string tensor, the file.
-        offset: scalar int64 tensor, where the record begins.
-        length: scalar int64 tensor, its payload's bytes.
+      shard: scalar string tensor, the file.
+      offset: scalar int64 tensor, where the record begins.
+      length: scalar int64 tensor, its payload's bytes.
 
     Returns:
-        Scalar string tensor, the payload; empty if the record is damaged or cannot be read.
+      Scalar string tensor, the payload; empty if the record is damaged or cannot be read.
     """
     import tensorflow as tf
 
@@ -164,14 +164,14 @@ def write_shard(path: str, records: Iterable[Record]) -> Shard:
     """Writes records to a shard that appears whole or not at all.
 
     Args:
-        path: the shard.
-        records: what to write, in order.
+      path: the shard.
+      records: what to write, in order.
 
     Returns:
-        What the manifest says of the shard.
+      What the manifest says of the shard.
 
     Raises:
-        InputError: the file cannot be written, for example because the disk is full.
+      InputError: the file cannot be written, for example because the disk is full.
     """
     import tensorflow as tf
 
@@ -200,7 +200,7 @@ def read_shard(path: str) -> Iterator[Record]:
     """Reads the records of a shard in order.
 
     Raises:
-        InputError: the shard is damaged or gone; the records before the damage come first.
+      InputError: the shard is damaged or gone; the records before the damage come first.
     """
     import tensorflow as tf
 

@@ -16,15 +16,15 @@ from fada_tf.data.labels import IGNORE
 class Augmentation:
     """What training does with an image and its label; the defaults only resize.
 
-    Args:
-        height: rows of the result.
-        width: columns of the result.
-        color_jitter: change brightness, contrast, saturation and hue.
-        random_scale: range of the factor that multiplies the base size; (1, 1) for none.
-        base_height: rows of the image at scale 1; 0 for `height`.
-        base_width: columns of the image at scale 1; 0 for `width`.
-        crop: cut height x width out of the scaled image at random; without it the image is resized to height x width.
-        flip: mirror left and right half of the time.
+    Attributes:
+      height: rows of the result.
+      width: columns of the result.
+      color_jitter: change brightness, contrast, saturation and hue.
+      random_scale: range of the factor that multiplies the base size; (1, 1) for none.
+      base_height: rows of the image at scale 1; 0 for `height`.
+      base_width: columns of the image at scale 1; 0 for `width`.
+      crop: cut height x width out of the scaled image at random; without it the image is resized to height x width.
+      flip: mirror left and right half of the time.
     """
 
     height: int
@@ -41,13 +41,13 @@ def augment(image: tf.Tensor, label: tf.Tensor | None, seed: tf.Tensor, options:
     """Jitters, then resizes or scales and crops, then flips, as `options` say.
 
     Args:
-        image: [any height, any width, 3] uint8.
-        label: [the same height and width] uint8, or None.
-        seed: [2] int32; the same seed gives the same result.
-        options: which transforms and how much.
+      image: [any height, any width, 3] uint8.
+      label: [the same height and width] uint8, or None.
+      seed: [2] int32; the same seed gives the same result.
+      options: which transforms and how much.
 
     Returns:
-        The image [options.height, options.width, 3] uint8 and the label of that size, or None.
+      The image [options.height, options.width, 3] uint8 and the label of that size, or None.
     """
     jitter_seed, scale_seed, crop_seed, flip_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 4))
     if options.color_jitter:
@@ -74,11 +74,11 @@ def resize_image(image: tf.Tensor, size) -> tf.Tensor:
     """Resizes as Pillow's antialiased bicubic filter does, to whole grey levels.
 
     Args:
-        image: [height, width, 3] uint8 or float32, 0-255.
-        size: (height, width), integers or scalar int32 tensors.
+      image: [height, width, 3] uint8 or float32, 0-255.
+      size: (height, width), integers or scalar int32 tensors.
 
     Returns:
-        [*size, 3] uint8.
+      [*size, 3] uint8.
     """
 
     def resized() -> tf.Tensor:
@@ -100,11 +100,11 @@ def resize_label(label: tf.Tensor, size) -> tf.Tensor:
     """Resizes by the nearest pixel, exactly as Pillow: it adds up the float64 step, and that decides ties.
 
     Args:
-        label: [height, width], any dtype.
-        size: (height, width), integers or scalar int32 tensors.
+      label: [height, width], any dtype.
+      size: (height, width), integers or scalar int32 tensors.
 
     Returns:
-        [*size], the same dtype.
+      [*size], the same dtype.
     """
 
     def resized() -> tf.Tensor:

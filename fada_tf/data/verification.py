@@ -14,14 +14,14 @@ def verify(folder: str, workers: shards.Workers = shards.in_this_process) -> Man
     """Reads all that a manifest lists and compares it.
 
     Args:
-        folder: the shards.
-        workers: who does the work.
+      folder: the shards.
+      workers: who does the work.
 
     Returns:
-        The manifest.
+      The manifest.
 
     Raises:
-        InputError: something is missing or differs; the message lists each shard and record.
+      InputError: something is missing or differs; the message lists each shard and record.
     """
     manifest = Manifest.load(folder)
     classes = manifest.label_space and manifest.label_space.num_classes

@@ -23,9 +23,9 @@ MAX_DIFFERENCE = 1e-3  # of a probability
 class Parity:
     """How close an exported model comes.
 
-    Args:
-        agreement: lowest share, over the pictures, of pixels that get the same class.
-        difference: largest difference of a probability.
+    Attributes:
+      agreement: lowest share, over the pictures, of pixels that get the same class.
+      difference: largest difference of a probability.
     """
 
     agreement: float

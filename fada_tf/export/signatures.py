@@ -25,12 +25,12 @@ _PARALLEL_PICTURES = 2  # of different sizes, so that few large ones are in memo
 class ServingOptions:
     """How a served model works, fixed in its graph.
 
-    Args:
-        height: rows that pictures are resized to before the model.
-        width: columns, likewise.
-        views: what the probabilities are averaged over; for each the model computes once.
-        max_pixels: of one encoded picture, and of all pictures together in a request of raw ones.
-        max_batch: pictures in a request.
+    Attributes:
+      height: rows that pictures are resized to before the model.
+      width: columns, likewise.
+      views: what the probabilities are averaged over; for each the model computes once.
+      max_pixels: of one encoded picture, and of all pictures together in a request of raw ones.
+      max_batch: pictures in a request.
     """
 
     height: int

@@ -33,15 +33,15 @@ PORTABLE_FOLDER = "portable"
 class ExportPlan:
     """What to export.
 
-    Args:
-        checkpoint: names the trained segmenter, see `checkpoint.checkpoint_path`.
-        models: the folder of all served models.
-        name: under which the model is served.
-        version: 0 for one more than the highest there is.
-        options: what the graph does.
-        sizes: (height, width) of the pictures that will be served; empty: those of the pictures at hand.
-        batches: numbers of pictures in a request that will be served.
-        formats: further formats, of `portable.FILES`.
+    Attributes:
+      checkpoint: names the trained segmenter, see `checkpoint.checkpoint_path`.
+      models: the folder of all served models.
+      name: under which the model is served.
+      version: 0 for one more than the highest there is.
+      options: what the graph does.
+      sizes: (height, width) of the pictures that will be served; empty: those of the pictures at hand.
+      batches: numbers of pictures in a request that will be served.
+      formats: further formats, of `portable.FILES`.
     """
 
     checkpoint: str

@@ -41,11 +41,11 @@ class _Model:
 class ManagerSettings:
     """How the manager works; the fields are flags of the server.
 
-    Args:
-        poll_wait_seconds: between two looks at the file system.
-        max_num_load_retries: after the first attempt.
-        load_retry_interval_seconds: between attempts.
-        labels_for_unavailable: labels may name versions that are not loaded.
+    Attributes:
+      poll_wait_seconds: between two looks at the file system.
+      max_num_load_retries: after the first attempt.
+      load_retry_interval_seconds: between attempts.
+      labels_for_unavailable: labels may name versions that are not loaded.
     """
 
     poll_wait_seconds: float = 1.0

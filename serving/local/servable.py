@@ -26,12 +26,12 @@ _MAX_TIMEOUT_MS = 7 * 24 * 3600 * 1000
 class Batching:
     """TensorFlow's batch scheduler, one a signature; the fields are those of the batching parameters file.
 
-    Args:
-        max_batch_size: rows in a batch.
-        batch_timeout_micros: how long a batch that is not full waits.
-        max_enqueued_batches: more are refused with UNAVAILABLE.
-        num_batch_threads: batches that run at a time.
-        allowed_batch_sizes: batches are padded up to one of these; the last is max_batch_size. Empty: any size.
+    Attributes:
+      max_batch_size: rows in a batch.
+      batch_timeout_micros: how long a batch that is not full waits.
+      max_enqueued_batches: more are refused with UNAVAILABLE.
+      num_batch_threads: batches that run at a time.
+      allowed_batch_sizes: batches are padded up to one of these; the last is max_batch_size. Empty: any size.
     """
 
     max_batch_size: int = 1000
@@ -50,12 +50,12 @@ class Batching:
 class Settings:
     """How versions are loaded.
 
-    Args:
-        batching: the scheduler; None runs every request alone.
-        warmup: run the version's warm-up records before it is available.
-        intra_op_threads: of TensorFlow; 0: as many as cores.
-        inter_op_threads: of TensorFlow; 0: as many as cores.
-        gpu_memory_fraction: of each GPU; 0: what TensorFlow decides.
+    Attributes:
+      batching: the scheduler; None runs every request alone.
+      warmup: run the version's warm-up records before it is available.
+      intra_op_threads: of TensorFlow; 0: as many as cores.
+      inter_op_threads: of TensorFlow; 0: as many as cores.
+      gpu_memory_fraction: of each GPU; 0: what TensorFlow decides.
     """
 
     batching: Batching | None = None

@@ -51,11 +51,11 @@ def png(
     """A PNG made by hand.
 
     Args:
-        header: width, height, bits a channel, colour type.
-        rows: what is compressed.
-        interlaced: 1 if the rows are those of Adam7.
-        crc: added to the checksum of the compressed data; other than 0 makes it wrong.
-        end: whether the last chunk is there.
+      header: width, height, bits a channel, colour type.
+      rows: what is compressed.
+      interlaced: 1 if the rows are those of Adam7.
+      crc: added to the checksum of the compressed data; other than 0 makes it wrong.
+      end: whether the last chunk is there.
     """
 
     def chunk(kind: bytes, body: bytes) -> bytes:

@@ -16,10 +16,10 @@ from fada_tf.errors import InputError, printable
 class Pair:
     """An image and, if the data set is labelled, its label.
 
-    Args:
-        name: the image's path below its folder, with `/` between folders; unique.
-        image: the image's path.
-        label: the label's path, or None.
+    Attributes:
+      name: the image's path below its folder, with `/` between folders; unique.
+      image: the image's path.
+      label: the label's path, or None.
     """
 
     name: str
@@ -31,11 +31,11 @@ class Pair:
 class DataSet:
     """A data set as found on disk; what the `find` function of a data set's module returns.
 
-    Args:
-        pairs: the images, in the order in which they are converted.
-        labels: how the label files are read; None for a data set without labels.
-        problems: one line for each file that has no partner.
-        passed_over: one line for each kind of file that is none of the pictures.
+    Attributes:
+      pairs: the images, in the order in which they are converted.
+      labels: how the label files are read; None for a data set without labels.
+      problems: one line for each file that has no partner.
+      passed_over: one line for each kind of file that is none of the pictures.
     """
 
     pairs: tuple[Pair, ...]
@@ -48,11 +48,11 @@ def find(dataset: str, **options: str | None) -> DataSet:
     """Looks up a data set's files.
 
     Args:
-        dataset: the name of a module in this package.
-        **options: what the module's `find` function takes; None means not given.
+      dataset: the name of a module in this package.
+      **options: what the module's `find` function takes; None means not given.
 
     Raises:
-        InputError: no such data set, an option too many or missing, or no image found.
+      InputError: no such data set, an option too many or missing, or no image found.
     """
     find_in = registry.load("fada_tf.data.datasets", dataset).find
     given = {key: value for key, value in options.items() if value is not None}
@@ -80,12 +80,12 @@ def pair_up(
     """Makes a data set of the images and labels that share a key; those without a partner become its problems.
 
     Args:
-        images: {key: path below `images_folder`}.
-        labels: {key: path below `labels_folder`}, or None for a data set without labels.
-        images_folder: the folder of all images.
-        labels_folder: the folder of all labels.
-        label_files: how the labels are read; unused without labels.
-        no_labels: {key: path below `labels_folder`} of other files there, to be named where a label is missing.
+      images: {key: path below `images_folder`}.
+      labels: {key: path below `labels_folder`}, or None for a data set without labels.
+      images_folder: the folder of all images.
+      labels_folder: the folder of all labels.
+      label_files: how the labels are read; unused without labels.
+      no_labels: {key: path below `labels_folder`} of other files there, to be named where a label is missing.
     """
     if labels is None or labels_folder is None:
         return DataSet(tuple(Pair(name, files.join(images_folder, name)) for name in images.values()))
@@ -114,10 +114,10 @@ def paths_by_key(
     """Finds the files below a folder whose names end in one of `suffixes`, in any case of letters.
 
     Returns:
-        {composed(key(path)): path below the folder}, sorted by path.
+      {composed(key(path)): path below the folder}, sorted by path.
 
     Raises:
-        InputError: the folder does not exist, or two files have one key.
+      InputError: the folder does not exist, or two files have one key.
     """
     if not files.exists(folder):
         raise InputError(f"folder {folder} does not exist; check the path")
@@ -140,12 +140,12 @@ def keep_listed(dataset: DataSet, names: Iterable[str] | None, listed_in: str) -
     """Keeps the pairs named in a list.
 
     Args:
-        dataset: all pairs found.
-        names: image names, with or without suffix; None keeps all.
-        listed_in: where the names come from, for the message about one that is not there.
+      dataset: all pairs found.
+      names: image names, with or without suffix; None keeps all.
+      listed_in: where the names come from, for the message about one that is not there.
 
     Raises:
-        InputError: the list is empty.
+      InputError: the list is empty.
     """
     if names is None:
         return dataset
@@ -168,7 +168,7 @@ def read_list(path: str) -> list[str]:
     """Reads a text file of names, one a line.
 
     Raises:
-        InputError: it cannot be read.
+      InputError: it cannot be read.
     """
     try:
         return [line.strip() for line in files.read_bytes(path).decode("utf-8-sig").splitlines() if line.strip()]

@@ -20,8 +20,8 @@ def find(root: str, split: str) -> base.DataSet:
     """Finds the images of a split and, if `gtFine/<split>` exists, their labels.
 
     Args:
-        root: the folder that holds `leftImg8bit` and, for labels, `gtFine`.
-        split: 'train', 'val', 'test' or 'train_extra'.
+      root: the folder that holds `leftImg8bit` and, for labels, `gtFine`.
+      split: 'train', 'val', 'test' or 'train_extra'.
     """
     if split not in SPLITS:
         raise InputError(f"Cityscapes has no split {split!r}; use {', '.join(SPLITS)}")

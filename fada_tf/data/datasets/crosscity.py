@@ -20,9 +20,9 @@ def find(root: str, city: str, split: str) -> base.DataSet:
     """Finds the images of a city's split and, if `Labels/<Split>` exists, their labels.
 
     Args:
-        root: the folder that holds the cities.
-        city: one of `CITIES`.
-        split: 'train' or 'test'.
+      root: the folder that holds the cities.
+      city: one of `CITIES`.
+      split: 'train' or 'test'.
     """
     if city not in CITIES:
         raise InputError(f"Cross-City has no city {city!r}; use {', '.join(CITIES)}")

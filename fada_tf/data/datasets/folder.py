@@ -16,12 +16,12 @@ def find(images: str, labels: str | None = None, classes: str | None = None, nam
     """Pairs images and labels by their path without the suffix, in nested folders too.
 
     Args:
-        images: folder of pictures.
-        labels: folder of label PNGs, one for each image, of ids or of the classes' colours; None for images without
-            labels.
-        classes: the class file (JSON) that says what the labels' ids mean; needed with labels.
-        names: keep the pairs whose path, without the suffix, matches one of these shell patterns, separated by commas,
-            such as "0001TP_*"; None keeps all.
+      images: folder of pictures.
+      labels: folder of label PNGs, one for each image, of ids or of the classes' colours; None for images without
+        labels.
+      classes: the class file (JSON) that says what the labels' ids mean; needed with labels.
+      names: keep the pairs whose path, without the suffix, matches one of these shell patterns, separated by commas,
+        such as "0001TP_*"; None keeps all.
     """
     patterns = [base.composed(pattern.strip()) for pattern in (names or "*").split(",") if pattern.strip()]
     found = _matching(base.paths_by_key(images, image_files.SUFFIXES), patterns)

@@ -19,8 +19,8 @@ def find(root: str, split: str = "all") -> base.DataSet:
     """Finds the pairs.
 
     Args:
-        root: the folder that holds `images` and `labels`.
-        split: 'all', what the paper trains on, or 'train', 'val' or 'test' of the authors' split.mat.
+      root: the folder that holds `images` and `labels`.
+      split: 'all', what the paper trains on, or 'train', 'val' or 'test' of the authors' split.mat.
     """
     images_folder, labels_folder = files.join(root, "images"), files.join(root, "labels")
     found = base.pair_up(

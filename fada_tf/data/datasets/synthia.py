@@ -17,7 +17,7 @@ def find(root: str) -> base.DataSet:
     """Finds the pairs.
 
     Args:
-        root: the folder that holds `RGB` and `GT`, or the one above it.
+      root: the folder that holds `RGB` and `GT`, or the one above it.
     """
     if not files.exists(files.join(root, "RGB")) and files.exists(files.join(root, FOLDER)):
         root = files.join(root, FOLDER)
@@ -35,7 +35,7 @@ def read_label(data: bytes) -> images.LabelPixels:
     """Decodes a label.
 
     Raises:
-        InputError: it is not a 16-bit RGB PNG.
+      InputError: it is not a 16-bit RGB PNG.
     """
     import tensorflow as tf  # Pillow cuts 16-bit RGB down to its high bytes, which are all 0 here
 
