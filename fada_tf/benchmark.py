@@ -101,22 +101,22 @@ def seconds_by(
     seconds = {name: collections.Counter() for name in keys}
     for plane in space.planes:
         for event in (event for line in plane.lines for event in line.events):
-            name, *kind = plane.event_metadata[event.metadata_id].name.split(":")  # operations are "name:type"
-            if name and len(kind) == 1 and not kind[0].lstrip().startswith("__"):  # the function as a whole
+            name, *types = plane.event_metadata[event.metadata_id].name.split(":")  # operations are "name:type"
+            if name and len(types) == 1 and not types[0].lstrip().startswith("__"):  # the function as a whole
                 for by, key in keys.items():
-                    seconds[by][key(name, kind[0])] += event.duration_ps / 1e12
+                    seconds[by][key(name, types[0])] += event.duration_ps / 1e12
     return {by: dict(counter.most_common()) for by, counter in seconds.items()}
 
 
-def part_of(name: str, kind: str, parts: Mapping[str, str]) -> str:
+def part_of(name: str, operation_type: str, parts: Mapping[str, str]) -> str:
     """Returns the part of a step that an operation belongs to, "other" where none is known.
 
     Args:
       name: of the operation, with its scopes.
-      kind: its type, with oneDNN's prefix or without; all sums of Einstein's are upsampling.
+      operation_type: its type, with oneDNN's prefix or without; all sums of Einstein's are upsampling.
       parts: scope, without the number that tells it from its namesakes -> part.
     """
-    if kind.endswith("Einsum"):
+    if operation_type.endswith("Einsum"):
         return "upsampling"
     scopes = (re.sub(r"(_\d+)+$", "", scope) for scope in name.split("/"))
     return next((parts[scope] for scope in scopes if scope in parts), "other")
@@ -168,13 +168,13 @@ def _executed(outputs, times: int = 1) -> Iterator[tuple[tf.Operation, int]]:
 
 def _needed(outputs) -> set[tf.Operation]:
     """Returns the operations that the outputs depend on; a tape leaves others, which TensorFlow never runs."""
-    found, waiting = set(), [tensor.op for tensor in outputs]
+    operations, waiting = set(), [tensor.op for tensor in outputs]
     while waiting:
         operation = waiting.pop()
-        if operation not in found:
-            found.add(operation)
+        if operation not in operations:
+            operations.add(operation)
             waiting += [tensor.op for tensor in operation.inputs] + list(operation.control_inputs)
-    return found
+    return operations
 
 
 def _operations(operation) -> float:

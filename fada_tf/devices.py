@@ -72,8 +72,8 @@ def make_strategy(*, memory_growth: bool = True, all_reduce_packs: int = 0) -> t
     all_reduce = None
     if all_reduce_packs:
         on_gpus = devices[0].device_type == "GPU"
-        kind = tf.distribute.NcclAllReduce if on_gpus else tf.distribute.HierarchicalCopyAllReduce
-        all_reduce = kind(all_reduce_packs)
+        reduction = tf.distribute.NcclAllReduce if on_gpus else tf.distribute.HierarchicalCopyAllReduce
+        all_reduce = reduction(all_reduce_packs)
     return tf.distribute.MirroredStrategy([device.name for device in devices], all_reduce)
 
 
@@ -90,8 +90,8 @@ def workers(strategy: tf.distribute.Strategy) -> tuple[int, int]:
 
 def wait_for_all(strategy: tf.distribute.Strategy) -> None:
     """Returns when every worker has called it."""
-    one = strategy.run(lambda: tf.ones([]))
-    strategy.reduce("SUM", one, axis=None).numpy()
+    arrived = strategy.run(lambda: tf.ones([]))
+    strategy.reduce("SUM", arrived, axis=None).numpy()
 
 
 def set_precision(precision: str) -> None:

@@ -89,15 +89,17 @@ class Findings:
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
                 kept = files.read_json(self._path)
                 if kept["settings"] == self._digest():
-                    self._known = {name: (stamps, Finding(*found)) for name, (stamps, found) in kept["pairs"].items()}
+                    self._known = {
+                        name: (stamps, Finding(*finding)) for name, (stamps, finding) in kept["pairs"].items()
+                    }
 
     def of(self, pairs: Sequence[Pair], workers: shards.Workers) -> list[Finding]:
         """Returns what checking finds of each pair; reads only those that are not known or have changed."""
         stamps = {pair.name: [_stamp(pair.image), _stamp(pair.label)] for pair in pairs}
         unknown = [pair for pair in pairs if not self._knows(pair.name, stamps[pair.name])]
         if unknown:
-            found = workers(partial(check, settings=self._settings), unknown, title="check")
-            for pair, values in zip(unknown, found, strict=True):
+            results = workers(partial(check, settings=self._settings), unknown, title="check")
+            for pair, values in zip(unknown, results, strict=True):
                 self._known[pair.name] = (stamps[pair.name], Finding(*values))
             self._keep()
         return [self._known[pair.name][1] for pair in pairs]
@@ -112,7 +114,7 @@ class Findings:
 
     def _keep(self) -> None:
         good = {name: entry for name, entry in self._known.items() if not entry[1].problem}
-        pairs = {name: [stamps, astuple(found)] for name, (stamps, found) in good.items()}
+        pairs = {name: [stamps, astuple(finding)] for name, (stamps, finding) in good.items()}
         if self._is_kept:
             with contextlib.suppress(OSError):  # it only saves time
                 files.make_folder(os.path.dirname(self._path) or ".")

@@ -82,11 +82,11 @@ def convert(
     if not skip_bad:
         _refuse(partners)  # known without reading a file
     findings = Findings(output, settings)
-    found = findings.of(dataset.pairs, workers)
-    problems = (*partners, *(finding.problem for finding in found if finding.problem))
+    results = findings.of(dataset.pairs, workers)
+    problems = (*partners, *(finding.problem for finding in results if finding.problem))
     if not skip_bad:
         _refuse(problems)
-    good = [(pair, finding) for pair, finding in zip(dataset.pairs, found, strict=True) if not finding.problem]
+    good = [(pair, finding) for pair, finding in zip(dataset.pairs, results, strict=True) if not finding.problem]
     if not good:
         raise InputError("no image is left to convert:" + "".join(f"\n  {problem}" for problem in problems))
     num_shards = num_shards or -(-len(good) // IMAGES_PER_SHARD)

@@ -152,8 +152,8 @@ def read_label(data: bytes) -> LabelPixels:
         greys = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
         return LabelPixels(array[..., 0], greys)
     packed = array.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
-    found, values = np.unique(packed, return_inverse=True)
-    colors = np.stack([found >> 16, found >> 8 & 255, found & 255], axis=1).astype(np.uint8)
+    unique, values = np.unique(packed, return_inverse=True)
+    colors = np.stack([unique >> 16, unique >> 8 & 255, unique & 255], axis=1).astype(np.uint8)
     return LabelPixels(values.reshape(packed.shape), colors, are_ids=False)
 
 
@@ -204,8 +204,8 @@ def _holds_all_rows(png: bytes) -> bool:
     inflated, position, size = zlib.decompressobj(), 8, 0
     try:
         while size < due and position + 8 <= len(png):
-            length, kind = struct.unpack(">I4s", png[position : position + 8])
-            if kind == b"IDAT":
+            length, chunk_type = struct.unpack(">I4s", png[position : position + 8])
+            if chunk_type == b"IDAT":
                 size += len(inflated.decompress(png[position + 8 : position + 8 + length], due - size))
             position += length + 12
     except zlib.error:

@@ -209,10 +209,10 @@ class Manifest:
         """Returns the manifest as of labels of `label_space`, some of the classes on disk; all others are ignored."""
         if label_space.names == self.label_space.names:
             return self
-        own = [self.label_space.names.index(name) for name in label_space.names]
+        places = [self.label_space.names.index(name) for name in label_space.names]
 
         def reduced(entry: Entry) -> Entry:
-            kept = [entry.pixels[i] for i in own]
+            kept = [entry.pixels[i] for i in places]
             return replace(entry, pixels=(*kept, sum(entry.pixels) - sum(kept)))
 
         shards = (replace(shard, entries=tuple(map(reduced, shard.entries))) for shard in self.shards)

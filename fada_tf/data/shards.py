@@ -128,8 +128,8 @@ def _finished(output: str, names: list[str], job: str) -> dict[str, Shard]:
         if manifest.job != job:
             raise InputError(f"{output} holds other records; give another folder or delete that one")
         return {shard.file: shard for shard in manifest.shards if _is_whole(output, shard, present)}
-    own = {MANIFEST_NAME, *names, *map(_note_name, names)}
-    foreign = sorted(present - own - set(map(files.partial_name, own)))
+    of_this_job = {MANIFEST_NAME, *names, *map(_note_name, names)}
+    foreign = sorted(present - of_this_job - set(map(files.partial_name, of_this_job)))
     if foreign:
         raise InputError(f"{output} holds other files, such as {foreign[0]}; give a new or empty folder")
     done = {}

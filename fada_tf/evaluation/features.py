@@ -41,14 +41,14 @@ class ClassStatistics:
 
         NaN for a class without vectors, which counts as no other class either.
         """
-        found = np.flatnonzero(self.counts)
-        centers = self.sums[found] / self.counts[found, None]
-        variances = self.squares[found] / self.counts[found] - np.square(centers).sum(1)
+        seen = np.flatnonzero(self.counts)
+        centers = self.sums[seen] / self.counts[seen, None]
+        variances = self.squares[seen] / self.counts[seen] - np.square(centers).sum(1)
         distances = np.square(centers[:, None] - centers[None]).sum(-1)
         np.fill_diagonal(distances, np.inf)
         values = np.full(len(self.counts), np.nan)
-        if len(found) > 1:
-            values[found] = (np.maximum(variances, 0)[:, None] / distances).sum(1) / (len(found) - 1)
+        if len(seen) > 1:
+            values[seen] = (np.maximum(variances, 0)[:, None] / distances).sum(1) / (len(seen) - 1)
         return values
 
     @property
@@ -71,8 +71,8 @@ class Sample:
         # Every vector draws a number, and those with the smallest numbers are kept: a fair draw from the whole stream.
         keys = self._rng.random(len(labels))
         for index in np.intersect1d(labels, np.arange(len(self._kept))):
-            own = labels == index
-            drawn, vectors = keys[own], features[own]
+            of_class = labels == index
+            drawn, vectors = keys[of_class], features[of_class]
             if self._kept[index] is not None:
                 drawn = np.concatenate([self._kept[index][0], drawn])
                 vectors = np.concatenate([self._kept[index][1], vectors])

@@ -39,10 +39,10 @@ def find_pictures(path: str) -> tuple[str, list[str]]:
     if not files.is_folder(path):
         name = os.path.basename(path)
         return path.removesuffix(name), [name]
-    found = [name for name in files.walk(path) if name.lower().endswith(images.SUFFIXES)]
-    if not found:
+    names = [name for name in files.walk(path) if name.lower().endswith(images.SUFFIXES)]
+    if not names:
         raise InputError(f"{path} holds no pictures ({', '.join(images.SUFFIXES)}): name another folder")
-    return path, found
+    return path, names
 
 
 def read_picture(path: str) -> np.ndarray:

@@ -50,8 +50,8 @@ def write_checkpoint_scores(scores: Mapping[str, Scores], path: str) -> str:
     writer = csv.writer(table)
     subsets = [f"mean_iou_{count}" for count in first.subset_mean_iou]
     writer.writerow(["checkpoint", "best", "mean_iou", *subsets, "pixel_accuracy", *first.class_names])
-    for name, own in scores.items():
-        values = [own.mean_iou, *own.subset_mean_iou.values(), own.pixel_accuracy, *own.class_iou]
+    for name, score in scores.items():
+        values = [score.mean_iou, *score.subset_mean_iou.values(), score.pixel_accuracy, *score.class_iou]
         writer.writerow([name, "best" if name == best else "", *(_text(value) for value in values)])
     files.make_folder(os.path.dirname(path))
     files.write_atomically(path, table.getvalue().encode())

@@ -54,14 +54,14 @@ class Views:
         Returns:
           float32 [batch, its height, its width, classes] for each view, those of mirrored views turned back.
         """
-        found = []
+        logits = []
         for scale in self.scales:
             size = tuple(math.floor(side * scale) for side in images.shape[1:3])
             view = images if scale == 1 else resize_align_corners(images, size)
-            found.append(segmenter(view, training=False))
+            logits.append(segmenter(view, training=False))
             if self.flip:
-                found.append(tf.reverse(segmenter(tf.reverse(view, [2]), training=False), [2]))
-        return found
+                logits.append(tf.reverse(segmenter(tf.reverse(view, [2]), training=False), [2]))
+        return logits
 
 
 SINGLE_VIEW = Views()
@@ -90,8 +90,8 @@ def predict_class_map(logits: tf.Tensor | Sequence[tf.Tensor], size) -> tf.Tenso
 
     def block(first: tf.Tensor) -> tf.Tensor:
         """Returns int32 [batch, rows, width], the rows from `first` on; below the last, it again."""
-        own = tf.minimum(first + tf.range(rows), height - 1)
-        scores = [Interpolation(tf.shape(view)[1], height).at(view, 1, own) for view in wide]
+        block_rows = tf.minimum(first + tf.range(rows), height - 1)
+        scores = [Interpolation(tf.shape(view)[1], height).at(view, 1, block_rows) for view in wide]
         if len(scores) > 1:
             scores = [tf.add_n([tf.nn.softmax(values) for values in scores])]
         return tf.argmax(scores[0], axis=-1, output_type=tf.int32)

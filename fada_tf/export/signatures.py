@@ -137,8 +137,8 @@ class ServedSegmenter:
         header = tf.io.decode_raw(tf.strings.substr(padded, 0, png.HEADER_BYTES), tf.uint8)
         is_png = tf.reduce_all(header[: len(png.SIGNATURE)] == list(png.SIGNATURE))
         is_jpeg = tf.reduce_all(header[: len(_JPEG_START)] == list(_JPEG_START))
-        kind = tf.debugging.Assert(is_png | is_jpeg, ["not a JPEG or PNG file"])
-        with tf.control_dependencies([kind]):
+        check = tf.debugging.Assert(is_png | is_jpeg, ["not a JPEG or PNG file"])
+        with tf.control_dependencies([check]):
             shape, bits = tf.cond(
                 is_png,
                 lambda: png.header_shape(header),
@@ -167,9 +167,11 @@ class ServedSegmenter:
     def _map_pictures(self, finish, logits: list[tf.Tensor], sizes: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """Returns finish(class map, uint8 [height, width]) of every picture, stacked."""
 
-        def one(inputs):
+        def of_picture(inputs):
             logits, size = [each[None] for each in inputs[:-1]], inputs[-1]
             class_map = predict_class_map(logits, size)[0]
             return finish(tf.cast(class_map, tf.uint8))
 
-        return tf.map_fn(one, (*logits, sizes), fn_output_signature=dtype, parallel_iterations=_PARALLEL_PICTURES)
+        return tf.map_fn(
+            of_picture, (*logits, sizes), fn_output_signature=dtype, parallel_iterations=_PARALLEL_PICTURES
+        )

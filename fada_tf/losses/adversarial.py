@@ -70,10 +70,10 @@ def fine_grained_cross_entropy(
       float32 scalar.
     """
     domain_logits = tf.cast(domain_logits, tf.float32)
-    own = tf.split(domain_logits, 2, axis=-1)[domain]
+    of_domain = tf.split(domain_logits, 2, axis=-1)[domain]
     # sum_k a_k (own_k - log Z) without a map of K channels for the difference.
     log_partition = tf.reduce_logsumexp(domain_logits, axis=-1)
-    pixel_losses = tf.reduce_sum(knowledge, axis=-1) * log_partition - tf.reduce_sum(knowledge * own, axis=-1)
+    pixel_losses = tf.reduce_sum(knowledge, axis=-1) * log_partition - tf.reduce_sum(knowledge * of_domain, axis=-1)
     return tf.reduce_sum(pixel_losses) / (tf.size(pixel_losses, tf.float32) if denominator is None else denominator)
 
 

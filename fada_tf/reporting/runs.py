@@ -112,10 +112,10 @@ def with_distances(runs: Sequence[Run], records: str) -> list[Run]:
     Raises:
       InputError: a file of distances cannot be read.
     """
-    found = [{_settings(values): values for values in _distances(run, records)} for run in runs]
-    common = set.intersection(*(set(own) for own in found if own)) if any(found) else set()
+    measured = [{_settings(values): values for values in _distances(run, records)} for run in runs]
+    common = set.intersection(*(set(distances) for distances in measured if distances)) if any(measured) else set()
     chosen = max(common, default=None)
-    return [dataclasses.replace(run, ccd=own.get(chosen)) for run, own in zip(runs, found, strict=True)]
+    return [dataclasses.replace(run, ccd=distances.get(chosen)) for run, distances in zip(runs, measured, strict=True)]
 
 
 def _distances(run: Run, records: str) -> Iterator[dict]:
@@ -140,10 +140,10 @@ def common_label_space(runs: Sequence[Run]) -> LabelSpace:
       InputError: they are not the same for all.
     """
     first, *others = (checkpoint.run_label_space(run.directory) for run in runs)
-    for run, other in zip(runs[1:], others, strict=True):
-        if other.names != first.names:
+    for run, label_space in zip(runs[1:], others, strict=True):
+        if label_space.names != first.names:
             raise InputError(
-                f"{run.title} has other classes than {runs[0].title} ({', '.join(other.names)}; "
+                f"{run.title} has other classes than {runs[0].title} ({', '.join(label_space.names)}; "
                 f"{', '.join(first.names)}): compare runs of the same classes"
             )
     return first

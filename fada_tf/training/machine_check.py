@@ -160,8 +160,8 @@ def _versions() -> Finding:
 
 
 def _devices(strategy: tf.distribute.Strategy) -> Finding:
-    cards, cores, found = driver(), machine.available_cores(), device_names(strategy)
-    figures = {"devices": found, "driver": cards, "cores": cores, "machine": platform.machine()}
+    cards, cores, devices = driver(), machine.available_cores(), device_names(strategy)
+    figures = {"devices": devices, "driver": cards, "cores": cores, "machine": platform.machine()}
     if (cards or machine.has_nvidia_driver()) and not tf.config.list_physical_devices("GPU"):
         card = f"{cards[0]['name']} with driver {cards[0]['driver_version']}" if cards else "an NVIDIA driver"
         text = (
@@ -170,7 +170,7 @@ def _devices(strategy: tf.distribute.Strategy) -> Finding:
         )
         return Finding("devices", text, figures, wrong=True)
     about = f", driver {cards[0]['driver_version']}" if cards else ""
-    return Finding("devices", f"{found}{about}, {cores} cores", figures)
+    return Finding("devices", f"{devices}{about}, {cores} cores", figures)
 
 
 def _all_reduce(strategy: tf.distribute.Strategy) -> Finding:
@@ -178,17 +178,17 @@ def _all_reduce(strategy: tf.distribute.Strategy) -> Finding:
 
     def values():
         context = tf.distribute.get_replica_context()
-        own = tf.fill([_REDUCED_VALUES], tf.cast(context.replica_id_in_sync_group + 1, tf.float32))
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, own)
+        numbers = tf.fill([_REDUCED_VALUES], tf.cast(context.replica_id_in_sync_group + 1, tf.float32))
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, numbers)
 
     replicas = strategy.num_replicas_in_sync
     results = strategy.experimental_local_results(tf.function(lambda: strategy.run(values))())
-    found = sorted({float(value) for result in results for value in np.unique(result)})
+    sums = sorted({float(value) for result in results for value in np.unique(result)})
     expected = replicas * (replicas + 1) / 2
-    text = f"{replicas} replica{'s' * (replicas > 1)}: sum {', '.join(f'{value:g}' for value in found)}"
-    if found != [expected]:
+    text = f"{replicas} replica{'s' * (replicas > 1)}: sum {', '.join(f'{value:g}' for value in sums)}"
+    if sums != [expected]:
         text += f", and {expected:g} is right: set NCCL_DEBUG=INFO and look at what it says of the links"
-    return Finding("all-reduce", text, {"replicas": replicas, "sums": found}, wrong=found != [expected])
+    return Finding("all-reduce", text, {"replicas": replicas, "sums": sums}, wrong=sums != [expected])
 
 
 def _build(backbone: str, precision: str, device: str) -> Method:
@@ -247,9 +247,9 @@ def _numbers(build: Callable[[], Method], device: str, *, xla: bool) -> dict[str
 
 def _compare(what: str, reference: Callable[[], dict], numbers: Callable[[], dict], tolerance: float) -> Finding:
     start = time.perf_counter()
-    expected, found = reference(), numbers()
+    expected, computed = reference(), numbers()
     distances = {
-        name: float(np.linalg.norm(found[name] - value) / np.linalg.norm(value)) for name, value in expected.items()
+        name: float(np.linalg.norm(computed[name] - value) / np.linalg.norm(value)) for name, value in expected.items()
     }
     furthest = max(distances, key=lambda name: np.nan_to_num(distances[name], nan=np.inf))
     wrong = not distances[furthest] <= tolerance

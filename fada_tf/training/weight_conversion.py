@@ -210,9 +210,9 @@ def _load(
         "lacks": [name for name in account.missing if name not in may_lack],
         "has besides": [name for name in account.unused if _part(name) in known],
     }
-    found = [f"it {verb} {_listed(names[:3])}{' ...' * (len(names) > 3)}" for verb, names in wrong.items() if names]
-    if found:
-        raise InputError(f"{path} does not hold this {model.name}: {' and '.join(found)}; check the backbone")
+    faults = [f"it {verb} {_listed(names[:3])}{' ...' * (len(names) > 3)}" for verb, names in wrong.items() if names]
+    if faults:
+        raise InputError(f"{path} does not hold this {model.name}: {' and '.join(faults)}; check the backbone")
     return account
 
 

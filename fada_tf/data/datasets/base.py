@@ -61,12 +61,12 @@ def find(dataset: str, **options: str | None) -> DataSet:
     except TypeError as error:
         takes = ", ".join(f"--{name}" for name in inspect.signature(find_in).parameters)
         raise InputError(f"data set {dataset}: {error}; it takes {takes}") from error
-    found = find_in(**given)
-    if not found.pairs and not found.problems:
+    data_set = find_in(**given)
+    if not data_set.pairs and not data_set.problems:
         where = " ".join(f"--{key}={value}" for key, value in given.items())
-        others = f" ({'; '.join(map(printable, found.passed_over))})" if found.passed_over else ""
+        others = f" ({'; '.join(map(printable, data_set.passed_over))})" if data_set.passed_over else ""
         raise InputError(f"data set {dataset}: no image found with {where}{others}; check the folder")
-    return found
+    return data_set
 
 
 def pair_up(
@@ -122,13 +122,13 @@ def paths_by_key(
     if not files.exists(folder):
         raise InputError(f"folder {folder} does not exist; check the path")
     endings = tuple(suffix.lower() for suffix in suffixes)
-    found: dict[str, str] = {}
+    by_key: dict[str, str] = {}
     for path in files.walk(folder):
         if path.lower().endswith(endings):
-            other = found.setdefault(composed(key(path)), path)
-            if other != path:
-                raise InputError(f"{files.join(folder, path)} and {other} there name the same pair; rename one of them")
-    return found
+            twin = by_key.setdefault(composed(key(path)), path)
+            if twin != path:
+                raise InputError(f"{files.join(folder, path)} and {twin} there name the same pair; rename one of them")
+    return by_key
 
 
 def composed(name: str) -> str:

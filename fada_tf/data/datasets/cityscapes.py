@@ -26,11 +26,11 @@ def find(root: str, split: str) -> base.DataSet:
     if split not in SPLITS:
         raise InputError(f"Cityscapes has no split {split!r}; use {', '.join(SPLITS)}")
     images_folder, labels_folder = files.join(root, "leftImg8bit", split), files.join(root, "gtFine", split)
-    found = base.paths_by_key(images_folder, (IMAGE_ENDING,), lambda path: path[: -len(IMAGE_ENDING)])
+    image_paths = base.paths_by_key(images_folder, (IMAGE_ENDING,), lambda path: path[: -len(IMAGE_ENDING)])
     if not files.exists(labels_folder):
-        return base.pair_up(found, None, images_folder, None)
+        return base.pair_up(image_paths, None, images_folder, None)
     return base.pair_up(
-        found,
+        image_paths,
         base.paths_by_key(labels_folder, (LABEL_ENDING,), lambda path: path[: -len(LABEL_ENDING)]),
         images_folder,
         labels_folder,

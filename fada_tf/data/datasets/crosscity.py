@@ -31,12 +31,12 @@ def find(root: str, city: str, split: str) -> base.DataSet:
     images_folder = files.join(root, city, "Images", split.capitalize())
     labels_folder = files.join(root, city, "Labels", split.capitalize())
     names = files.join(root, city, "List", f"{split}.txt")
-    found = base.paths_by_key(images_folder, images.SUFFIXES)
+    image_paths = base.paths_by_key(images_folder, images.SUFFIXES)
     labels = None
     if files.exists(labels_folder):
         labels = base.paths_by_key(labels_folder, (LABEL_ENDING,), lambda path: path[: -len(LABEL_ENDING)])
     pairs = base.pair_up(
-        found,
+        image_paths,
         labels,
         images_folder,
         labels_folder,

@@ -24,13 +24,13 @@ def find(images: str, labels: str | None = None, classes: str | None = None, nam
         such as "0001TP_*"; None keeps all.
     """
     patterns = [base.composed(pattern.strip()) for pattern in (names or "*").split(",") if pattern.strip()]
-    found = _matching(base.paths_by_key(images, image_files.SUFFIXES), patterns)
+    image_paths = _matching(base.paths_by_key(images, image_files.SUFFIXES), patterns)
     for pattern in patterns:
-        if names and not _matching(found, [pattern]):
+        if names and not _matching(image_paths, [pattern]):
             raise InputError(f"no image found with --images={images} --names={pattern}; patterns are without suffixes")
     others = image_files.passed_over(_matching({path: path for path in files.walk(images)}, patterns), images)
     if labels is None:
-        return replace(base.pair_up(found, None, images, None), passed_over=others)
+        return replace(base.pair_up(image_paths, None, images, None), passed_over=others)
     if classes is None:
         raise InputError("labels need a class file that says what their ids mean; give --classes=FILE.json")
     class_file = ClassFile.load(classes)
@@ -46,8 +46,8 @@ def find(images: str, labels: str | None = None, classes: str | None = None, nam
         for path in files.walk(labels)
         if path.lower().endswith(image_files.SUFFIXES)
     }
-    return replace(base.pair_up(found, masks, images, labels, label_files, no_masks), passed_over=others)
+    return replace(base.pair_up(image_paths, masks, images, labels, label_files, no_masks), passed_over=others)
 
 
-def _matching(found: dict[str, str], patterns: list[str]) -> dict[str, str]:
-    return {key: path for key, path in found.items() if any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns)}
+def _matching(paths: dict[str, str], patterns: list[str]) -> dict[str, str]:
+    return {key: path for key, path in paths.items() if any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns)}

@@ -23,7 +23,7 @@ def find(root: str, split: str = "all") -> base.DataSet:
       split: 'all', what the paper trains on, or 'train', 'val' or 'test' of the authors' split.mat.
     """
     images_folder, labels_folder = files.join(root, "images"), files.join(root, "labels")
-    found = base.pair_up(
+    dataset = base.pair_up(
         base.paths_by_key(images_folder, images.SUFFIXES),
         base.paths_by_key(labels_folder, (images.LABEL_SUFFIX,)),
         images_folder,
@@ -31,7 +31,7 @@ def find(root: str, split: str = "all") -> base.DataSet:
         LABELS,
     )
     if split == "all":
-        return found
+        return dataset
     if split not in SPLIT_KEYS:
         raise InputError(f"GTA5 has no split {split!r}; use all, {', '.join(SPLIT_KEYS)}")
     paths = [files.join(root, name) for name in SPLIT_FILES if files.exists(files.join(root, name))]
@@ -41,4 +41,4 @@ def find(root: str, split: str = "all") -> base.DataSet:
         from scipy import io  # only this file format needs it
 
         numbers = io.loadmat(file)[SPLIT_KEYS[split]].ravel()
-    return base.keep_listed(found, [f"{number:05d}" for number in numbers], paths[0])
+    return base.keep_listed(dataset, [f"{number:05d}" for number in numbers], paths[0])
