@@ -160,10 +160,10 @@ def find_pictures(path: str) -> tuple[str, list[str]]:
     files = (os.path.relpath(os.path.join(top, name), path) for top, _, names in os.walk(path) for name in names)
     pictures = (name for name in files if name.lower().endswith(SUFFIXES))
     # Hidden ones, such as macOS' ._NAME.jpg, are none of the user's.
-    found = [name for name in pictures if not any(part.startswith(".") for part in name.split(os.sep))]
-    if not found:
+    names = [name for name in pictures if not any(part.startswith(".") for part in name.split(os.sep))]
+    if not names:
         raise ServingError(f"{path} is no picture and holds none ({', '.join(SUFFIXES)})")
-    return path, sorted(found)
+    return path, sorted(names)
 
 
 def result_name(name: str) -> str:
@@ -201,13 +201,13 @@ def segment_files(
       The name of every picture and why it failed, empty if it did not.
     """
 
-    def one(name: str) -> tuple[str, str]:
+    def segment(name: str) -> tuple[str, str]:
         try:
             picture = read_upright(os.path.join(folder, name))
             mask = client.segment_upright(picture)
             overlay = Image.blend(picture.convert("RGB"), mask.convert("RGB"), opacity)
-            for kind, image in (("masks", mask), ("overlays", overlay)):
-                _write_png(os.path.join(output, kind, result_name(name)), image)
+            for subfolder, image in (("masks", mask), ("overlays", overlay)):
+                _write_png(os.path.join(output, subfolder, result_name(name)), image)
         except ServingError as error:
             return name, str(error)
         except OSError as error:
@@ -215,7 +215,7 @@ def segment_files(
         return name, ""
 
     with ThreadPoolExecutor(concurrency) as pool:
-        yield from pool.map(one, names)
+        yield from pool.map(segment, names)
 
 
 def _write_png(path: str, image: Image.Image) -> None:

@@ -33,7 +33,7 @@ _POOL = 512  # requests of an open loop that are under way; a server that lets m
 
 @dataclass
 class Results:
-    """What happened in a run.
+    """What happened in a load test.
 
     Attributes:
       seconds: it took.
@@ -55,7 +55,7 @@ class Results:
         for percent in (50, 95, 99):
             if ordered:
                 values[f"p{percent}_ms"] = round(1e3 * ordered[min(len(ordered) - 1, len(ordered) * percent // 100)], 1)
-        settled = [one for one in self.memory if one[0] > 0.2 * self.seconds]
+        settled = [sample for sample in self.memory if sample[0] > 0.2 * self.seconds]
         if len(settled) > 2:
             slope = statistics.linear_regression(*zip(*settled, strict=True)).slope
             values |= {"memory_mb": [round(settled[0][1] / 1e6), round(settled[-1][1] / 1e6)]}
@@ -127,7 +127,7 @@ class LoadTest:
 
 
 class _Watch:
-    """Times a run, reads the server's memory every second and prints how it goes."""
+    """Times a load test, reads the server's memory every second and prints how it goes."""
 
     def __init__(self, results: Results, url: str, show: bool):
         self._results, self._url, self._show = results, url, show
@@ -164,11 +164,11 @@ class _Watch:
             return
         try:
             with urllib.request.urlopen(self._url, timeout=5) as answer:
-                found = _MEMORY.search(answer.read().decode())
+                match = _MEMORY.search(answer.read().decode())
         except OSError:
             return  # too busy to say: the next second will tell
-        if found:
-            self._results.memory.append((elapsed, int(float(found[1]))))
+        if match:
+            self._results.memory.append((elapsed, int(float(match[1]))))
 
 
 def direct(path: str, files: list[bytes], batch: int, threads: int) -> Callable[[float], float]:
@@ -179,10 +179,10 @@ def direct(path: str, files: list[bytes], batch: int, threads: int) -> Callable[
         raise client.ServingError("--direct needs the package tensorflow: pip install -e .") from error
     loaded = tf.saved_model.load(path)
 
-    def run(files: list[bytes]) -> None:
+    def call(files: list[bytes]) -> None:
         loaded.signatures[client.SIGNATURE](**{client.INPUT: tf.constant(files)})[client.OUTPUT].numpy()
 
-    run(files[:1] * batch)
+    call(files[:1] * batch)
 
     def measure(seconds: float) -> float:
         started = time.monotonic()
@@ -190,7 +190,7 @@ def direct(path: str, files: list[bytes], batch: int, threads: int) -> Callable[
         def work(seed: int) -> int:
             chooser, done = random.Random(seed), 0
             while time.monotonic() < started + seconds:
-                run(chooser.choices(files, k=batch))
+                call(chooser.choices(files, k=batch))
                 done += batch
             return done
 
@@ -238,7 +238,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--rate", type=client.at_least(0, float), default=0.0, help="requests a second; above 0: an open loop"
     )
-    parser.add_argument("--seconds", type=client.at_least(0.001, float), default=30.0, help="of a run (%(default)s)")
+    parser.add_argument("--seconds", type=client.at_least(0.001, float), default=30.0, help="of a test (%(default)s)")
     parser.add_argument(
         "--timeout", type=client.at_least(0.001, float), default=60.0, help="seconds for a request (%(default)s)"
     )
@@ -269,15 +269,15 @@ def main(arguments: list[str] | None = None) -> int:
             served, called = test.closed(options.concurrency, options.seconds).summary(), measure(options.seconds)
             rounds.append({"server": served, "direct_per_second": called, "ratio": served["per_second"] / called})
             sys.stderr.write(f"round {number + 1}: {json.dumps(rounds[-1])}\n")
-        figures = {"rounds": rounds, "ratio": statistics.median(one["ratio"] for one in rounds)}
+        figures = {"rounds": rounds, "ratio": statistics.median(each_round["ratio"] for each_round in rounds)}
     else:
-        run = (
+        results = (
             test.open(options.rate, options.seconds)
             if options.rate
             else test.closed(options.concurrency, options.seconds)
         )
-        figures = run.summary()
-        if run.errors:
+        figures = results.summary()
+        if results.errors:
             figures["recovery_seconds"] = round(test.recovery(), 2)
     text = json.dumps(figures, indent=1)
     print(text)

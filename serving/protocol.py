@@ -38,13 +38,13 @@ def _file() -> descriptor_pb2.FileDescriptorProto:
     for message, fields in _MESSAGES.items():
         described = file.message_type.add(name=message)
         for field in fields:
-            number, kind, name = field.split()
-            added = described.field.add(name=name, number=int(number), label=3 if kind.endswith("*") else 1)
-            kind = kind.rstrip("*")
-            if kind in _TYPES:
-                added.type = _TYPES[kind]
+            number, field_type, name = field.split()
+            added = described.field.add(name=name, number=int(number), label=3 if field_type.endswith("*") else 1)
+            field_type = field_type.rstrip("*")
+            if field_type in _TYPES:
+                added.type = _TYPES[field_type]
             else:
-                added.type, added.type_name = 11, f".{_PACKAGE}.{kind}"
+                added.type, added.type_name = 11, f".{_PACKAGE}.{field_type}"
     return file
 
 

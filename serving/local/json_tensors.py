@@ -106,7 +106,7 @@ def _array(name: str, values: object, dtype: tf.DType) -> np.ndarray:
 def _strings(name: str, values: object) -> np.ndarray:
     def parse(value):
         if isinstance(value, list):
-            return [parse(one) for one in value]
+            return [parse(item) for item in value]
         if isinstance(value, str):
             return value.encode()
         if _is_bytes(value):

@@ -137,13 +137,13 @@ class Manager:
           tf.errors.InvalidArgumentError: no such label.
         """
         with self._changed:
-            found = self._find(name, version, label)
-            found.users += 1
+            version_in_use = self._find(name, version, label)
+            version_in_use.users += 1
         try:
-            yield found.number, found.servable
+            yield version_in_use.number, version_in_use.servable
         finally:
             with self._changed:
-                found.users -= 1
+                version_in_use.users -= 1
                 self._changed.notify_all()
 
     def status(self, name: str, version: int | None = None, label: str | None = None):
@@ -158,11 +158,11 @@ class Manager:
                 raise _not_found(f"Could not find any versions of model {name}")
             model = self._models[name]
             number = self._labelled(model, label) if label else version
-            for one in sorted(model.versions.values(), key=lambda one: -one.number):
-                if number in (None, one.number):
-                    added = response.model_version_status.add(version=one.number, state=one.state)
-                    added.status.error_code = one.error.error_code if one.error else 0
-                    added.status.error_message = message(one.error) if one.error else ""
+            for known in sorted(model.versions.values(), key=lambda known: -known.number):
+                if number in (None, known.number):
+                    added = response.model_version_status.add(version=known.number, state=known.state)
+                    added.status.error_code = known.error.error_code if known.error else 0
+                    added.status.error_message = message(known.error) if known.error else ""
         if not response.model_version_status:
             raise _not_found(
                 f"Could not find {'any versions' if number is None else f'version {number}'} of model {name}"
@@ -286,12 +286,12 @@ class Manager:
 
 
 def _choose(numbers: list[int], policy: model_server_config_pb2.ModelConfig) -> set[int]:
-    kind = policy.WhichOneof("policy_choice")
-    if kind == "all":
+    choice = policy.WhichOneof("policy_choice")
+    if choice == "all":
         return set(numbers)
-    if kind == "specific":
+    if choice == "specific":
         return set(numbers) & set(policy.specific.versions)
-    count = policy.latest.num_versions if kind == "latest" else 1
+    count = policy.latest.num_versions if choice == "latest" else 1
     return set(numbers[-max(count, 1) :])
 
 

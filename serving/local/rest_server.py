@@ -149,8 +149,8 @@ class RestServer:
                 models[name] = []
         return web.json_response(models)
 
-    def _failure(self, model: str, started: float, kind: type, text: str) -> tf.errors.OpError:
-        error = kind(None, None, text)
+    def _failure(self, model: str, started: float, error_type: type, text: str) -> tf.errors.OpError:
+        error = error_type(None, None, text)
         self._service.record(model, "REST", error.error_code, time.monotonic() - started)
         return error
 
@@ -158,8 +158,8 @@ class RestServer:
 def _choice(request: web.Request) -> tuple[str, int | None, str | None]:
     """Returns the model's name and the version or label that the path asks for."""
     _, _, rest = request.match_info["choice"].partition("/")
-    kind, _, value = rest.partition("/")
-    return request.match_info["model"], int(value) if kind == "versions" else None, value if kind == "labels" else None
+    by, _, value = rest.partition("/")
+    return request.match_info["model"], int(value) if by == "versions" else None, value if by == "labels" else None
 
 
 @web.middleware
