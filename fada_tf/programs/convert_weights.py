@@ -38,14 +38,14 @@ def main(argv):
     from fada_tf.training import weight_conversion
 
     set_up_devices()
-    source, output = _INPUT.value, _OUTPUT.value
+    path, output = _INPUT.value, _OUTPUT.value
     if output.endswith(".npz"):
-        account = weight_conversion.convert_backbone(source, _BACKBONE.value, output)
+        account = weight_conversion.convert_backbone(path, _BACKBONE.value, output)
     elif output.endswith(".pth"):
-        account = weight_conversion.export_checkpoint(source, output)
+        account = weight_conversion.export_checkpoint(path, output)
     else:
         account = weight_conversion.convert_checkpoint(
-            source, _BACKBONE.value, _LABEL_SPACE.value, output, height=_HEIGHT.value, width=_WIDTH.value
+            path, _BACKBONE.value, _LABEL_SPACE.value, output, height=_HEIGHT.value, width=_WIDTH.value
         )
     print("\n".join(account))
     print(f"written: {output}")
