@@ -1,8 +1,8 @@
 """The one schema of an experiment: every setting with its default, unit, limits and source.
 
 Experiment files in `configs/` return a `Config`; the command line overrides single fields
-(`--config.optimizer.learning_rate=1e-3`). A method's settings stand in its own file. "code" names the authors'
-implementation where the paper is silent or differs.
+(`--config.optimizer.learning_rate=1e-3`). A method's settings stand in its own file. "code" names a place in
+the authors' implementation, https://github.com/JDAI-CV/FADA/blob/a1c6403, where the paper is silent or differs.
 """
 
 import copy
@@ -28,7 +28,9 @@ class DomainConfig:
     records: str = option("", "folder of TFRecord shards with a manifest.json")
     height: int = option(0, "pixels; height of a training image", minimum=0)
     width: int = option(0, "pixels; width of a training image", minimum=0)
-    color_jitter: bool = option(False, "random brightness, contrast, saturation and hue (code)")
+    color_jitter: bool = option(
+        False, "random brightness, contrast, saturation and hue (code: core/datasets/build.py#L22-L30)"
+    )
     scale_min: float = option(1.0, "smallest random scale of the full image before the crop", above=0, needs=_CROP)
     scale_max: float = option(1.0, "largest random scale of the full image before the crop", above=0, needs=_CROP)
     full_height: int = option(
@@ -44,7 +46,7 @@ class DomainConfig:
     )
     sub_epoch: int = option(
         3000,
-        "draws after which class-balanced sampling starts anew (code)",
+        "draws after which class-balanced sampling starts anew (code: core/datasets/gta5.py#L37)",
         minimum=1,
         needs=("sampling", ("class_balanced",)),
     )
@@ -85,7 +87,8 @@ class ModelConfig:
         "resnet101", "feature extractor F: a module of fada_tf/models/backbones, or one of its depths"
     )
     batch_norm: str = option(
-        "frozen", "stored statistics without epsilon (code), or batch statistics over all replicas",
+        "frozen",
+        "stored statistics without epsilon (code: core/models/layers.py#L18-L23), or the batch's on all replicas",
         choices=("frozen", "synchronized"),
     )  # fmt: skip
     recompute: bool = option(
@@ -151,9 +154,11 @@ class NetworkOptimizerConfig:
     beta_2: float = option(0.999, "of Adam: decay of the mean of squared gradients", minimum=0, needs=_ADAM)
     epsilon: float = option(1e-8, "of Adam: added after the bias correction", above=0, needs=_ADAM)
     weight_decay: float = option(
-        5e-4, "L2, coupled with the gradient but for adamw (code; the paper says 1e-4)", minimum=0
+        5e-4,
+        "L2, coupled with the gradient but for adamw (code: core/configs/defaults.py#L54; the paper says 1e-4)",
+        minimum=0,
     )
-    decay_all: bool = option(True, "norms, biases and position embeddings decay too (code)")
+    decay_all: bool = option(True, "norms, biases and position embeddings decay too (code: train_adv.py#L79-L82)")
     clip_norm: float = option(0.0, "L2 norm above which all gradients are scaled down to it; 0: none", minimum=0)
 
 
@@ -173,7 +178,10 @@ class ScheduleConfig:
 
     name: str = option("poly", "shape after the warm-up", choices=("poly", "linear", "constant"))
     horizon: int = option(
-        62_500, "iterations at which the rates would reach 0 (code)", minimum=1, needs=("name", ("poly", "linear"))
+        62_500,
+        "iterations at which the rates would reach 0 (code: configs/deeplabv2_r101_adv.yaml#L20)",
+        minimum=1,
+        needs=("name", ("poly", "linear")),
     )
     power: float = option(0.9, "of poly", minimum=0, needs=("name", ("poly",)))
     warmup_iterations: int = option(0, "iterations in which the rates rise in equal steps; 0: no warm-up", minimum=0)

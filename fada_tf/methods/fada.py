@@ -27,7 +27,7 @@ from fada_tf.schema import option, section
 
 
 def _discriminator_optimizer() -> NetworkOptimizerConfig:
-    """The authors' (paper 4.2), without weight decay (code)."""
+    """The authors' (paper 4.2), without weight decay: https://github.com/JDAI-CV/FADA/blob/a1c6403/train_adv.py#L85."""
     return NetworkOptimizerConfig("adam", 1e-4, beta_1=0.9, beta_2=0.99, epsilon=1e-8, weight_decay=0.0)
 
 
@@ -35,7 +35,9 @@ def _discriminator_optimizer() -> NetworkOptimizerConfig:
 class AdversarialSettings(MethodSettings):
     """What users choose of any training against a discriminator."""
 
-    segmentation_temperature: float = option(1.0, "source logits are divided by this before L_seg; code: T", above=0)
+    segmentation_temperature: float = option(
+        1.0, "source logits are divided by this before L_seg (code: T, train_adv.py#L171-L173)", above=0
+    )
     adversarial_weight: float = option(0.001, "lambda_adv, the weight of L_adv (paper 4.2)", minimum=0)
     discriminator: NetworkOptimizerConfig = section(_discriminator_optimizer)
 
@@ -68,7 +70,8 @@ class Settings(AdversarialSettings):
     )
 
 
-_OF_EACH_DOMAIN = 0.5  # L_D is the mean of both domains' (code)
+# L_D is the mean of both domains': https://github.com/JDAI-CV/FADA/blob/a1c6403/train_adv.py#L200-L204
+_OF_EACH_DOMAIN = 0.5
 _DEAD = 0.01  # of what a discriminator that knows nothing has above its floor, log 2
 
 
