@@ -42,8 +42,8 @@ def folder(tmp_path_factory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("batches")
     scenes.write_class_file(folder / "classes.json")
     scenes.write_folder(folder / "raw", 2, dusk=False)
-    source = folder_dataset.source(str(folder / "raw/images"), str(folder / "raw/labels"), str(folder / "classes.json"))
-    conversion.convert(source, str(folder / "records"))
+    dataset = folder_dataset.find(str(folder / "raw/images"), str(folder / "raw/labels"), str(folder / "classes.json"))
+    conversion.convert(dataset, str(folder / "records"))
     return folder
 
 
