@@ -54,7 +54,7 @@ def test_a_data_set(tmp_path):
     counts[[3, 19]] = 0, 2
     np.testing.assert_array_equal(report.manifest.pixels[1], counts)
     assert "c.png: has ids [100, 101, 102" in report.problems[0] and "BDD100K does not have" in report.problems[0]
-    with pytest.raises(InputError, match="BDD100K has no split 'test'; use train, val"):
+    with pytest.raises(InputError, match="BDD100K has no split 'test': use train, val"):
         base.find("bdd100k", root=str(tmp_path), split="test")
     with pytest.raises(InputError, match=r"it takes --root, --split$"):
         base.find("bdd100k", root=str(tmp_path), city="Rome")

@@ -52,7 +52,7 @@ def test_a_class_file_has_a_name_everywhere(folder, name):
 def test_the_nearest_name_is_named(folder):
     with pytest.raises(InputError, match=r"^gta5_r11 does not exist \(nearest: gta5_r101\): give the path of a file"):
         experiment_file.get_config("gta5_r11")
-    with pytest.raises(InputError, match=r"'camvid'; use cityscapes19, .*, camvid11 or the path") as error:
+    with pytest.raises(InputError, match=r"'camvid': use cityscapes19, .*, camvid11 or the path") as error:
         labels.label_space("camvid")
     assert "crosscity13" in str(error.value)
 

@@ -24,7 +24,7 @@ def runner(options: Sequence[str], scratch: str) -> shards.Workers:
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
     except ImportError as error:
-        raise InputError(f"Apache Beam cannot be imported ({error}); pip install 'fada_tf[beam]'") from error
+        raise InputError(f"Apache Beam cannot be imported ({error}): pip install 'fada_tf[beam]'") from error
 
     def workers(function: Callable, tasks: Sequence, *, title: str) -> Iterator:
         size = max(1, min(TASKS_PER_ELEMENT, len(tasks) // 1000))

@@ -149,4 +149,4 @@ def _naming(path: str) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except UnicodeEncodeError as error:
-        raise InputError(f"{os.fsencode(path)!r}: the name is not UTF-8; rename the file") from error
+        raise InputError(f"{os.fsencode(path)!r}: the name is not UTF-8: rename the file") from error

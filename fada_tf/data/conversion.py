@@ -91,7 +91,7 @@ def convert(
         raise InputError("no image is left to convert:" + "".join(f"\n  {problem}" for problem in problems))
     num_shards = num_shards or -(-len(good) // IMAGES_PER_SHARD)
     if num_shards > len(good):
-        raise InputError(f"num_shards={num_shards} is more than the {len(good)} images; give at most one a shard")
+        raise InputError(f"num_shards={num_shards} is more than the {len(good)} images: give at most one a shard")
     manifest = shards.write(
         output,
         dataset.labels and dataset.labels.label_space,

@@ -97,10 +97,10 @@ def _trained_pixels(data: bytes, image: Image.Image) -> np.ndarray | None:
     except (tf.errors.OpError, UnicodeDecodeError) as error:  # the second: TensorFlow's message may quote the bytes
         if image.format == "PNG":
             return None
-        raise InputError("is damaged: Pillow reads it and TensorFlow does not; save it anew") from error
+        raise InputError("is damaged: Pillow reads it and TensorFlow does not: save it anew") from error
     # Files of other modes are stored anew, with Pillow's pixels; from CMYK the two make RGB differently.
     if image.mode == "RGB" and not np.array_equal(pixels, np.asarray(image.convert("RGB"))):
-        raise InputError("is damaged: Pillow and TensorFlow read different pixels; save it anew")
+        raise InputError("is damaged: Pillow and TensorFlow read different pixels: save it anew")
     return pixels
 
 
@@ -128,7 +128,7 @@ def read_label(data: bytes) -> LabelPixels:
     with _decoding():
         image = _open(data)
     if image.format != "PNG":
-        raise InputError(f"a label must be a PNG, this is {image.format}; save it anew (from ids, not from a JPEG)")
+        raise InputError(f"a label must be a PNG, this is {image.format}: save it anew (from ids, not from a JPEG)")
     depth = data[24]
     if (
         image.mode in ("1", "L") and depth < 8
@@ -181,7 +181,7 @@ def _open(data: bytes) -> Image.Image:
     image.load()
     # Pillow cuts 16-bit RGB down to 8 without a word; byte 24 of a PNG is its bit depth.
     if image.mode.startswith(("I", "F")) or (image.format == "PNG" and data[24] == 16):
-        raise InputError("has 16-bit channels where 8-bit ones are due; convert it to 8 bits")
+        raise InputError("has 16-bit channels where 8-bit ones are due: convert it to 8 bits")
     # It fills rows that are missing with zeros without a word, too.
     if image.format == "PNG" and not _holds_all_rows(data):
         raise InputError("cannot be read as an image (it ends before its last row)")

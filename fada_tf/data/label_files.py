@@ -49,13 +49,13 @@ class LabelFiles:
         readings = self._readings(pixels, values)
         if not readings:
             raise InputError(
-                f"has {len(values)} colours where ids are due; take the data set's files of one 8-bit channel of ids"
+                f"has {len(values)} colours where ids are due: take the data set's files of one 8-bit channel of ids"
             )
         whole = [reading for reading in readings if UNKNOWN_ID not in reading]
         if any((reading != whole[0]).any() for reading in whole):
             raise InputError(
                 f"could be read in two ways: its values {_listed(values)} and its colours "
-                f"{_listed(pixels.colors[values])} mean different classes; save it with one channel of 8-bit ids"
+                f"{_listed(pixels.colors[values])} mean different classes: save it with one channel of 8-bit ids"
             )
         chosen = (whole or readings)[0]
         if not whole:

@@ -171,7 +171,7 @@ class ClassFile:
         try:
             return cls.from_json(files.read_json(path))
         except OSError as error:
-            raise InputError(f"class file {path}: {error.strerror}; give the path of a JSON class file") from error
+            raise InputError(f"class file {path} cannot be read ({error.strerror}): give the path of a JSON file") from error
         except InputError as error:
             raise InputError(f"class file {path}: {error}") from error
         except ValueError as error:
@@ -205,7 +205,7 @@ def label_space(name_or_path: str) -> LabelSpace:
     path = shipped.find(name_or_path, shipped.CLASSES)
     if not path.endswith(".json"):
         names = ", ".join([*LABEL_SPACES, *shipped.names(shipped.CLASSES)])
-        raise InputError(f"unknown label space {name_or_path!r}; use {names} or the path of a .json class file")
+        raise InputError(f"unknown label space {name_or_path!r}: use {names} or the path of a .json class file")
     return ClassFile.load(path).label_space
 
 
@@ -230,6 +230,6 @@ def _claim_ids(id_map: np.ndarray, owners: dict[int, str], ids: object, owner: s
         raise InputError(f"the ids of {owner!r} must be a list of integers 0-255, not {ids!r}")
     for value in ids:
         if value in owners:
-            raise InputError(f"id {value} belongs to {owners[value]!r} and to {owner!r}; give it to one of them")
+            raise InputError(f"id {value} belongs to {owners[value]!r} and to {owner!r}: give it to one of them")
         owners[value] = owner
         id_map[value] = train_id

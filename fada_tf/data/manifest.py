@@ -153,7 +153,7 @@ class Manifest:
     def pixels(self) -> np.ndarray:
         """Pixels of each class and, last, ignored ones, by record: [records, classes + 1] int64."""
         if self.label_space is None:
-            raise InputError(f"the records in {self.folder} have no labels; convert them again with labels")
+            raise InputError(f"the records in {self.folder} have no labels: convert them again with labels")
         columns = self.label_space.num_classes + 1
         return np.array([entry.pixels for entry in self.entries], np.int64).reshape(-1, columns)
 
@@ -196,12 +196,12 @@ class Manifest:
           InputError: there are no labels, or they cannot hold a class that is asked for.
         """
         if self.label_space is None:
-            raise InputError(f"the records in {self.folder} have no labels; convert them again with labels")
+            raise InputError(f"the records in {self.folder} have no labels: convert them again with labels")
         missing = self.unlabelled(label_space)
         if missing and not (partial and set(self.classes) <= set(label_space.names)):
             raise InputError(
                 f"label space {label_space.name!r} has classes that {self.folder} lacks: "
-                f"{', '.join(missing)}; choose a space made of {', '.join(self.classes)}"
+                f"{', '.join(missing)}: choose a space made of {', '.join(self.classes)}"
             )
         return self.label_space.subset_map(label_space)
 

@@ -149,7 +149,7 @@ def _only_size(manifest: Manifest) -> tuple[int, int]:
     sizes = sorted({(entry.height, entry.width) for entry in manifest.entries})
     if len(sizes) != 1:
         raise InputError(
-            f"{manifest.folder} holds images of {len(sizes)} sizes, {sizes[:3]} and so on; give a height and a width"
+            f"{manifest.folder} holds images of {len(sizes)} sizes, {sizes[:3]} and so on: give a height and a width"
         )
     return sizes[0]
 
@@ -219,4 +219,4 @@ class _Reader:
         for payload in read_payloads([self._manifest.shard_paths[i] for i in shard], offset, length):
             if payload:
                 return payload
-        raise InputError(f"no record in {self._manifest.folder} can be read; convert the data again")
+        raise InputError(f"no record in {self._manifest.folder} can be read: convert the data again")

@@ -120,7 +120,7 @@ def blocks(
       InputError: no such strategy, no records, or no labelled pixels where the label space or strategy needs them.
     """
     if strategy not in STRATEGIES:
-        raise InputError(f"unknown sampling {strategy!r}; use one of {', '.join(STRATEGIES)}")
+        raise InputError(f"unknown sampling {strategy!r}: use one of {', '.join(STRATEGIES)}")
     if not manifest.num_records:
         raise InputError(f"{manifest.folder} holds no records to draw from")
     if label_space is not None:

@@ -53,7 +53,7 @@ def worker_pool(processes: int = 0) -> Iterator[Workers]:
     try:
         yield workers
     except BrokenProcessPool as error:
-        raise InputError("a worker was killed, most likely for lack of memory; give fewer --workers") from error
+        raise InputError("a worker was killed, most likely for lack of memory: give fewer --workers") from error
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -65,7 +65,7 @@ def check_output(output: str) -> None:
       InputError: it is a file.
     """
     if files.exists(output) and not files.is_folder(output):
-        raise InputError(f"{output} is a file; give a new or empty folder")
+        raise InputError(f"{output} is a file: give a new or empty folder")
 
 
 def write(
@@ -126,12 +126,12 @@ def _finished(output: str, names: list[str], job: str) -> dict[str, Shard]:
     if MANIFEST_NAME in present:
         manifest = Manifest.load(output)
         if manifest.job != job:
-            raise InputError(f"{output} holds other records; give another folder or delete that one")
+            raise InputError(f"{output} holds other records: give another folder or delete that one")
         return {shard.file: shard for shard in manifest.shards if _is_whole(output, shard, present)}
     of_this_job = {MANIFEST_NAME, *names, *map(_note_name, names)}
     foreign = sorted(present - of_this_job - set(map(files.partial_name, of_this_job)))
     if foreign:
-        raise InputError(f"{output} holds other files, such as {foreign[0]}; give a new or empty folder")
+        raise InputError(f"{output} holds other files, such as {foreign[0]}: give a new or empty folder")
     done = {}
     for name in names:
         if {name, _note_name(name)} <= present:

@@ -191,7 +191,7 @@ def write_shard(path: str, records: Iterable[Record]) -> Shard:
         files.remove(partial)
         raise InputError(f"{path} cannot be written ({error.message}); free space or choose another folder") from error
     if shard.size != offset:
-        raise InputError(f"{partial} has {shard.size} bytes where {offset} were written; check the disk")
+        raise InputError(f"{partial} has {shard.size} bytes where {offset} were written: check the disk")
     files.rename(partial, path)
     return shard
 

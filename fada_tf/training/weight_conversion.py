@@ -212,7 +212,7 @@ def _load(
     }
     faults = [f"it {verb} {_listed(names[:3])}{' ...' * (len(names) > 3)}" for verb, names in wrong.items() if names]
     if faults:
-        raise InputError(f"{path} does not hold this {model.name}: {' and '.join(faults)}; check the backbone")
+        raise InputError(f"{path} does not hold this {model.name}: {' and '.join(faults)}: check the backbone")
     return account
 
 

@@ -157,7 +157,7 @@ def test_unicode_and_long_names(tmp_path):
 def test_a_name_that_is_not_utf8_is_a_bad_pair(tmp_path):
     name = os.fsdecode(b"caf\xe9.png")
     path = makers.save(f"{tmp_path}/{name}", makers.texture(4, 5))
-    with pytest.raises(InputError, match=r"caf\\xe9.png': the name is not UTF-8; rename the file"):
+    with pytest.raises(InputError, match=r"caf\\xe9.png': the name is not UTF-8: rename the file"):
         convert(DataSet((Pair(name, path),)), tmp_path)
 
 

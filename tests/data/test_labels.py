@@ -112,7 +112,7 @@ def test_spaces_survive_json():
 def test_label_space_is_found_by_name_or_class_file(tmp_path):
     assert labels.label_space("cityscapes16") is labels.CITYSCAPES16
     assert labels.label_space(class_file(tmp_path)).names == ("road", "car")
-    with pytest.raises(InputError, match="unknown label space 'cityscapes20'; use cityscapes19, cityscapes16"):
+    with pytest.raises(InputError, match="unknown label space 'cityscapes20': use cityscapes19, cityscapes16"):
         labels.label_space("cityscapes20")
 
 

@@ -139,7 +139,7 @@ def test_labels_without_a_pixel_of_the_classes_are_named(strategy):
 
 def test_a_wrong_name_lists_the_right_ones():
     with pytest.raises(
-        InputError, match="unknown sampling 'balanced'; use one of shuffled, class_balanced, rare_class"
+        InputError, match="unknown sampling 'balanced': use one of shuffled, class_balanced, rare_class"
     ):
         sampling.blocks("balanced", MANIFEST, 0)
 

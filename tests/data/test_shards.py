@@ -90,7 +90,7 @@ def test_a_finished_folder_that_was_damaged_is_mended(tmp_path, damaged):
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "out").write_text("x")
-    with pytest.raises(InputError, match="out is a file; give a new or empty folder"):
+    with pytest.raises(InputError, match="out is a file: give a new or empty folder"):
         write(tmp_path / "out")
 
 

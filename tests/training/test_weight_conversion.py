@@ -176,7 +176,7 @@ def test_left_over_tensors_are_listed_unless_they_belong_to_a_layer_of_the_model
     account = weight_conversion.convert_checkpoint(save(tiny), "tiny", classes, str(tmp_path / "run"))
     assert "unused: backbone.aux.weight; 11 step counters, not needed" in account[0]
     tiny["classifier"]["conv2d_list.4.bias"] = torch.ones(CLASSES)
-    with pytest.raises(InputError, match=r"not hold this classifier: it has besides conv2d_list\.4\.bias; check"):
+    with pytest.raises(InputError, match=r"not hold this classifier: it has besides conv2d_list\.4\.bias: check"):
         weight_conversion.convert_checkpoint(save(tiny), "tiny", classes, str(tmp_path / "run"))
 
 
@@ -194,7 +194,7 @@ def broken(module, name, value):
         (lambda e: e["feature_extractor"], "lacks feature_extractor and classifier, .*an .npz file as the output"),
         (lambda e: {**e, "classifier": 3}, "classifier of .* is not a dictionary of tensors"),
         (lambda e: {**e, "iteration": "40"}, "iteration of .* is '40': it should be a whole number"),
-        (lambda e: {**e, "classifier": {}}, r"it lacks conv2d_list\.0\.bias, .* \.\.\.; check the backbone"),
+        (lambda e: {**e, "classifier": {}}, r"it lacks conv2d_list\.0\.bias, .* \.\.\.: check the backbone"),
         (broken("feature_extractor", NAME, torch.ones(3)), r"weight has shape \(3,\), and \(32, 3, 3, 3\) is wanted"),
         (broken("feature_extractor", NAME, torch.full((32, 3, 3, 3), np.nan)), f"{NAME} that are not finite"),
         (broken("feature_extractor", NAME, torch.ones(32, 3, 3, 3).int()), f"{NAME} that are not finite real"),

@@ -60,12 +60,12 @@ def find(dataset: str, **options: str | None) -> DataSet:
         inspect.signature(find_in).bind(**given)
     except TypeError as error:
         takes = ", ".join(f"--{name}" for name in inspect.signature(find_in).parameters)
-        raise InputError(f"data set {dataset}: {error}; it takes {takes}") from error
+        raise InputError(f"data set {dataset}: {error}: it takes {takes}") from error
     data_set = find_in(**given)
     if not data_set.pairs and not data_set.problems:
         where = " ".join(f"--{key}={value}" for key, value in given.items())
         others = f" ({'; '.join(map(printable, data_set.passed_over))})" if data_set.passed_over else ""
-        raise InputError(f"data set {dataset}: no image found with {where}{others}; check the folder")
+        raise InputError(f"data set {dataset}: no image found with {where}{others}: check the folder")
     return data_set
 
 
@@ -120,14 +120,14 @@ def paths_by_key(
       InputError: the folder does not exist, or two files have one key.
     """
     if not files.exists(folder):
-        raise InputError(f"folder {folder} does not exist; check the path")
+        raise InputError(f"folder {folder} does not exist: check the path")
     endings = tuple(suffix.lower() for suffix in suffixes)
     by_key: dict[str, str] = {}
     for path in files.walk(folder):
         if path.lower().endswith(endings):
             twin = by_key.setdefault(composed(key(path)), path)
             if twin != path:
-                raise InputError(f"{files.join(folder, path)} and {twin} there name the same pair; rename one of them")
+                raise InputError(f"{files.join(folder, path)} and {twin} there name the same pair: rename one of them")
     return by_key
 
 
@@ -151,7 +151,7 @@ def keep_listed(dataset: DataSet, names: Iterable[str] | None, listed_in: str) -
         return dataset
     wanted = {composed(name): name for name in names}
     if not wanted:
-        raise InputError(f"{listed_in} names no images; list them, one a line")
+        raise InputError(f"{listed_in} names no images: list them, one a line")
     by_name = {
         composed(name): pair.name for pair in dataset.pairs for name in (pair.name, os.path.splitext(pair.name)[0])
     }

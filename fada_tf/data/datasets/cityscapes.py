@@ -24,7 +24,7 @@ def find(root: str, split: str) -> base.DataSet:
       split: 'train', 'val', 'test' or 'train_extra'.
     """
     if split not in SPLITS:
-        raise InputError(f"Cityscapes has no split {split!r}; use {', '.join(SPLITS)}")
+        raise InputError(f"Cityscapes has no split {split!r}: use {', '.join(SPLITS)}")
     images_folder, labels_folder = files.join(root, "leftImg8bit", split), files.join(root, "gtFine", split)
     image_paths = base.paths_by_key(images_folder, (IMAGE_ENDING,), lambda path: path[: -len(IMAGE_ENDING)])
     if not files.exists(labels_folder):

@@ -25,9 +25,9 @@ def find(root: str, city: str, split: str) -> base.DataSet:
       split: 'train' or 'test'.
     """
     if city not in CITIES:
-        raise InputError(f"Cross-City has no city {city!r}; use {', '.join(CITIES)}")
+        raise InputError(f"Cross-City has no city {city!r}: use {', '.join(CITIES)}")
     if split not in SPLITS:
-        raise InputError(f"Cross-City has no split {split!r}; use {', '.join(SPLITS)}")
+        raise InputError(f"Cross-City has no split {split!r}: use {', '.join(SPLITS)}")
     images_folder = files.join(root, city, "Images", split.capitalize())
     labels_folder = files.join(root, city, "Labels", split.capitalize())
     names = files.join(root, city, "List", f"{split}.txt")

@@ -27,12 +27,12 @@ def find(images: str, labels: str | None = None, classes: str | None = None, nam
     image_paths = _matching(base.paths_by_key(images, image_files.SUFFIXES), patterns)
     for pattern in patterns:
         if names and not _matching(image_paths, [pattern]):
-            raise InputError(f"no image found with --images={images} --names={pattern}; patterns are without suffixes")
+            raise InputError(f"no image found with --images={images} --names={pattern}: patterns are without suffixes")
     others = image_files.passed_over(_matching({path: path for path in files.walk(images)}, patterns), images)
     if labels is None:
         return replace(base.pair_up(image_paths, None, images, None), passed_over=others)
     if classes is None:
-        raise InputError("labels need a class file that says what their ids mean; give --classes=FILE.json")
+        raise InputError("labels need a class file that says what their ids mean: give --classes=FILE.json")
     class_file = ClassFile.load(classes)
     label_files = LabelFiles(
         class_file.label_space,

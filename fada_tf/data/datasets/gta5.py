@@ -33,10 +33,10 @@ def find(root: str, split: str = "all") -> base.DataSet:
     if split == "all":
         return dataset
     if split not in SPLIT_KEYS:
-        raise InputError(f"GTA5 has no split {split!r}; use all, {', '.join(SPLIT_KEYS)}")
+        raise InputError(f"GTA5 has no split {split!r}: use all, {', '.join(SPLIT_KEYS)}")
     paths = [files.join(root, name) for name in SPLIT_FILES if files.exists(files.join(root, name))]
     if not paths:
-        raise InputError(f"split {split!r} of GTA5 needs the authors' split.mat in {root}; without it use --split=all")
+        raise InputError(f"split {split!r} of GTA5 needs the authors' split.mat in {root}: without it use --split=all")
     with files.open_binary(paths[0]) as file:
         from scipy import io  # only this file format needs it
 

@@ -41,7 +41,7 @@ def read_label(data: bytes) -> images.LabelPixels:
 
     # Bytes 24 and 25 of a PNG are its bit depth and colour type.
     if data[:8] != b"\x89PNG\r\n\x1a\n" or tuple(data[24:26]) != (16, 2):
-        raise InputError("a SYNTHIA label must be a 16-bit RGB PNG; take the files of GT/LABELS, not of GT/COLOR")
+        raise InputError("a SYNTHIA label must be a 16-bit RGB PNG: take the files of GT/LABELS, not of GT/COLOR")
     try:
         ids = tf.io.decode_png(data, dtype=tf.uint16)[..., 0].numpy()
     except tf.errors.InvalidArgumentError as error:

@@ -20,7 +20,7 @@ def test_every_data_set_has_a_documented_find(name, tmp_path):
     required = {key: str(tmp_path / "none") for key, value in arguments.items() if value.default is value.empty}
     with pytest.raises(InputError):
         base.find(name, **required)
-    with pytest.raises(InputError, match=f"data set {name}: got an unexpected keyword argument 'colour'; it takes --"):
+    with pytest.raises(InputError, match=f"data set {name}: got an unexpected keyword argument 'colour': it takes --"):
         base.find(name, **required, colour="red")
 
 
@@ -31,7 +31,7 @@ def test_a_wrong_name_lists_the_right_ones():
 
 def test_a_missing_option_is_named():
     with pytest.raises(
-        InputError, match="data set gta5: missing a required argument: 'root'; it takes --root, --split"
+        InputError, match="data set gta5: missing a required argument: 'root': it takes --root, --split"
     ):
         base.find("gta5", root=None)
 

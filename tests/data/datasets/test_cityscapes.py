@@ -58,5 +58,5 @@ def test_train_ids_are_not_taken_for_label_ids(root):
 
 
 def test_an_unknown_split_is_an_error(root):
-    with pytest.raises(InputError, match="no split 'dev'; use train, val, test, train_extra"):
+    with pytest.raises(InputError, match="no split 'dev': use train, val, test, train_extra"):
         base.find("cityscapes", root=str(root), split="dev")

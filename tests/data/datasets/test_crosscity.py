@@ -56,7 +56,7 @@ def test_the_official_lists_are_followed_where_they_are_present(root):
 
 
 def test_unknown_cities_and_splits_are_errors(root):
-    with pytest.raises(InputError, match="no city 'Paris'; use Rio, Rome, Taipei, Tokyo"):
+    with pytest.raises(InputError, match="no city 'Paris': use Rio, Rome, Taipei, Tokyo"):
         base.find("crosscity", root=str(root), city="Paris", split="train")
-    with pytest.raises(InputError, match="no split 'val'; use train, test"):
+    with pytest.raises(InputError, match="no split 'val': use train, test"):
         base.find("crosscity", root=str(root), city="Rio", split="val")

@@ -57,7 +57,7 @@ def test_names_choose_pairs_by_patterns(options, tmp_path):
 
 
 def test_a_pattern_that_matches_nothing_is_an_error(options):
-    with pytest.raises(InputError, match=r"no image found with .*--names=dusk_\*; patterns are without suffixes"):
+    with pytest.raises(InputError, match=r"no image found with .*--names=dusk_\*: patterns are without suffixes"):
         base.find("folder", **options, names="a,dusk_*")
 
 
@@ -72,7 +72,7 @@ def test_files_that_are_no_pictures_by_their_names_are_said_to_be_passed_over(op
     assert "no picture, since the name ends in '.gif' and not in .jpg, " in found.passed_over[1]
     (tmp_path / "others").mkdir()
     (tmp_path / "others/c.gif").write_bytes(b"")
-    with pytest.raises(InputError, match=r"no image found with .* \(\S+c.gif: no picture, .*\); check the folder"):
+    with pytest.raises(InputError, match=r"no image found with .* \(\S+c.gif: no picture, .*\): check the folder"):
         base.find("folder", images=f"{tmp_path}/others")
 
 

@@ -62,5 +62,5 @@ def test_the_authors_split_is_honoured(root, place):
 def test_a_split_without_its_file_and_an_unknown_one_are_errors(root):
     with pytest.raises(InputError, match=r"needs the authors' split\.mat"):
         base.find("gta5", root=str(root), split="train")
-    with pytest.raises(InputError, match="no split 'dev'; use all, train, val, test"):
+    with pytest.raises(InputError, match="no split 'dev': use all, train, val, test"):
         base.find("gta5", root=str(root), split="dev")
