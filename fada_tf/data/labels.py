@@ -171,7 +171,7 @@ class ClassFile:
         try:
             return cls.from_json(files.read_json(path))
         except OSError as error:
-            raise InputError(f"class file {path} cannot be read ({error.strerror}): give the path of a JSON file") from error
+            raise InputError(f"class file {path} cannot be read ({error.strerror}): name a JSON file") from error
         except InputError as error:
             raise InputError(f"class file {path}: {error}") from error
         except ValueError as error:
