@@ -179,13 +179,13 @@ class ScheduleConfig:
     name: str = option("poly", "shape after the warm-up", choices=("poly", "linear", "constant"))
     horizon: int = option(
         62_500,
-        "iterations at which the rates would reach 0 (code: configs/deeplabv2_r101_adv.yaml#L20)",
+        "iterations at which the learning rates would reach 0 (code: configs/deeplabv2_r101_adv.yaml#L20)",
         minimum=1,
         needs=("name", ("poly", "linear")),
     )
     power: float = option(0.9, "of poly", minimum=0, needs=("name", ("poly",)))
-    warmup_iterations: int = option(0, "iterations in which the rates rise in equal steps; 0: no warm-up", minimum=0)
-    warmup_start: float = option(0.0, "fraction of the rates at iteration 0 of the warm-up", minimum=0)
+    warmup_iterations: int = option(0, "iterations in which the learning rates rise in equal steps; 0: none", minimum=0)
+    warmup_start: float = option(0.0, "fraction of the learning rates at iteration 0 of the warm-up", minimum=0)
 
 
 @dataclasses.dataclass
