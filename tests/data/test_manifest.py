@@ -50,7 +50,7 @@ def test_records_know_which_classes_their_labels_can_hold(tmp_path):
     manifest.save()
     assert Manifest.load(str(tmp_path)) == manifest
     assert manifest.classes == ("road", "car") and manifest.unseen == ()
-    with pytest.raises(InputError, match=r"label space 'three' has classes that .* lacks: sky; .* made of road, car"):
+    with pytest.raises(InputError, match=r"label space 'three' has classes that .* lacks: sky: .* made of road, car"):
         manifest.label_map(makers.THREE_CLASSES)
     assert manifest.label_map(makers.THREE_CLASSES, partial=True)[:4].tolist() == [0, 1, 2, 255]
     with pytest.raises(InputError, match="lacks: sky"):  # road is known, and would not be scored
@@ -84,7 +84,7 @@ def test_a_manifest_without_labels(tmp_path):
 
 
 def test_a_folder_without_manifest_is_an_error_that_says_what_to_run(tmp_path):
-    with pytest.raises(InputError, match=f"{tmp_path} has no manifest.json.*make_tfrecords.py --output={tmp_path}"):
+    with pytest.raises(InputError, match=f"{tmp_path} has no manifest.json.*make_tfrecords --output={tmp_path}"):
         Manifest.load(str(tmp_path))
 
 
