@@ -310,7 +310,7 @@ BAD_INPUT = {
     "no such picture": ("predict", [*PREDICT, "--images=nowhere.jpg"], "nowhere.jpg does not exist"),
     "not a picture": ("predict", [*PREDICT, "--images=scenes.py"], "scenes.py: cannot be read as an image"),
     "no pictures": ("predict", [*PREDICT, "--images=runs"], "runs holds no pictures"),
-    "not scored": ("report", ["--run=a=runs/source", "--records=records/source", "--output=x.html"], "evaluate.py"),
+    "not scored": ("report", ["--run=a=runs/source", "--records=records/source", "--output=x.html"], "run fada-tf ev"),
     "no such run": ("report", ["a=runs/sourec"], "'a=runs/sourec' names no run"),
     "a remote run, with a title": ("report", ["a=s3://bucket/run"], "error: s3://bucket/run: this TensorFlow reads no"),
     "no run": ("report", ["--records=records/target_val"], "no run is given"),
