@@ -158,7 +158,9 @@ class NetworkOptimizerConfig:
         "L2, coupled with the gradient but for adamw (code: core/configs/defaults.py#L54; the paper says 1e-4)",
         minimum=0,
     )
-    decay_all: bool = option(True, "norms, biases and position embeddings decay too (code: train_adv.py#L79-L82)")
+    decay_all: bool = option(
+        True, "normalizations and position embeddings decay too, as biases do (code: train_adv.py#L79-L82)"
+    )
     clip_norm: float = option(0.0, "L2 norm above which all gradients are scaled down to it; 0: none", minimum=0)
 
 
@@ -276,7 +278,6 @@ def validate(config: Config) -> None:
     if not isinstance(config.method, MethodSettings):
         raise InputError(f"config.method is {config.method!r}: set it to method_settings(NAME), of fada_tf.config")
     schema.check(config)
-    _check_built(config)
     training, schedule = config.training, config.schedule
     if training.batch_size % training.accumulation_steps:
         raise InputError(
@@ -312,21 +313,6 @@ def _validate_domain(domain: DomainConfig, where: str) -> None:
         raise InputError(f"{where}.height and width are {domain.height} and {domain.width}: set the training size")
     if domain.scale_min > domain.scale_max:
         raise InputError(f"{where}.scale_min {domain.scale_min} is above scale_max {domain.scale_max}: swap them")
-
-
-def _check_built(config: Config) -> None:
-    """Refuses, for now, optimizers that nothing makes."""
-    for where, optimizer, name in (
-        ("optimizer", config.optimizer, "sgd"),
-        ("method.discriminator", getattr(config.method, "discriminator", None), "adam"),
-    ):
-        wanted = {"name": name, "decay_all": True, "clip_norm": 0.0, "layer_decay": 1.0}
-        wanted |= {"weight_decay": 0.0} if name == "adam" else {}
-        for field, value in wanted.items():
-            if optimizer is not None and getattr(optimizer, field, value) != value:
-                raise InputError(f"config.{where}.{field} is {getattr(optimizer, field)!r}: only {value!r} works yet")
-    if config.schedule.name != "poly" or config.schedule.warmup_iterations:
-        raise InputError("config.schedule: only 'poly' without a warm-up works yet")
 
 
 def to_dict(config: Config) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import keras
 import tensorflow as tf
 
+from fada_tf.optimizers.groups import ParameterGroup
 from fada_tf.optimizers.loss_scale import LossScale
-from fada_tf.optimizers.parameter_groups import ParameterGroup
+from fada_tf.optimizers.torch_optimizers import TorchOptimizer
 
 Batch = dict[str, tf.Tensor]
 Gradients = dict[str, list[tf.Tensor]]
@@ -39,7 +40,7 @@ class Method(abc.ABC):
       labelled_domains: those of them whose labels it needs.
       measured: the names of all that its passes yield.
       networks: every model that checkpoints hold, by name; "segmenter" is one of them.
-      trained: the parameter groups of each network that is trained, by the network's name and the group's.
+      optimizers: those of the networks that are trained, by the network's name.
       loss_scale: where the segmenter computes in float16; else None.
     """
 
@@ -50,12 +51,12 @@ class Method(abc.ABC):
     def __init__(
         self,
         networks: Mapping[str, keras.Model],
-        groups: Mapping[str, Mapping[str, ParameterGroup]],
+        optimizers: Mapping[str, TorchOptimizer],
         accumulation_steps: int = 1,
     ):
         self.networks = dict(networks)
         self.segmenter = self.networks["segmenter"]
-        self.trained = {network: dict(its_groups) for network, its_groups in groups.items()}
+        self.optimizers = dict(optimizers)
         self.accumulation_steps = accumulation_steps
         self.loss_scale = LossScale() if self.segmenter.compute_dtype == "float16" else None
 
@@ -82,7 +83,7 @@ class Method(abc.ABC):
     @property
     def groups(self) -> dict[str, ParameterGroup]:
         """The parameter groups of all networks, by their names."""
-        return {name: group for groups in self.trained.values() for name, group in groups.items()}
+        return {group.name: group for optimizer in self.optimizers.values() for group in optimizer.groups}
 
     @property
     def measure_names(self) -> tuple[str, ...]:
@@ -125,7 +126,7 @@ class Method(abc.ABC):
           ValueError: no pass reaches a variable, or a pass yields a name that is not among `measured`.
         """
         measures: dict[str, tf.Tensor] = {}
-        gradients: dict[str, list] = {network: [None] * len(self._trained(network)) for network in self.trained}
+        gradients: dict[str, list] = {network: [None] * len(self._trained(network)) for network in self.optimizers}
         before, passes = [], self.passes(*batches)
         while True:
             # One pass after the other, or the activations of all would be in memory at once.
@@ -146,7 +147,7 @@ class Method(abc.ABC):
         with contextlib.ExitStack() as stack:
             tapes = {
                 network: stack.enter_context(tf.GradientTape(watch_accessed_variables=False))
-                for network in self.trained
+                for network in self.optimizers
             }
             # Each tape follows one network's weights. So no gradient goes on through a network that does not learn
             # from the loss: that of L_D would go through F, to no effect but time.
@@ -175,29 +176,29 @@ class Method(abc.ABC):
         return self.loss_scale.gradient(tape, loss, variables)
 
     def update(self, gradients: Gradients) -> None:
-        """Updates every group once, by the mean over the replicas of what `losses_and_gradients` returned on each."""
+        """Updates every network once, by the mean over the replicas of what `losses_and_gradients` returned on each."""
         # The optimizers sum over the replicas, and each replica's losses are means over its own images.
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         before = []
-        for name, group in self.groups.items():
+        for optimizer in self.optimizers.values():
+            of_network = [gradient for group in optimizer.groups for gradient in gradients[group.name]]
             # Without the order, the update of D would take its memory when the activations of F take most.
             with tf.control_dependencies(before):
-                mean = [gradient / replicas if replicas > 1 else gradient for gradient in gradients[name]]
-                group.optimizer.apply(mean, group.variables)
-            before.append(tf.group(gradients[name]))
-        self.after_update(tf.cast(group.optimizer.iterations, tf.int64))
+                optimizer.apply([gradient / replicas if replicas > 1 else gradient for gradient in of_network])
+            before.append(tf.group(of_network))
+        self.after_update(tf.cast(optimizer.iterations, tf.int64))
 
     def _trained(self, network: str) -> list[keras.Variable]:
-        return [variable for group in self.trained[network].values() for variable in group.variables]
+        return [variable for group in self.optimizers[network].groups for variable in group.variables]
 
     def _by_group(self, gradients: dict[str, list[tf.Tensor | None]]) -> Gradients:
         """Returns gradients by group instead of by network."""
         by_group: Gradients = {}
-        for network, groups in self.trained.items():
+        for network, optimizer in self.optimizers.items():
             remaining = iter(gradients[network])
-            for name, group in groups.items():
-                by_group[name] = [next(remaining) for _ in group.variables]
-                for variable, gradient in zip(group.variables, by_group[name], strict=True):
+            for group in optimizer.groups:
+                by_group[group.name] = [next(remaining) for _ in group.variables]
+                for variable, gradient in zip(group.variables, by_group[group.name], strict=True):
                     if gradient is None:
                         raise ValueError(f"{variable.path} of the {network} learns from no loss")
         return by_group

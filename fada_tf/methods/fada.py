@@ -20,9 +20,11 @@ from fada_tf.losses.adversarial import (
 from fada_tf.losses.row_blocks import sum_over_row_blocks
 from fada_tf.losses.segmentation import count_labelled, cross_entropy
 from fada_tf.methods.base import Batch, Loss, Method, Watcher
-from fada_tf.methods.source_only import sgd_groups
+from fada_tf.methods.source_only import segmenter_optimizer
 from fada_tf.models.discriminator import build_discriminator
-from fada_tf.optimizers.parameter_groups import ParameterGroup, discriminator_group
+from fada_tf.optimizers.builder import build_optimizer
+from fada_tf.optimizers.groups import ParameterGroup
+from fada_tf.optimizers.torch_optimizers import TorchOptimizer
 from fada_tf.schema import option, section
 
 
@@ -92,7 +94,7 @@ class Fada(Method):
         self,
         segmenter: keras.Model,
         discriminator: keras.Model,
-        groups: dict[str, dict[str, ParameterGroup]],
+        optimizers: Mapping[str, TorchOptimizer],
         *,
         class_knowledge: Callable[[tf.Tensor], tf.Tensor],
         segmentation_temperature: float,
@@ -104,13 +106,13 @@ class Fada(Method):
         Args:
           segmenter: F and C.
           discriminator: D, with as many channels a domain as the class knowledge has classes.
-          groups: the optimizers of both.
+          optimizers: of both, by the network's name.
           class_knowledge: from logits [batch, height, width, classes] to D's labels; see `fada_tf.losses.adversarial`.
           segmentation_temperature: see `Settings`, as for the others.
           adversarial_weight: of L_adv.
           accumulation_steps: parts of a batch.
         """
-        super().__init__({"segmenter": segmenter, "discriminator": discriminator}, groups, accumulation_steps)
+        super().__init__({"segmenter": segmenter, "discriminator": discriminator}, optimizers, accumulation_steps)
         self.discriminator = discriminator
         self.class_knowledge = class_knowledge
         self.segmentation_temperature = segmentation_temperature
@@ -205,21 +207,17 @@ def build_adversarial(
     config: Config, segmenter: keras.Model, num_classes: int, class_knowledge: Callable[[tf.Tensor], tf.Tensor]
 ) -> Fada:
     """Makes a discriminator of `num_classes` channels a domain, the method and its optimizers from the config."""
-    method, optimizer, schedule = config.method, config.method.discriminator, config.schedule
+    method = config.method
     discriminator = build_discriminator(segmenter, num_classes, seed=config.seed)
-    discriminator_groups = discriminator_group(
-        discriminator,
-        learning_rate=optimizer.learning_rate,
-        beta_1=optimizer.beta_1,
-        beta_2=optimizer.beta_2,
-        epsilon=optimizer.epsilon,
-        horizon=schedule.horizon,
-        power=schedule.power,
-    )
+    group = ParameterGroup("discriminator", discriminator.trainable_variables)
+    optimizers = {
+        "segmenter": segmenter_optimizer(config, segmenter),
+        "discriminator": build_optimizer(method.discriminator, config.schedule, [group], "discriminator_optimizer"),
+    }
     return Fada(
         segmenter,
         discriminator,
-        {"segmenter": sgd_groups(config, segmenter), "discriminator": discriminator_groups},
+        optimizers,
         class_knowledge=class_knowledge,
         segmentation_temperature=method.segmentation_temperature,
         adversarial_weight=method.adversarial_weight,

@@ -9,7 +9,9 @@ from fada_tf.config import Config, MethodSettings
 from fada_tf.losses.row_blocks import sum_over_row_blocks
 from fada_tf.losses.segmentation import count_labelled, cross_entropy
 from fada_tf.methods.base import Batch, Loss, Method
-from fada_tf.optimizers.parameter_groups import ParameterGroup, segmenter_groups
+from fada_tf.optimizers.builder import build_optimizer
+from fada_tf.optimizers.groups import segmenter_groups
+from fada_tf.optimizers.torch_optimizers import TorchOptimizer
 from fada_tf.schema import option
 
 
@@ -30,13 +32,13 @@ class SourceOnly(Method):
     def __init__(
         self,
         segmenter: keras.Model,
-        groups: dict[str, ParameterGroup],
+        optimizer: TorchOptimizer,
         *,
         segmentation_temperature: float = 1.0,
         accumulation_steps: int = 1,
     ):
         """Sets up the method; for the arguments see `Method` and `Settings`."""
-        super().__init__({"segmenter": segmenter}, {"segmenter": groups}, accumulation_steps)
+        super().__init__({"segmenter": segmenter}, {"segmenter": optimizer}, accumulation_steps)
         self.segmentation_temperature = segmentation_temperature
 
     def passes(self, labelled: Batch) -> Iterator[dict[str, Loss]]:
@@ -54,21 +56,14 @@ def build(config: Config, segmenter: keras.Model, method: type[SourceOnly] = Sou
     """Makes the method, of a class that has this one's arguments, and its optimizers from the config."""
     return method(
         segmenter,
-        sgd_groups(config, segmenter),
+        segmenter_optimizer(config, segmenter),
         segmentation_temperature=config.method.segmentation_temperature,
         accumulation_steps=config.training.accumulation_steps,
     )
 
 
-def sgd_groups(config: Config, segmenter: keras.Model) -> dict[str, ParameterGroup]:
-    """Returns the segmenter's two parameter groups with the config's values."""
-    optimizer, schedule = config.optimizer, config.schedule
-    return segmenter_groups(
-        segmenter,
-        learning_rate=optimizer.learning_rate,
-        classifier_multiplier=optimizer.head_multiplier,
-        momentum=optimizer.momentum,
-        weight_decay=optimizer.weight_decay,
-        horizon=schedule.horizon,
-        power=schedule.power,
-    )
+def segmenter_optimizer(config: Config, segmenter: keras.Model) -> TorchOptimizer:
+    """Returns the optimizer of F and C that the config names."""
+    spec = config.optimizer
+    groups = segmenter_groups(segmenter, head_multiplier=spec.head_multiplier, layer_decay=spec.layer_decay)
+    return build_optimizer(spec, config.schedule, groups, "segmenter_optimizer")

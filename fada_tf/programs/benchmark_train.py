@@ -78,7 +78,7 @@ def _measured(config) -> dict:
     batches = made_up.batches(config, classes, config.training.batch_size // strategy.num_replicas_in_sync)
     names = {segmenter.feature_extractor.name: "feature extractor", "classifier": "classifier"}
     names |= {network.name: name for name, network in method.networks.items() if network is not segmenter}
-    names |= {group.optimizer.name: "optimizers" for group in method.groups.values()}
+    names |= {optimizer.name: "optimizers" for optimizer in method.optimizers.values()}
     names |= dict.fromkeys(("row_blocks", "while"), "softmaxes and losses")
     step = made_up.step_function(method, batches, strategy)
     if config.training.xla:

@@ -232,7 +232,8 @@ def _numbers(build: Callable[[], Method], device: str, *, xla: bool) -> dict[str
             logits, losses, gradients = compute()
             norms = {name: tf.linalg.global_norm(values) for name, values in gradients.items()}
         changes = {}
-        states = [v for group in method.groups.values() for v in (*group.variables, *group.optimizer.variables)]
+        states = [v for group in method.groups.values() for v in group.variables]
+        states += [v for optimizer in method.optimizers.values() for v in optimizer.variables]
         before = [tf.identity(state) for state in states]
         old = {name: [tf.identity(v) for v in group.variables] for name, group in method.groups.items()}
         method.update(gradients)

@@ -54,7 +54,8 @@ class Trainer(orbit.StandardTrainer):
     @property
     def learning_rates(self) -> dict[str, float]:
         """The learning rates of the next iteration, by parameter group."""
-        return {name: float(group.optimizer.learning_rate) for name, group in self.method.groups.items()}
+        optimizers = self.method.optimizers.values()
+        return {name: rate for optimizer in optimizers for name, rate in optimizer.learning_rates().items()}
 
     def create_train_loop_fn(self):
         """Returns a compiled loop that also ends after a signal, and after values that are not finite.

@@ -71,7 +71,7 @@ class Steps:
             spoil(self.method)
         self._gradients = tf.function(self.method.losses_and_gradients)
         self._step = tf.function(self.method.step)
-        state = [*self._variables(), *(v for group in self.method.groups.values() for v in group.optimizer.variables)]
+        state = [*self._variables(), *(v for optimizer in self.method.optimizers.values() for v in optimizer.variables)]
         self._start = [(variable, np.array(variable.numpy())) for variable in state]
 
     def take(self, noise: np.random.Generator | None = None, size: float = 0.0) -> Outcome:
@@ -93,7 +93,7 @@ class Steps:
         before = self._weights()
         rates, measures = [], []
         for step in steps:
-            rates.append(float(method.groups["feature_extractor"].optimizer.learning_rate))
+            rates.append(float(method.optimizers["segmenter"].learning_rates()["feature_extractor"]))
             measures.append(self._step(*batches[step]))
         after = self._weights()
         return Outcome(

@@ -26,15 +26,16 @@ def test_steps_are_those_of_the_reference(name):
 
 
 def without_decay(method: Method) -> None:
-    method.groups["feature_extractor"].optimizer.coupled_weight_decay = 0.0
+    optimizer = method.optimizers["segmenter"]
+    optimizer.weight_decays = (0.0,) * len(optimizer.weight_decays)
 
 
 def other_momentum(method: Method) -> None:
-    method.groups["feature_extractor"].optimizer.momentum = 0.89
+    method.optimizers["segmenter"].momentum = 0.89
 
 
 def other_mean_of_squares(method: Method) -> None:
-    method.groups["discriminator"].optimizer.beta_2 = 0.999
+    method.optimizers["discriminator"].beta_2 = 0.999
 
 
 def with_epsilon(method: Method) -> None:

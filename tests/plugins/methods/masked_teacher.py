@@ -11,7 +11,7 @@ from fada_tf.config import Config, MethodSettings
 from fada_tf.losses.row_blocks import sum_over_row_blocks
 from fada_tf.losses.segmentation import count_labelled, cross_entropy
 from fada_tf.methods.base import Batch, Loss, Method, Watcher
-from fada_tf.methods.source_only import sgd_groups
+from fada_tf.methods.source_only import segmenter_optimizer
 from fada_tf.models import moving_average
 from fada_tf.schema import option
 
@@ -81,7 +81,7 @@ def build(config: Config, segmenter: keras.Model) -> MaskedTeacher:
     """Makes the method and its optimizers from the config."""
     return MaskedTeacher(
         segmenter,
-        sgd_groups(config, segmenter),
+        segmenter_optimizer(config, segmenter),
         seed=config.seed,
         cell=config.method.cell,
         decay=config.method.decay,
