@@ -26,7 +26,30 @@ def make_checkpoint(method: Method, step: tf.Variable, progress: tf.Variable) ->
     others = {f"{network}_optimizer": optimizer for network, optimizer in method.optimizers.items()}
     if method.loss_scale is not None:
         others["loss_scale"] = method.loss_scale
-    return tf.train.Checkpoint(step=step, progress=progress, **method.networks, **others)
+    return RunCheckpoint(step=step, progress=progress, **method.networks, **others)
+
+
+class RunCheckpoint(tf.train.Checkpoint):
+    """A checkpoint that is also restored from older files, in which each of the segmenter's groups has an optimizer."""
+
+    def restore(self, save_path, options=None):
+        """See `tf.train.Checkpoint.restore`."""
+        if "feature_extractor_optimizer" in tf.train.CheckpointView(save_path).children(0):
+            return self._with_an_optimizer_a_group().restore(save_path, options)
+        return super().restore(save_path, options)
+
+    def _with_an_optimizer_a_group(self) -> tf.train.Checkpoint:
+        objects = dict(tf.train.TrackableView(self).children(self))
+        optimizer, first = objects.pop("segmenter_optimizer"), 1
+        for group in optimizer.groups:
+            # A count of iterations, then what is kept for every weight; the optimizer goes on with the first count.
+            count = len(optimizer.slots) * len(group.variables)
+            iterations = optimizer.iterations.value if first == 1 else tf.Variable(0, dtype=tf.int64)
+            slots = [variable.value for variable in optimizer.variables[first : first + count]]
+            old = tf.train.Checkpoint(_iterations=iterations, _variables=[iterations, *slots])
+            objects[f"{group.name}_optimizer"] = old
+            first += count
+        return tf.train.Checkpoint(**objects)
 
 
 def restore_newest(checkpoint: tf.train.Checkpoint, folder: str) -> str | None:
@@ -43,7 +66,7 @@ def restore_newest(checkpoint: tf.train.Checkpoint, folder: str) -> str | None:
     paths, problems = _clean(folder), {}
     while paths:
         try:
-            _restore(checkpoint, literal_file(paths[-1]))
+            checkpoint.restore(literal_file(paths[-1])).assert_consumed()
             break
         except _DAMAGE as error:
             problems[paths.pop()] = _first_line(error)
@@ -59,28 +82,6 @@ def restore_newest(checkpoint: tf.train.Checkpoint, folder: str) -> str | None:
         return None
     _write_list(folder, [os.path.basename(path) for path in paths])
     return paths[-1]
-
-
-def _restore(checkpoint: tf.train.Checkpoint, path: str) -> None:
-    if "feature_extractor_optimizer" in tf.train.CheckpointView(path).children(0):
-        checkpoint = _with_an_optimizer_a_group(checkpoint)
-    checkpoint.restore(path).assert_consumed()
-
-
-def _with_an_optimizer_a_group(checkpoint: tf.train.Checkpoint) -> tf.train.Checkpoint:
-    """Returns the objects of a checkpoint as they were saved when each of the segmenter's groups had an optimizer."""
-    objects = dict(tf.train.TrackableView(checkpoint).children(checkpoint))
-    optimizer, first = objects.pop("segmenter_optimizer"), 1
-    for group in optimizer.groups:
-        count = len(optimizer.slots) * len(group.variables)
-        # A count of iterations for each, of which the optimizer takes the first, then what is kept for every weight.
-        iterations = optimizer.iterations.value if first == 1 else tf.Variable(0, dtype=tf.int64)
-        slots = [variable.value for variable in optimizer.variables[first : first + count]]
-        objects[f"{group.name}_optimizer"] = tf.train.Checkpoint(
-            _iterations=iterations, _variables=[iterations, *slots]
-        )
-        first += count
-    return tf.train.Checkpoint(**objects)
 
 
 def has_checkpoint(folder: str) -> bool:
