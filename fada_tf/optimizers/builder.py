@@ -1,5 +1,6 @@
 """A network's optimizer from its section of the config."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from fada_tf.config import NetworkOptimizerConfig, ScheduleConfig
@@ -7,9 +8,9 @@ from fada_tf.optimizers.groups import ParameterGroup
 from fada_tf.optimizers.schedules import build_schedule
 from fada_tf.optimizers.torch_optimizers import TorchAdam, TorchAdamW, TorchOptimizer, TorchSGD
 
-_CLASSES = {"sgd": TorchSGD, "adam": TorchAdam, "adamw": TorchAdamW}
-_OWN_SETTINGS = {"sgd": ("momentum",), "adam": ("beta_1", "beta_2", "epsilon")}
-_OWN_SETTINGS["adamw"] = _OWN_SETTINGS["adam"]
+_BETAS = ("beta_1", "beta_2", "epsilon")
+# By name: the class, and the settings that it alone has.
+_OPTIMIZERS = {"sgd": (TorchSGD, ("momentum",)), "adam": (TorchAdam, _BETAS), "adamw": (TorchAdamW, _BETAS)}
 _SETTINGS = ("weight_decay", "decay_all", "clip_norm")
 
 
@@ -24,9 +25,10 @@ def build_optimizer(
       groups: all trained weights of the network.
       name: of the optimizer's variables.
     """
-    settings = {field: getattr(spec, field) for field in (*_OWN_SETTINGS[spec.name], *_SETTINGS)}
+    optimizer, its_settings = _OPTIMIZERS[spec.name]
+    settings = {field: getattr(spec, field) for field in (*its_settings, *_SETTINGS)}
 
     def schedule_of(multiplier):
-        return build_schedule(schedule, spec.learning_rate * multiplier)
+        return build_schedule(spec.learning_rate * multiplier, **dataclasses.asdict(schedule))
 
-    return _CLASSES[spec.name](groups, schedule_of, **settings, name=name)
+    return optimizer(groups, schedule_of, **settings, name=name)

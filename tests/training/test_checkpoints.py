@@ -5,15 +5,14 @@ import pytest
 import tensorflow as tf
 
 from fada_tf import registry
-from fada_tf.config import Config
+from fada_tf.config import Config, method_settings
 from fada_tf.methods.base import Method
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.training.checkpoints import make_checkpoint, restore_newest
 
 
 def build(name: str) -> Method:
-    config = Config()
-    config.method.name = name
+    config = Config(method=method_settings(name))
     return registry.load("fada_tf.methods", name).build(config, build_segmenter("tiny", 3))
 
 
