@@ -1,4 +1,4 @@
-"""Learning rates by iteration, set before the update (code)."""
+"""Learning rates by iteration; that of an update is set before it."""
 
 import keras
 from keras import ops
