@@ -14,9 +14,15 @@ scripts/run_study.py --config=configs/studies/camvid_day_dusk.py runs all, with 
 """
 
 from fada_tf.config import Config, method_settings
+from fada_tf.stages import Stage
 
+STAGES = (
+    Stage("source", title="source only"),
+    Stage("adversarial", start="source", title="FADA"),
+    # The authors start from ImageNet again; there are no such weights for a network this small.
+    Stage("self_distillation", start="adversarial", pseudo_labels="adversarial", title="FADA + self-distillation"),
+)
 RECORDS = "data/records"
-RUNS = "runs/camvid_day_dusk"
 ITERATIONS = {"source": 600, "adversarial": 400, "self_distillation": 300}
 
 
@@ -53,7 +59,6 @@ def _adversarial(config: Config) -> None:
     config.method.adversarial_weight = 0.01
     config.method.discriminator.learning_rate = 1e-3
     config.optimizer.learning_rate = 5e-3
-    config.model.initial_weights = f"{RUNS}/source"
     _source_images(config)
     target = config.data.target
     target.records = f"{RECORDS}/camvid_train_dusk"
@@ -62,8 +67,6 @@ def _adversarial(config: Config) -> None:
 
 def _self_distillation(config: Config) -> None:
     config.method = method_settings("self_distillation")
-    # The authors start from ImageNet again; there are no such weights for a network this small.
-    config.model.initial_weights = f"{RUNS}/adversarial"
     config.optimizer.learning_rate = 2e-3
     target = config.data.target
     target.records = f"{RECORDS}/camvid_train_dusk_pseudo"

@@ -5,7 +5,15 @@ A small network from random weights and a few dozen images show every stage at w
 """
 
 from fada_tf.config import Config, method_settings
+from fada_tf.stages import Stage
 
+STAGES = (
+    Stage("source", title="source only"),
+    Stage("adversarial", start="source", title="FADA"),
+    # The authors start from ImageNet again; there are no such weights for a network this small.
+    Stage("self_distillation", start="adversarial", pseudo_labels="adversarial", title="FADA + self-distillation"),
+)
+RUNS = "demo_output/runs"
 ITERATIONS = {"source": 300, "adversarial": 150, "self_distillation": 150}
 
 
@@ -39,7 +47,6 @@ def _adversarial(config: Config) -> None:
     config.method = method_settings("fada")
     config.method.segmentation_temperature = 1.8
     config.method.adversarial_weight = 0.01
-    config.model.initial_weights = "demo_output/runs/source"
     config.optimizer.learning_rate = 5e-3
     config.method.discriminator.learning_rate = 1e-3
     _source_images(config)
@@ -49,8 +56,6 @@ def _adversarial(config: Config) -> None:
 
 def _self_distillation(config: Config) -> None:
     config.method = method_settings("self_distillation")
-    # The authors start from ImageNet again; there are no such weights for a network this small.
-    config.model.initial_weights = "demo_output/runs/adversarial"
     config.optimizer.learning_rate = 2e-3
     target = config.data.target
     target.records = "demo_output/records/target_train_pseudo"

@@ -14,6 +14,8 @@ Hardware of the paper: 4 GPUs of 16 GB; on fewer, raise config.training.accumula
 from fada_tf import paper
 from fada_tf.config import Config
 
+STAGES = paper.STAGES
+
 
 def get_config(stage: str = "source") -> Config:
     config = paper.stage_config(

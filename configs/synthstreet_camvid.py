@@ -9,9 +9,14 @@ scripts/run_study.py --config=configs/studies/synthstreet_camvid.py runs all, wi
 """
 
 from fada_tf.config import Config, method_settings
+from fada_tf.stages import Stage
 
+STAGES = (
+    Stage("source", title="source only"),
+    Stage("adversarial", start="source", title="FADA"),
+    Stage("self_distillation", start="adversarial", pseudo_labels="adversarial", title="FADA + self-distillation"),
+)
 RECORDS = "data/records"
-RUNS = "runs/synthstreet_camvid"
 ITERATIONS = {"source": 600, "adversarial": 400, "self_distillation": 200}
 
 
@@ -45,7 +50,6 @@ def _adversarial(config: Config) -> None:
     config.method.segmentation_temperature = 1.8
     # Thirty times the paper's weight and five times its rate of D: a hundredth of its iterations.
     config.method.adversarial_weight = 0.03
-    config.model.initial_weights = f"{RUNS}/source"
     # Goes on where the source stage's schedule stopped.
     config.optimizer.learning_rate = 8e-4
     config.method.discriminator.learning_rate = 5e-4
@@ -57,7 +61,6 @@ def _adversarial(config: Config) -> None:
 
 def _self_distillation(config: Config) -> None:
     config.method = method_settings("self_distillation")
-    config.model.initial_weights = f"{RUNS}/adversarial"
     config.optimizer.learning_rate = 5e-4
     target = config.data.target
     target.records = f"{RECORDS}/camvid_train_pseudo"

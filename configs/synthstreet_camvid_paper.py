@@ -8,10 +8,11 @@ The task and the sizes of synthstreet_camvid.py, whose own constants make up for
 Stages: source, adversarial, self_distillation; scripts/make_pseudo_labels.py comes before the last one.
 """
 
+from fada_tf import paper
 from fada_tf.config import Config, method_settings
 
+STAGES = paper.STAGES
 RECORDS = "data/records"
-RUNS = "runs/synthstreet_camvid_paper"
 PRETRAINED = "weights/vgg16_conv_fp16.npz"
 
 
@@ -40,7 +41,6 @@ def _source(config: Config) -> None:
 def _adversarial(config: Config) -> None:
     config.method = method_settings("fada")
     config.method.segmentation_temperature = config.method.temperature
-    config.model.initial_weights = f"{RUNS}/source"
     _images(config.data.source, "synthstreet")
     _images(config.data.target, "camvid_train")
 

@@ -8,9 +8,15 @@ the source stage with --config.training.iterations=1300, as many as the three st
 """
 
 from fada_tf.config import Config, method_settings
+from fada_tf.stages import Stage
 
+STAGES = (
+    Stage("source", title="source only"),
+    Stage("adversarial", start="source", title="FADA"),
+    # The authors start from ImageNet again; there are no such weights for a network this small.
+    Stage("self_distillation", start="adversarial", pseudo_labels="adversarial", title="FADA + self-distillation"),
+)
 RECORDS = "data/records"
-RUNS = "runs/synthstreet_camvid_tiny"
 ITERATIONS = {"source": 600, "adversarial": 400, "self_distillation": 300}
 
 
@@ -47,7 +53,6 @@ def _adversarial(config: Config) -> None:
     config.method.adversarial_weight = 0.01
     config.method.discriminator.learning_rate = 1e-3
     config.optimizer.learning_rate = 5e-3
-    config.model.initial_weights = f"{RUNS}/source"
     _source_images(config)
     target = config.data.target
     target.records = f"{RECORDS}/camvid_train"
@@ -56,8 +61,6 @@ def _adversarial(config: Config) -> None:
 
 def _self_distillation(config: Config) -> None:
     config.method = method_settings("self_distillation")
-    # The authors start from ImageNet again; there are no such weights for a network this small.
-    config.model.initial_weights = f"{RUNS}/adversarial"
     config.optimizer.learning_rate = 2e-3
     target = config.data.target
     target.records = f"{RECORDS}/camvid_train_pseudo_tiny"

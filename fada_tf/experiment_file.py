@@ -2,17 +2,19 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib.util
 import os
 import re
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
 from fada_tf import paper, schema, shipped
-from fada_tf.config import Config
+from fada_tf.config import Config, expand_home, set_fields, validate
 from fada_tf.errors import InputError, nearest, printable
+from fada_tf.stages import Stage, check_stages, find_stage
 
 _UNEXPECTED = re.compile(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'")
 
@@ -55,34 +57,146 @@ def function(module: ModuleType, name: str) -> Callable[..., Any]:
     return found
 
 
+class ExperimentFile:
+    """An experiment file: its stages, and their configs.
+
+    A file says which stages it has in `STAGES`, and perhaps in `RUNS` in which folder their run directories lie. One
+    without STAGES has those of the paper, whose configs name the runs that they start from by path.
+
+    Attributes:
+      path: of the file.
+    """
+
+    def __init__(self, path: str):
+        """Runs the file.
+
+        Raises:
+          InputError: there is no such file, it cannot be run, or its stages cannot be.
+        """
+        self.path = path = shipped.find(path, shipped.EXPERIMENTS)
+        module = load(path)
+        self._get = function(module, "get_config")
+        self._declared = getattr(module, "STAGES", None)
+        self._runs = getattr(module, "RUNS", os.path.join("runs", os.path.splitext(os.path.basename(path))[0]))
+        if self._declared is not None:
+            check_stages(self._declared, path)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages, each after those that it builds upon."""
+        return tuple(self._declared or self._undeclared[0])
+
+    @property
+    def runs(self) -> str:
+        """The folder of the stages' run directories, unless somebody chooses another."""
+        return self._runs if self._declared else self._undeclared[1]
+
+    def stage(self, name: str) -> Stage:
+        """Returns the stage of a name.
+
+        Raises:
+          InputError: there is none; the message lists those that there are.
+        """
+        return find_stage(self.stages, name, self.path)
+
+    def config(self, name: str | None = None) -> Config:
+        """Returns the config of a stage, which need not be valid; its initial weights lie in `runs`.
+
+        Args:
+          name: of the stage; None: the first.
+
+        Raises:
+          InputError: there is no such stage, or the file cannot be run.
+        """
+        if not self._declared:
+            return self._undeclared_config(name)
+        stage = self.stage(name) if name is not None else self.stages[0]
+        config = self._call(stage.name)
+        if not stage.start:
+            return config
+        place, given = os.path.join(self.runs, stage.start), config.model.initial_weights
+        if given not in ("", place):
+            raise InputError(
+                f"{self.path}: stage {stage.name!r} starts from {stage.start!r}, which lies in {place}, and its config "
+                f"sets model.initial_weights to {given!r}: leave that out, or say in RUNS where the runs lie"
+            )
+        config.model.initial_weights = place
+        return config
+
+    def _call(self, *arguments: str) -> Config:
+        with explained(self.path):
+            config = self._get(*arguments)
+        if not isinstance(config, Config):
+            raise InputError(f"get_config of {self.path} returns {config!r}: it should return a fada_tf.config.Config")
+        return config
+
+    def _undeclared_config(self, name: str | None) -> Config:
+        """Returns what a file without STAGES gives, which may take any name, or none."""
+        try:
+            return self._call(*([] if name is None else [name]))
+        except InputError as error:
+            if name is None or repr(name) not in str(error):
+                raise
+            known = []
+            for stage in paper.STAGES:
+                with contextlib.suppress(InputError):
+                    known += [stage.name] if self._call(stage.name) else []
+            if not known:
+                raise
+            raise InputError(f"{self.path} has no stage {name!r}: choose from {', '.join(known)}") from error
+
+    @functools.cached_property
+    def _undeclared(self) -> tuple[tuple[Stage, ...], str]:
+        """The paper's stages, each with the start that its config names by path, and the folder of those runs."""
+        names = "|".join(stage.name for stage in paper.STAGES)
+        places = {
+            stage: re.fullmatch(rf"(?:(.*)/)?(({names})(/best|/checkpoints)?(/ckpt-\d+)?/?)", self._weights(stage.name))
+            for stage in paper.STAGES
+        }
+        runs = next((place[1] or "." for place in places.values() if place), self._runs)
+        starts = {stage: place[2] if place and (place[1] or ".") == runs else "" for stage, place in places.items()}
+        return tuple(dataclasses.replace(stage, start=start) for stage, start in starts.items()), runs
+
+    def _weights(self, name: str) -> str:
+        return self._undeclared_config(name).model.initial_weights
+
+
 def get_config(path: str, stage: str | None = None) -> Config:
-    """Returns what an experiment file gives for a stage, which need not be valid; None: for none in particular.
+    """Returns what an experiment file gives for a stage, which need not be valid; see `ExperimentFile.config`."""
+    return ExperimentFile(path).config(stage)
+
+
+def read_config(place: str, settings: Sequence[str] = ()) -> Config:
+    """Returns the validated config that a command line asks for.
+
+    Args:
+      place: FILE:STAGE, or FILE for its first stage.
+      settings: FIELD=VALUE, see `parse_settings`.
 
     Raises:
-      InputError: there is no such file or stage, or the file cannot be run.
+      InputError: there is no such file, stage or field, or the config cannot work.
     """
-    path = shipped.find(path, shipped.EXPERIMENTS)
-    get = function(load(path), "get_config")
-
-    def of(stage: str | None) -> Config:
-        with explained(path):
-            return get() if stage is None else get(stage)
-
-    try:
-        config = of(stage)
-    except InputError as error:
-        if stage is None or repr(stage) not in str(error):
-            raise
-        known = []
-        for name in paper.STAGES:
-            with contextlib.suppress(InputError):
-                known += [name] if of(name) else []
-        if not known:
-            raise
-        raise InputError(f"{path} has no stage {stage!r}: choose from {', '.join(known)}") from error
-    if not isinstance(config, Config):
-        raise InputError(f"get_config of {path} returns {config!r}: it should return a fada_tf.config.Config")
+    path, _, stage = place.partition(":")
+    config = get_config(path, stage or None)
+    set_fields(config, parse_settings(settings))
+    expand_home(config)
+    validate(config)
     return config
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, str]:
+    """Returns the texts by field of settings such as "training.precision=mixed_bfloat16".
+
+    Raises:
+      InputError: one has no name or no value.
+    """
+    values = {}
+    for setting in settings:
+        field, equals, text = setting.partition("=")
+        if not (field and equals):
+            raise InputError(f"{setting!r} is no setting: give FIELD=VALUE, such as training.precision=mixed_bfloat16")
+        values[field] = text
+    return values
 
 
 @contextlib.contextmanager

@@ -7,8 +7,14 @@ authors' configs: a stage runs 0.64 of its schedule.
 import os
 
 from fada_tf.config import Config, method_settings
+from fada_tf.stages import Stage, find_stage
 
-STAGES = ("source", "adversarial", "self_distillation")
+# Self-distillation starts from ImageNet again (code).
+STAGES = (
+    Stage("source", title="source only"),
+    Stage("adversarial", start="source", title="FADA"),
+    Stage("self_distillation", pseudo_labels="adversarial", title="FADA + self-distillation"),
+)
 CITYSCAPES_TRAIN = "data/records/cityscapes_train"
 CITYSCAPES_VAL = "data/records/cityscapes_val"
 
@@ -20,17 +26,16 @@ def stage_config(
 
     Args:
       name: of the experiment; its run directories are runs/NAME/STAGE.
-      stage: one of `STAGES`.
+      stage: name of one of `STAGES`.
       backbone: of the segmenter.
       imagenet: initial weights, see `ModelConfig.initial_weights`.
       source_records: folder of the source's shards.
       source_size: height and width of source images, pixels.
 
     Raises:
-      ValueError: no such stage.
+      InputError: no such stage.
     """
-    if stage not in STAGES:
-        raise ValueError(f"stage {stage!r}: write --config=FILE:STAGE with one of {', '.join(STAGES)}")
+    find_stage(STAGES, stage, f"{name}, an experiment of the paper,")
     config = Config(name=f"{name} {stage}")
     config.model.backbone = backbone
     config.data.evaluation.records = CITYSCAPES_VAL

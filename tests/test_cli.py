@@ -87,6 +87,25 @@ def test_training_that_needs_more_memory_names_what_decides_it(ends):
         assert field in str(explained)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "settings"),
+    [
+        (["--config.a.b=1", "--set=c=x=y"], ["a.b=1", "c=x=y"]),
+        (["--config.a", "1", "-config.b", "--run_dir=x"], ["a=1", "b=True"]),
+        (["--noconfig.a", "--config.b="], ["a=False", "b="]),
+        (["--config=x.py:source", "--config.records=~/x"], [f"records={os.path.expanduser('~')}/x"]),
+    ],
+)
+def test_a_field_of_the_config_is_set_in_every_way_to_write_an_option(monkeypatch, arguments, settings):
+    values = flags.FlagValues()
+    monkeypatch.setattr(flags, "FLAGS", values)
+    flags.DEFINE_string("config", None, "A file.", flag_values=values)
+    flags.DEFINE_string("run_dir", None, "A folder.", flag_values=values)
+    flags.DEFINE_multi_string("set", [], "A field.", flag_values=values)
+    assert cli._parse_flags(["program", *arguments]) == ["program"]
+    assert values["set"].value == settings
+
+
 # By words of the line: errors as TensorFlow, XLA, CUDA, NumPy and Keras raise them.
 SHORTAGES = {
     "memory is used up (OOM when allocating tensor": OUT_OF_MEMORY,

@@ -31,7 +31,7 @@ def valid() -> Config:
     return experiment("demo", "adversarial")
 
 
-@pytest.mark.parametrize("stage", paper.STAGES)
+@pytest.mark.parametrize("stage", [stage.name for stage in paper.STAGES])
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiments_are_valid_and_survive_json(name, stage):
     config = experiment(name, stage)
@@ -45,7 +45,7 @@ def test_there_is_an_experiment_for_each_pair_and_backbone_of_the_paper():
 
 @pytest.mark.parametrize("name", ["gta5_r101", "gta5_vgg16", "synthia_r101", "synthia_vgg16"])
 def test_schedules_are_the_papers(name):
-    source, adversarial, distillation = (experiment(name, stage) for stage in paper.STAGES)
+    source, adversarial, distillation = (experiment(name, stage.name) for stage in paper.STAGES)
     for config in (source, distillation):
         assert config.training.iterations == 20_000
         assert config.schedule.horizon == 31_250

@@ -7,14 +7,22 @@ import pytest
 from fada_tf import experiment_file
 from fada_tf.errors import InputError
 
+UNDECLARED = """
+from fada_tf.config import Config
+def get_config(stage="source"):
+    return {"source": Config(), "adversarial": Config()}[stage]
+"""
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)
-def test_a_wrong_stage_is_named_with_the_right_ones(path):
+def test_a_wrong_stage_is_named_with_the_right_ones(path, tmp_path):
     with pytest.raises(InputError) as error:
         experiment_file.get_config(str(path), "sourec")
     assert str(error.value) == f"{path} has no stage 'sourec': choose from source, adversarial, self_distillation"
+    (tmp_path / "old.py").write_text(UNDECLARED)
+    with pytest.raises(InputError, match=r"old.py has no stage 'sourec': choose from source, adversarial$"):
+        experiment_file.get_config(str(tmp_path / "old.py"), "sourec")
     assert experiment_file.get_config(str(path)).method.name == "source_only"
 
 
@@ -71,3 +79,15 @@ def test_what_is_no_file_is_named(tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             experiment_file.get_config(path)
+
+
+def test_settings_of_the_command_line_are_read_as_what_fields_take():
+    place = f"{CONFIGS / 'demo.py'}:adversarial"
+    settings = ["name=2024", "training.xla=True", "training.iterations=9", "training.iterations=7"]
+    config = experiment_file.read_config(place, [*settings, "optimizer.learning_rate=1", "training.iterations=9"])
+    assert (config.name, config.training.xla, config.training.iterations) == ("2024", True, 9)
+    assert config.model.initial_weights == "demo_output/runs/source"
+    with pytest.raises(InputError, match=r"no such field: config.training.iteration \(nearest: config.training.itera"):
+        experiment_file.read_config(place, ["training.iteration=9"])
+    with pytest.raises(InputError, match=r"config\.training\.batch_size is 0"):
+        experiment_file.read_config(place, ["training.batch_size=0"])

@@ -228,7 +228,13 @@ def test_class_center_distance_is_the_same_in_json_and_csv(folder):
 
 
 def test_a_dry_run_of_a_study_prints_commands_and_does_nothing(folder):
-    options = ["--config=study.py", "--seeds=7", "--set=training.batch_size=3", "--set=training.xla=True", "--dry_run"]
+    options = [
+        "--config=study.py",
+        "--seeds=7",
+        "--set=training.batch_size=3",
+        "--config.training.xla=True",
+        "--dry_run",
+    ]
     lines = succeed(folder, "run_study", *options).splitlines()
     assert not (folder / "runs/studies").exists()
     assert len([line for line in lines if line.startswith("fada-tf train ")]) == 7

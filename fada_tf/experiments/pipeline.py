@@ -1,4 +1,4 @@
-"""A whole task: the three stages of an experiment where its file expects them, their scores and the report."""
+"""A whole task: the stages of an experiment where its file expects them, their scores and the report."""
 
 import os
 from collections.abc import Mapping
@@ -7,14 +7,7 @@ from typing import Any
 from fada_tf.errors import InputError
 from fada_tf.experiments import stages
 from fada_tf.experiments.jobs import Job
-from fada_tf.experiments.stages import Experiment, Training
-
-TRAININGS = (
-    Training("source", "source"),
-    Training("adversarial", "adversarial", start="source"),
-    Training("self_distillation", "self_distillation", start="adversarial"),
-)
-TITLES = {"source": "source only", "adversarial": "FADA", "self_distillation": "FADA + self-distillation"}
+from fada_tf.experiments.stages import Experiment
 
 
 class PipelineJobs:
@@ -42,34 +35,37 @@ class PipelineJobs:
           records: folder of the labelled shards that the stages are scored on; empty: the experiment's own.
           title: of the report; empty: the experiment's name.
           report: path of the page; empty: report.html beside the runs.
-          overrides: other values for fields of the configs of all stages.
+          overrides: other values for fields of the configs of all stages that have them.
 
         Raises:
           InputError: the experiment cannot work.
         """
-        self._experiment = Experiment(path, TRAININGS, overrides)
-        self.runs = self._experiment.own_runs
-        if not self.runs:
-            raise InputError(f"{path}: the adversarial stage starts from no run: set its config.model.initial_weights")
+        self._experiment = Experiment(path, overrides=overrides)
+        self.runs = self._experiment.file.runs
         self.report = report or os.path.join(self.runs, "report.html")
-        source = self._experiment.config("source", overrides or {})
-        pseudo_labels = self._experiment.stage_config("self_distillation").data.target.records
-        self._records = records or source.data.evaluation.records
+        configs = list(self._experiment.stage_configs())
+        evaluated = [config.data.evaluation.records for config in configs]
+        self._records = records or next(filter(None, evaluated), "")
         if not self._records:
             raise InputError(f"{path} has no evaluation records: give --records")
         self.jobs: list[Job] = []
         measured = []
+        analysis = self._experiment.analysis(self._records)
         for name in self._experiment.trainings:
-            self.jobs += self._experiment.training_jobs(name, self.runs, pseudo_labels, "", source.seed)
-            run_dir, after = os.path.join(self.runs, name), self.jobs[-1].name
-            config, records = self._experiment.trained(name), self._records
-            for job in (
-                stages.evaluation_job(f"{name}/evaluate", run_dir, config, records, multi_scale=False, after=after),
-                stages.ccd_job(f"{name}/ccd", run_dir, config, stages.analysis(source, records), after=after),
-            ):
-                self.jobs.append(job)
-                measured.append(job.name)
-        runs = [f"--run={TITLES[name]}={os.path.join(self.runs, name)}" for name in self._experiment.trainings]
+            pseudo_labels = self._experiment.stage_config(name).data.target.records
+            self.jobs += self._experiment.training_jobs(name, self.runs, pseudo_labels, "", configs[0].seed)
+            run_dir, after, config = os.path.join(self.runs, name), self.jobs[-1].name, self._experiment.trained(name)
+            jobs = [
+                stages.evaluation_job(
+                    f"{name}/evaluate", run_dir, config, self._records, multi_scale=False, after=after
+                )
+            ]
+            if analysis:
+                jobs.append(stages.ccd_job(f"{name}/ccd", run_dir, config, analysis, after=after))
+            self.jobs += jobs
+            measured += [job.name for job in jobs]
+        listed = self._experiment.file.stages
+        runs = [f"--run={stage.title}={os.path.join(self.runs, stage.name)}" for stage in listed]
         options = (*runs, f"--records={self._records}", f"--output={self.report}")
         options += (f"--title={title or os.path.splitext(os.path.basename(path))[0]}",)
         self.jobs.append(Job("report", "report", options, self.report, after=tuple(measured), kind="report"))

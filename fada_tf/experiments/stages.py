@@ -1,21 +1,19 @@
 """The stages of an experiment as jobs: training, pseudo labels, evaluation, class center distance."""
 
-import ast
 import copy
 import dataclasses
-import functools
 import math
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fada_tf import experiment_file, migration
+from fada_tf import migration, schema
 from fada_tf.config import (
     FREE_FIELDS,
     Config,
     expand_home,
     flatten,
+    has_field,
     method_settings,
     set_fields,
     trained_domains,
@@ -24,25 +22,27 @@ from fada_tf.config import (
 from fada_tf.data import files
 from fada_tf.data.manifest import MANIFEST_NAME
 from fada_tf.errors import InputError
+from fada_tf.experiment_file import ExperimentFile
 from fada_tf.experiments.jobs import Job
 from fada_tf.runs import results
+from fada_tf.stages import Stage
 
-_INSIDE_A_RUN = re.compile(r"(/(best|checkpoints)(/ckpt-\d+)?)?/*$")
 BY_A_JOB = "(by a job)"  # stands for a folder that one makes
 
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """One run of a stage of an experiment.
+    """One training of a stage of an experiment: the pipeline has one of each, a study as many as it likes.
 
     Attributes:
-      name: of the run.
+      name: of the training, and of its run directory.
       stage: of the experiment file.
-      start: name of the training that came before: its weights are the initial ones where the experiment takes those of
-        a run of its own, and it labels the target images for self-distillation; empty: none.
+      start: name of the training that came before. Where the stage starts from another, the weights are those of this
+        one, or of the nearest before it that is of that other stage; empty: none.
       continues: train on what `start` was, instead of a new run with its weights.
       as_long_as: trained for as many iterations as this training and all before it have together; empty: for the
         experiment's own.
+      pseudo_labels: name of the training that labels the images, where the stage reads pseudo labels; empty: `start`.
       overrides: other values for fields of the config, by name such as "method.class_knowledge".
     """
 
@@ -51,71 +51,76 @@ class Training:
     start: str = ""
     continues: bool = False
     as_long_as: str = ""
+    pseudo_labels: str = ""
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-def parse_overrides(settings: Sequence[str]) -> dict[str, Any]:
-    """Reads overrides such as "training.precision=mixed_bfloat16"; what is no Python literal is text.
-
-    Raises:
-      InputError: one has no name or no value.
-    """
-    overrides = {}
-    for setting in settings:
-        field, equals, text = setting.partition("=")
-        if not (field and equals):
-            raise InputError(f"{setting!r} is no setting: give FIELD=VALUE, such as training.precision=mixed_bfloat16")
-        try:
-            overrides[field] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            overrides[field] = text
-    return overrides
 
 
 class Experiment:
     """An experiment file and the runs that are made of it, which may lie elsewhere than it says.
 
     Attributes:
-      path: of the file.
+      path: of the experiment file, or its name.
+      file: what is in it.
       trainings: by name.
     """
 
-    def __init__(self, path: str, trainings: Sequence[Training], overrides: Mapping[str, Any] | None = None):
+    def __init__(
+        self, path: str, trainings: Sequence[Training] | None = None, overrides: Mapping[str, Any] | None = None
+    ):
         """Sets up the experiment.
 
         Args:
           path: of the experiment file.
-          trainings: each after the one that it starts from.
-          overrides: other values for fields of all configs.
+          trainings: each after those that it builds upon; None: one of each stage, of the same name.
+          overrides: other values for fields of the configs of all stages that have them.
 
         Raises:
-          InputError: there is no such file, or a training starts from, or continues, one that is not before it.
+          InputError: there is no such file or stage, an override is for a field that no stage has, or a training
+            builds upon one that is not before it.
         """
-        self.path = path
-        self.trainings: dict[str, Training] = {}
+        self.path, self.file = path, ExperimentFile(path)
         self._overrides = dict(overrides or {})
         self._configs: dict[str, Config] = {}
-        experiment_file.load(path)
+        self.trainings: dict[str, Training] = {}
+        if trainings is None:
+            trainings = [
+                Training(stage.name, stage.name, _name(stage.start), pseudo_labels=_name(stage.pseudo_labels))
+                for stage in self.file.stages
+            ]
         for training in trainings:
-            if (training.start or training.continues) and training.start not in self.trainings:
-                raise InputError(f"{training.name} starts from {training.start!r}: give that training before it")
+            needs_one = training.continues or self.file.stage(training.stage).pseudo_labels
+            for before in _before(training) or ([""] if needs_one else []):
+                if before not in self.trainings:
+                    raise InputError(f"{training.name} starts from {before!r}: give that training before it")
             self.trainings[training.name] = training
+        for field in self._overrides:
+            configs = [self._with_method(training) for training in self.trainings.values()]
+            if configs and not any(has_field(config, field) for config in configs):
+                schema.check_field(configs[0], field)
 
-    @functools.cached_property
-    def own_runs(self) -> str:
-        """The folder in which the experiment file expects the runs of its stages; empty: it starts from no run."""
-        weights = self.stage_config("adversarial").model.initial_weights
-        return "" if weights.endswith(".npz") else os.path.dirname(_INSIDE_A_RUN.sub("", weights))
-
-    def stage_config(self, stage: str) -> Config:
+    def stage_config(self, name: str) -> Config:
         """Returns a stage's config as the experiment file has it.
 
         Raises:
           InputError: there is no such stage.
         """
-        if stage not in self._configs:
-            self._configs[stage] = experiment_file.get_config(self.path, stage)
-        return self._configs[stage]
+        if name not in self._configs:
+            self.file.stage(name)
+            self._configs[name] = self.file.config(name)
+        return self._configs[name]
+
+    def _with_method(self, training: Training) -> Config:
+        """Returns the config of a training's stage with the training's method, which decides what fields there are."""
+        config = copy.deepcopy(self.stage_config(training.stage))
+        overrides = self._overrides | dict(training.overrides)
+        set_fields(config, {field: value for field, value in overrides.items() if field == "method.name"})
+        return config
+
+    def _changed(self, training: Training) -> dict[str, Any]:
+        """Returns the overrides that concern a training."""
+        config = self._with_method(training)
+        general = {field: value for field, value in self._overrides.items() if has_field(config, field)}
+        return general | dict(training.overrides)
 
     def iterations(self, name: str) -> int:
         """Returns the iterations of a training."""
@@ -125,15 +130,16 @@ class Experiment:
         return self._own(training, "training.iterations")
 
     def _own(self, training: Training, field: str) -> Any:
-        overrides = self._overrides | dict(training.overrides)
-        return overrides.get(field, flatten(self.stage_config(training.stage))[field])
+        config = copy.deepcopy(self.stage_config(training.stage))
+        set_fields(config, self._changed(training))
+        return flatten(config)[field]
 
     def total_iterations(self, name: str) -> int:
         """Returns the iterations of a training and of those before it."""
         first = self.trainings[name]
         while first.continues:  # its iterations are among this training's
             first = self.trainings[first.start]
-        return self.iterations(name) + (self.total_iterations(first.start) if first.start else 0)
+        return self.iterations(name) + sum(map(self.total_iterations, _before(first)[:1]))
 
     def overrides(self, name: str, runs: str, pseudo_labels: str, seed: int) -> dict[str, Any]:
         """Returns the fields of a training's config that differ from the experiment file.
@@ -141,33 +147,35 @@ class Experiment:
         Args:
           name: of the training.
           runs: the folder of all its runs.
-          pseudo_labels: the folder of the records that its start has labelled.
+          pseudo_labels: the folder of the records that another training has labelled.
           seed: of the run.
         """
         training = self.trainings[name]
-        config = self.stage_config(training.stage)
-        changed = self._overrides | dict(training.overrides) | {"seed": seed}
+        stage = self.file.stage(training.stage)
+        changed = self._changed(training) | {"seed": seed}
         if training.as_long_as:
             changed["training.iterations"] = self.iterations(name)
             changed["schedule.horizon"] = self._horizon(name)
-        own_runs = self.own_runs and f"{self.own_runs}/"
-        if training.start and own_runs and config.model.initial_weights.startswith(own_runs):
-            changed.setdefault("model.initial_weights", self._initial_weights(training, runs))
-        if training.stage == "self_distillation":
+        if training.start and stage.start:
+            changed.setdefault("model.initial_weights", self._initial_weights(training, stage, runs))
+        if stage.pseudo_labels:
             changed["data.target.records"] = pseudo_labels
-        own = flatten(config)
-        return {field: value for field, value in changed.items() if field not in own or own[field] != value}
+        before, config = self.stage_config(training.stage), copy.deepcopy(self.stage_config(training.stage))
+        set_fields(config, changed)
+        own, other = flatten(before), flatten(config)
+        return {field: other[field] for field in changed if field not in own or own[field] != other[field]}
 
-    def _initial_weights(self, training: Training, runs: str) -> str:
-        """Returns where the weights of the stage that the experiment file asks for are among `runs`."""
-        asked = self.stage_config(training.stage).model.initial_weights
-        stage, *inside = asked.removeprefix(f"{self.own_runs}/").split("/")
-        before = self.trainings.get(training.start)
-        while before and before.stage != stage:
-            before = self.trainings.get(before.start)
-        if before is None:
-            raise InputError(f"{training.name} starts from {asked} in {self.path}: no training before it is that stage")
-        return os.path.join(runs, before.name, *inside)
+    def _initial_weights(self, training: Training, stage: Stage, runs: str) -> str:
+        """Returns where the weights that a stage starts from are among `runs`."""
+        wanted, slash, inside = stage.start.partition("/")
+        before = _before(training)
+        for name in before:  # which grows
+            if self.trainings[name].stage == wanted:
+                return os.path.join(runs, name) + slash + inside
+            before += _before(self.trainings[name])
+        raise InputError(
+            f"{training.name} starts from stage {wanted!r} in {self.file.path}: no training before it is that stage"
+        )
 
     def _horizon(self, name: str) -> int:
         """Returns the horizon of the learning rate, stretched where a control's iterations would go beyond it."""
@@ -193,6 +201,26 @@ class Experiment:
         """Returns a training's config, whose places of other runs and of pseudo labels are not known yet."""
         return self.config(self.trainings[name].stage, self.overrides(name, BY_A_JOB, BY_A_JOB, seed=0))
 
+    def stage_configs(self) -> Iterator[Config]:
+        """Yields the validated configs of the file's stages with the overrides that concern them, in order."""
+        for stage in self.file.stages:
+            yield self.config(stage.name, self._changed(Training(stage.name, stage.name)))
+
+    def analysis(self, target: str) -> results.Analysis | None:
+        """Returns how features of any run are analysed: with the images of the first stage that has source images.
+
+        Args:
+          target: folder of the labelled target records.
+
+        Returns:
+          What decides class center distances; None where no stage has source images.
+        """
+        for config in self.stage_configs():
+            data = config.data
+            if data.source.records:
+                return results.Analysis(data.source.records, target, data.evaluation.height, data.evaluation.width)
+        return None
+
     def training_jobs(self, name: str, runs: str, pseudo_labels: str, prefix: str, seed: int) -> list[Job]:
         """Returns the jobs of one training: its pseudo labels, if it needs them, and the run.
 
@@ -204,23 +232,15 @@ class Experiment:
           seed: of the run.
         """
         training = self.trainings[name]
+        stage = self.file.stage(training.stage)
         overrides = self.overrides(name, runs, pseudo_labels, seed)
         config = self.config(training.stage, overrides)
-        run_dir, before = os.path.join(runs, name), [f"{prefix}{training.start}/train"] if training.start else []
+        run_dir = os.path.join(runs, name)
         jobs = []
-        if training.stage == "self_distillation":
-            start = os.path.join(runs, training.start)
-            job = Job(
-                f"{prefix}{name}/pseudo_labels",
-                "make_pseudo_labels",
-                (f"--checkpoint={start}", f"--output={pseudo_labels}"),
-                pseudo_labels,
-                once=True,
-                after=tuple(before),
-                kind="pseudo_labels",
-            )
-            jobs.append(job)
-            before.append(job.name)
+        before = [f"{prefix}{earlier}/train" for earlier in _before(training)]
+        if stage.pseudo_labels:
+            jobs.append(self._pseudo_labels_job(training, stage, runs, pseudo_labels, prefix))
+            before.append(jobs[0].name)
         options = [f"--config={self.path}:{training.stage}", f"--run_dir={run_dir}"]
         options += [f"--config.{field}={value}" for field, value in overrides.items()]
         continues = training.continues and self._horizon(name) == self._horizon(training.start)
@@ -240,6 +260,32 @@ class Experiment:
         )
         return jobs
 
+    def _pseudo_labels_job(self, training: Training, stage: Stage, runs: str, pseudo_labels: str, prefix: str) -> Job:
+        """Returns the job that labels the images of a training."""
+        labelling = training.pseudo_labels or training.start
+        _, slash, inside = stage.pseudo_labels.partition("/")
+        options = [f"--checkpoint={os.path.join(runs, labelling)}{slash}{inside}", f"--output={pseudo_labels}"]
+        options += [f"--records={stage.unlabelled}"] if stage.unlabelled else []
+        return Job(
+            f"{prefix}{training.name}/pseudo_labels",
+            "make_pseudo_labels",
+            tuple(options),
+            pseudo_labels,
+            once=True,
+            after=(f"{prefix}{labelling}/train",),
+            kind="pseudo_labels",
+        )
+
+
+def _name(reference: str) -> str:
+    """Returns the stage of a reference such as STAGE/best."""
+    return reference.partition("/")[0]
+
+
+def _before(training: Training) -> list[str]:
+    """Returns the names of the trainings that one builds upon, each once."""
+    return list(dict.fromkeys(filter(None, (training.start, training.pseudo_labels))))
+
 
 def scoring(config: Config, records: str, *, multi_scale: bool) -> results.Scoring:
     """Returns how a run of a config is scored on some records."""
@@ -256,14 +302,6 @@ def evaluation_job(name: str, run_dir: str, config: Config, records: str, *, mul
     output = results.path(how, run_dir, config.training.iterations)
     kind = "evaluate_multi_scale" if multi_scale else "evaluate"
     return Job(name, "evaluate", options, output, after=(after,), kind=kind)
-
-
-def analysis(source_stage: Config, target: str) -> results.Analysis:
-    """Returns how features of any run are analysed: with the source stage's images, at its size."""
-    data = source_stage.data
-    if not data.source.records:
-        raise InputError("the source stage has no config.data.source.records, and class center distances need them")
-    return results.Analysis(data.source.records, target, data.evaluation.height, data.evaluation.width)
 
 
 def ccd_job(name: str, run_dir: str, config: Config, how: results.Analysis, *, after: str) -> Job:
@@ -285,8 +323,9 @@ def check_files(experiment: Experiment, records: Sequence[str]) -> None:
       InputError: names all that is missing.
     """
     folders, weights = list(records), []
-    for name in experiment.trainings:
+    for name, training in experiment.trainings.items():
         config = experiment.trained(name)
+        folders.append(experiment.file.stage(training.stage).unlabelled)
         folders += [domain.records for domain in trained_domains(config).values()]
         folders.append(config.data.evaluation.records)
         weights.append(config.model.initial_weights)

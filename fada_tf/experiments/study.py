@@ -2,15 +2,17 @@
 
 import csv
 import dataclasses
+import functools
 import io
 import os
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fada_tf import experiment_file, shipped
+from fada_tf import experiment_file, paper, shipped
 from fada_tf.data import files
 from fada_tf.errors import InputError, nearest
+from fada_tf.experiment_file import ExperimentFile
 from fada_tf.experiments import stages
 from fada_tf.experiments.jobs import Job
 from fada_tf.experiments.stages import Experiment, Training
@@ -68,8 +70,9 @@ class Study:
       experiment: path of the experiment file, whose settings every row has.
       test_records: folder of the labelled shards that the rows are scored on.
       seeds: each row is trained once with each.
-      trainings: each after the one that it starts from.
-      rows: of the table.
+      trainings: each after those that it builds upon; None: the paper's ablation where the experiment has the paper's
+        stages, else one of each stage.
+      rows: of the table; None: as `trainings`.
       overrides: other values for fields of all configs, by name such as "training.picture_interval".
     """
 
@@ -77,8 +80,8 @@ class Study:
     experiment: str
     test_records: str
     seeds: tuple[int, ...] = (0, 1, 2)
-    trainings: Sequence[Training] = PAPER_TRAININGS
-    rows: Sequence[Row] = PAPER_ROWS
+    trainings: Sequence[Training] | None = None
+    rows: Sequence[Row] | None = None
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -109,6 +112,7 @@ class StudyJobs:
 
     Attributes:
       study: what is done.
+      rows: of the table.
       jobs: in order, seed by seed.
     """
 
@@ -122,12 +126,17 @@ class StudyJobs:
         Raises:
           InputError: the study cannot work.
         """
+        listed = ExperimentFile(study.experiment).stages
+        papers = {stage.name for stage in listed} == {stage.name for stage in paper.STAGES}
+        trainings = study.trainings or (PAPER_TRAININGS if papers else None)
+        rows = PAPER_ROWS if papers else tuple(Row(stage.title, stage.name) for stage in listed)
         self.study, self.output = study, output
-        self.experiment = Experiment(study.experiment, study.trainings, study.overrides)
+        self.rows: Sequence[Row] = rows if study.rows is None else study.rows
+        self.experiment = Experiment(study.experiment, trainings, study.overrides)
         if not study.test_records:
             raise InputError(f"test_records of study {study.name!r} is empty: name a folder of labelled shards")
-        titles = [row.title for row in study.rows]
-        for row in study.rows:
+        titles = [row.title for row in self.rows]
+        for row in self.rows:
             if row.training not in self.experiment.trainings:
                 raise InputError(f"row {row.title!r} has the training {row.training!r}, which the study lacks: add it")
             if row.control and row.control not in titles:
@@ -149,7 +158,7 @@ class StudyJobs:
             pseudo_labels = os.path.join(self.output, "pseudo_labels", f"seed{seed}_{name}")
             jobs += self.experiment.training_jobs(name, runs, pseudo_labels, prefix, seed)
             run_dir, trained = os.path.join(runs, name), jobs[-1].name
-            rows = [row for row in self.study.rows if row.training == name]
+            rows = [row for row in self.rows if row.training == name]
             config = self.experiment.trained(name)
             for multi_scale in sorted({row.multi_scale for row in rows}):
                 jobs.append(
@@ -162,13 +171,13 @@ class StudyJobs:
                         after=trained,
                     )
                 )
-            if rows:
-                jobs.append(stages.ccd_job(f"{prefix}{name}/ccd", run_dir, config, self._analysis(), after=trained))
+            if rows and self._analysis:
+                jobs.append(stages.ccd_job(f"{prefix}{name}/ccd", run_dir, config, self._analysis, after=trained))
         return jobs
 
-    def _analysis(self) -> results.Analysis:
-        source = self.experiment.config("source", self.study.overrides)
-        return stages.analysis(source, self.study.test_records)
+    @functools.cached_property
+    def _analysis(self) -> results.Analysis | None:
+        return self.experiment.analysis(self.study.test_records)
 
     def _runs(self, seed: int) -> str:
         return os.path.join(self.output, f"seed{seed}")
@@ -176,7 +185,7 @@ class StudyJobs:
     def results(self) -> list["Result"]:
         """Returns what has been measured so far, a result for every row, in order."""
         found: dict[str, Result] = {}
-        for row in self.study.rows:
+        for row in self.rows:
             values = {seed: self._measured(row, seed) for seed in self.study.seeds}
             iterations = self.experiment.total_iterations(row.training)
             found[row.title] = Result(
@@ -188,7 +197,9 @@ class StudyJobs:
         run_dir = os.path.join(self._runs(seed), row.training)
         config = self.experiment.trained(row.training)
         scoring = stages.scoring(config, self.study.test_records, multi_scale=row.multi_scale)
-        scores, ccd = (results.find(how, run_dir, config.training.iterations) for how in (scoring, self._analysis()))
+        iteration = config.training.iterations
+        scores = results.find(scoring, run_dir, iteration)
+        ccd = results.find(self._analysis, run_dir, iteration) if self._analysis else None
         if scores is None:
             return {}
         values = {"mean_iou": scores["mean_iou"]}

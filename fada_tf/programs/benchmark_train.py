@@ -15,14 +15,11 @@ import subprocess
 import sys
 
 from absl import flags, logging
-from ml_collections import config_flags
 
 from fada_tf import cli, command
 from fada_tf.errors import InputError
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Experiment file, with its stage: configs/NAME.py:STAGE.", sys_argv=[]
-)
+_CONFIG, _SET = cli.define_config("Experiment file, with its stage: configs/NAME.py:STAGE.")
 _WARMUP = flags.DEFINE_integer("warmup", 1, "Steps after the first that do not count.", lower_bound=0)
 _STEPS = flags.DEFINE_integer("steps", 5, "Steps that count.", lower_bound=1)
 _CLASSES = flags.DEFINE_integer("classes", 0, "Number of classes; 0: those of the config.", lower_bound=0)
@@ -41,7 +38,9 @@ _FACTORS = (1, 2, 4, 8)
 def main(argv):
     """Measures one config, or sweeps."""
     del argv
-    config = cli.checked_config(_CONFIG)
+    from fada_tf.experiment_file import read_config
+
+    config = read_config(_CONFIG.value, _SET.value)
     if _SWEEP.value != "nothing":
         results = [_measured_apart(config, factor) for factor in _FACTORS]
         if _OUTPUT.value:

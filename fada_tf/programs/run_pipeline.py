@@ -1,7 +1,7 @@
-"""Runs a whole task: the three stages of an experiment, their evaluation, and the report.
+"""Runs a whole task: the stages of an experiment, their evaluation, and the report.
 
 fada-tf run_pipeline --config=gta5_r101
-fada-tf run_pipeline --config=gta5_r101 --set=training.accumulation_steps=4 --dry_run
+fada-tf run_pipeline --config=gta5_r101 --config.training.accumulation_steps=4 --dry_run
 
 Runs, weights, sizes and batch norm are those of the experiment file; each stage is a run of the ordinary programs in a
 process of its own. The same command continues a task that stopped and skips what is done.
@@ -13,18 +13,18 @@ from absl import flags
 
 from fada_tf import cli
 
-_CONFIG = flags.DEFINE_string("config", None, "Experiment file, configs/NAME.py, without a stage.")
+_CONFIG, _SET = cli.define_config("Experiment file, configs/NAME.py, without a stage.")
 _RECORDS = flags.DEFINE_string("records", "", "Labelled shards to score on; empty: the experiment's evaluation set.")
 _TITLE = flags.DEFINE_string("title", "", "Heading of the report; empty: the experiment's name.")
 _REPORT = flags.DEFINE_string("report", "", "The page, an .html file; empty: report.html beside the runs.")
-_SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE for all stages, such as training.accumulation_steps=4.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only print the commands.")
 
 
 def main(argv):
     """Runs the task's jobs."""
     del argv
-    from fada_tf.experiments import jobs, stages
+    from fada_tf.experiment_file import parse_settings
+    from fada_tf.experiments import jobs
     from fada_tf.experiments.pipeline import PipelineJobs
 
     todo = PipelineJobs(
@@ -32,7 +32,7 @@ def main(argv):
         records=_RECORDS.value,
         title=_TITLE.value,
         report=_REPORT.value,
-        overrides=stages.parse_overrides(_SET.value),
+        overrides=parse_settings(_SET.value),
     )
     if _DRY_RUN.value:
         print("\n".join(jobs.commands(todo.jobs)))

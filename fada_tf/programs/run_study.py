@@ -15,10 +15,9 @@ from absl import flags
 from fada_tf import cli
 from fada_tf.errors import InputError
 
-_CONFIG = flags.DEFINE_string("config", None, "Study file, configs/studies/NAME.py.")
+_CONFIG, _SET = cli.define_config("Study file, configs/studies/NAME.py.")
 _OUTPUT = flags.DEFINE_string("output", "", "Folder for everything; empty: runs/studies/NAME.")
 _SEEDS = flags.DEFINE_list("seeds", [], "Seeds instead of the study's own, such as 0,1,2.")
-_SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE for all trainings, such as training.precision=mixed_bfloat16.")
 _DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only print the commands.")
 
 
@@ -26,7 +25,8 @@ def main(argv):
     """Runs the study's jobs."""
     del argv
     from fada_tf.data import files
-    from fada_tf.experiments import jobs, stages
+    from fada_tf.experiment_file import parse_settings
+    from fada_tf.experiments import jobs
     from fada_tf.experiments.study import StudyJobs, load_study
 
     study = load_study(_CONFIG.value)
@@ -34,7 +34,7 @@ def main(argv):
         if not all(seed.isdecimal() for seed in _SEEDS.value):
             raise InputError(f"--seeds={','.join(_SEEDS.value)} is wrong: give numbers such as 0,1,2")
         study.seeds = tuple(int(seed) for seed in _SEEDS.value)
-    overrides = stages.parse_overrides(_SET.value)
+    overrides = parse_settings(_SET.value)
     if "seed" in overrides:
         raise InputError(f"--set=seed={overrides['seed']} would be that of no run: give --seeds")
     study.overrides = {**study.overrides, **overrides}

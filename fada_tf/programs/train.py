@@ -12,14 +12,11 @@ The same command continues a run that stopped. Every field of the config can be 
 import sys
 
 from absl import flags
-from ml_collections import config_flags
 
 from fada_tf import cli
 from fada_tf.errors import InputError
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "Experiment file, with its stage: configs/NAME.py:STAGE.", sys_argv=[]
-)
+_CONFIG, _SET = cli.define_config("Experiment file, with its stage: configs/NAME.py:STAGE.")
 _RUN_DIR = flags.DEFINE_string("run_dir", None, "Folder of this run: config, checkpoints, metrics, TensorBoard events.")
 _DETECT_ANOMALY = flags.DEFINE_bool(
     "detect_anomaly", False, "Check every tensor, several times slower, and name the first that is infinite or NaN."
@@ -37,9 +34,13 @@ def main(argv):
     if (_CONFIG.value is None) == (_REPLAY.value is None):
         raise InputError("--config=FILE:STAGE or --replay=RUN says what to train: give one of them")
     if _REPLAY.value:
+        if _SET.value:
+            raise InputError(f"--set={_SET.value[0]}: a replay has the settings of its run, and takes no other")
         _replay()
         return
-    config = cli.checked_config(_CONFIG)
+    from fada_tf.experiment_file import read_config
+
+    config = read_config(_CONFIG.value, _SET.value)
 
     from fada_tf.training.run import train
 

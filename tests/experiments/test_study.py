@@ -9,7 +9,8 @@ import pytest
 
 from fada_tf import experiment_file, paper
 from fada_tf.errors import InputError
-from fada_tf.experiments import jobs, stages
+from fada_tf.experiment_file import parse_settings
+from fada_tf.experiments import jobs
 from fada_tf.experiments.pipeline import PipelineJobs
 from fada_tf.experiments.stages import Experiment, Training
 from fada_tf.experiments.study import Row, Study, StudyJobs, load_study
@@ -36,18 +37,26 @@ def by_name(study: Study, output: str = "out") -> dict:
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_studies_that_ship_are_whole(path):
     study = load_study(str(path))
-    found = StudyJobs(study, "out").jobs
+    todo = StudyJobs(study, "out")
+    found = todo.jobs
     names = [job.name for job in found]
     assert len(set(names)) == len(names)
     assert all(set(job.after) <= set(names[:index]) for index, job in enumerate(found))
     trained = [job for job in found if job.program == "train"]
-    assert len(trained) == len(study.trainings) * len(study.seeds)
-    assert sum(job.program == "evaluate" for job in found) == len(study.rows) * len(study.seeds)
+    assert len(trained) == len(todo.experiment.trainings) * len(study.seeds)
+    assert sum(job.program == "evaluate" for job in found) == len(todo.rows) * len(study.seeds)
 
 
 def demo(**fields) -> Study:
     defaults = {"name": "demo", "experiment": "configs/demo.py", "test_records": "records/test", "seeds": (0, 7)}
     return Study(**defaults | fields)
+
+
+def changed_demo(folder: pathlib.Path, text: str, other: str) -> None:
+    """Writes the demo's experiment file with another text in one place."""
+    before = (ROOT / "configs/demo.py").read_text()
+    assert text in before
+    (folder / "demo.py").write_text(before.replace(text, other))
 
 
 def test_stages_start_from_the_runs_of_their_own_seed():
@@ -73,34 +82,26 @@ def test_self_distillation_of_the_paper_starts_from_imagenet_again():
 
 
 def test_weights_of_an_earlier_stage_are_those_of_the_same_rows_earlier_training(tmp_path):
-    text = (ROOT / "configs/demo.py").read_text()
-    changed = text.replace(
-        'initial_weights = "demo_output/runs/adversarial"', 'initial_weights = "demo_output/runs/source/best"'
-    )
-    assert changed != text
-    (tmp_path / "demo.py").write_text(changed)
+    changed_demo(tmp_path, 'start="adversarial", pseudo', 'start="source/best", pseudo')
     found = by_name(Study("x", str(tmp_path / "demo.py"), "records/test", seeds=(0,)))
     distilled = found["seed0/self_distillation/train"]
     assert option(distilled, "config.model.initial_weights") == "out/seed0/source/best"
     assert option(found["seed0/self_distillation/pseudo_labels"], "checkpoint") == "out/seed0/fada_soft"
     trainings = [Training("lonely", "self_distillation", start="x"), Training("x", "source")][::-1]
-    with pytest.raises(InputError, match=r"lonely starts from demo_output/runs/adversarial .* no training before it"):
+    with pytest.raises(InputError, match=r"lonely starts from stage 'adversarial' .* no training before it"):
         StudyJobs(demo(trainings=trainings, rows=[]), "out")
 
 
 @pytest.mark.parametrize("weights", ["best", "best/ckpt-40", "checkpoints/ckpt-300", ""])
 def test_a_stage_may_start_from_the_best_checkpoint_of_the_one_before(tmp_path, weights):
-    text = (ROOT / "configs/demo.py").read_text()
-    own = 'initial_weights = "demo_output/runs/source'
-    assert own in text
-    (tmp_path / "demo.py").write_text(text.replace(own, f"{own}/{weights}"))
+    changed_demo(tmp_path, 'start="source"', f'start="{os.path.join("source", weights).rstrip("/")}"')
     pipeline = PipelineJobs(str(tmp_path / "demo.py"))
     assert pipeline.runs == "demo_output/runs"
     outputs = {job.name: job.output for job in pipeline.jobs if job.program == "train"}
     assert outputs["source/train"] == "demo_output/runs/source"
     found = by_name(Study("x", str(tmp_path / "demo.py"), "records/test", seeds=(0,)))
     initial = option(found["seed0/fada_soft/train"], "config.model.initial_weights")
-    assert initial == os.path.join("out/seed0/source", weights)
+    assert initial == os.path.join("out/seed0/source", weights).rstrip("/")
     assert found["seed0/fada_soft/train"].output == "out/seed0/fada_soft"
 
 
@@ -130,7 +131,7 @@ def test_a_training_that_goes_on_counts_the_iterations_before_once():
     assert by_name(study)["seed0/adversarial_long/train"].copies == "out/seed0/adversarial"
 
 
-@pytest.mark.parametrize("stage", paper.STAGES)
+@pytest.mark.parametrize("stage", [stage.name for stage in paper.STAGES])
 def test_the_small_task_with_the_papers_constants_has_them(stage):
     small = experiment_file.load("configs/synthstreet_camvid_paper.py").get_config(stage)
     own = experiment_file.load("configs/gta5_vgg16.py").get_config(stage)
@@ -184,7 +185,7 @@ def test_a_changed_setting_of_the_experiment_changes_the_job(tmp_path):
 def test_settings_of_the_command_line_reach_every_stage_of_a_task():
     settings = ["training.precision=mixed_bfloat16", "optimizer.weight_decay=1e-4", "model.recompute=False", "seed=5"]
     settings += ["data.evaluation.height=24"]
-    todo = PipelineJobs("configs/demo.py", overrides=stages.parse_overrides(settings)).jobs
+    todo = PipelineJobs("configs/demo.py", overrides=parse_settings(settings)).jobs
     trained = [job for job in todo if job.program == "train"]
     assert len(trained) == 3
     for job in trained:
@@ -195,12 +196,26 @@ def test_settings_of_the_command_line_reach_every_stage_of_a_task():
     assert {option(job, "height") for job in todo if job.program == "analyze_features"} == {"24"}
 
 
+def test_a_setting_reaches_the_stages_that_have_it():
+    weight, smoothing = "method.adversarial_weight", "method.segmentation_temperature"
+    todo = PipelineJobs("configs/demo.py", overrides={weight: "0.5", smoothing: "3"}).jobs
+    trained = {job.name: job for job in todo if job.program == "train"}
+    found = [(option(job, f"config.{weight}"), option(job, f"config.{smoothing}")) for job in trained.values()]
+    assert found == [(None, "3.0"), ("0.5", "3.0"), (None, "3.0")]
+    rows = by_name(demo(overrides={weight: 0.5}))
+    assert option(rows["seed0/binary/train"], f"config.{weight}") == "0.5"
+    assert option(rows["seed0/control/train"], f"config.{weight}") is None
+    everywhere = PipelineJobs("configs/demo.py", overrides={weight: "0.5", "method.name": "fada"}).jobs
+    assert {option(job, f"config.{weight}") for job in everywhere if job.program == "train"} == {"0.5"}
+
+
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
         ("training.precision", "'training.precision' is no setting: give FIELD=VALUE"),
         ("=3", "'=3' is no setting"),
         ("training.batches=3", "no such field: config.training.batches (nearest: config.training.batch_size)"),
+        ("method.adversarial_wait=3", "no such field: config.method.adversarial_wait"),
         ("training=3", "training is a section"),
         ("training.iterations=many", "config.training.iterations is 'many': it takes a value of type int"),
         ("training.xla=yes", "config.training.xla is 'yes': it takes a value of type bool"),
@@ -209,7 +224,7 @@ def test_settings_of_the_command_line_reach_every_stage_of_a_task():
 )
 def test_a_setting_of_the_command_line_that_cannot_work_says_why(setting, message):
     with pytest.raises(InputError, match=re.escape(message)):
-        PipelineJobs("configs/demo.py", overrides=stages.parse_overrides([setting]))
+        PipelineJobs("configs/demo.py", overrides=parse_settings([setting]))
 
 
 @pytest.mark.parametrize(
