@@ -296,7 +296,7 @@ def scoring(config: Config, records: str, *, multi_scale: bool) -> results.Scori
 def evaluation_job(name: str, run_dir: str, config: Config, records: str, *, multi_scale: bool, after: str) -> Job:
     """Returns the job that scores a run."""
     how = scoring(config, records, multi_scale=multi_scale)
-    options = (f"--checkpoint={run_dir}", f"--records={records}")
+    options: tuple[str, ...] = (f"--checkpoint={run_dir}", f"--records={records}")
     if multi_scale:
         options += (f"--scales={','.join(f'{scale:g}' for scale in how.scales)}", "--flip")
     output = results.path(how, run_dir, config.training.iterations)
@@ -306,8 +306,8 @@ def evaluation_job(name: str, run_dir: str, config: Config, records: str, *, mul
 
 def ccd_job(name: str, run_dir: str, config: Config, how: results.Analysis, *, after: str) -> Job:
     """Returns the job that computes the class center distance of a run."""
-    options = (f"--checkpoint={run_dir}", f"--source={how.source}", f"--target={how.target}")
-    options += (f"--height={how.height}", f"--width={how.width}")
+    data = f"--source={how.source}", f"--target={how.target}"
+    options = (f"--checkpoint={run_dir}", *data, f"--height={how.height}", f"--width={how.width}")
     output = results.path(how, run_dir, config.training.iterations)
     return Job(name, "analyze_features", options, output, after=(after,), kind="ccd")
 
