@@ -118,8 +118,8 @@ def test_a_step_measures_what_it_names_and_moves_every_weight(plain, name):
     assert set(method.labelled_domains) <= set(method.domains) <= {"source", "target"}
     assert method_settings(name).inference in method.networks
     assert all(np.isfinite(value) for value in measures.values())
-    for network, groups in method.trained.items():
-        for variable in (variable for group in groups.values() for variable in group.variables):
+    for network, optimizer in method.optimizers.items():
+        for variable in (variable for group in optimizer.groups for variable in group.variables):
             assert not np.array_equal(*(values[f"{network} {variable.path}"] for values in (start, after)))
 
 
