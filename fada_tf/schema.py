@@ -79,11 +79,6 @@ def check_field(config: Any, name: str) -> None:
         raise InputError(f"{name} is a section of the config: name one of its fields, such as {name}.FIELD")
 
 
-def field_names(config: Any) -> list[str]:
-    """Returns the full names of all fields, in the order of the schema."""
-    return [name for name, kind in _names(config) if not dataclasses.is_dataclass(kind)]
-
-
 def set_field(config: Any, name: str, value: Any) -> None:
     """Sets the field of this full name, which exists; text is read as what the field takes.
 

@@ -33,7 +33,7 @@ def record(payload: bytes) -> None:
 
 def image(data: bytes) -> None:
     """An image file, for a record or as a label."""
-    for read in (images.to_stored, images.read_ids, makers.THREE.train_ids):
+    for read in (images.to_stored, images.read_label, makers.THREE.train_ids):
         with tolerated(InputError):
             read(data)
 

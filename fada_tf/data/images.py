@@ -157,18 +157,6 @@ def read_label(data: bytes) -> LabelPixels:
     return LabelPixels(values.reshape(packed.shape), colors, are_ids=False)
 
 
-def read_ids(data: bytes) -> np.ndarray:
-    """Decodes a label PNG of one channel, or of palette indices, [height, width] uint8.
-
-    Raises:
-      InputError: as `read_label`, or it holds colours.
-    """
-    label = read_label(data)
-    if not label.are_ids:
-        raise InputError(f"a label must have one 8-bit channel of ids, this has {len(label.colors)} colours")
-    return label.values
-
-
 def encode_png(array: np.ndarray) -> bytes:
     """Returns a [height, width] or [height, width, 3] uint8 array as a PNG."""
     buffer = io.BytesIO()

@@ -11,7 +11,6 @@ from fada_tf.models.interpolation import Interpolation
 from fada_tf.models.layers import resize_align_corners
 from fada_tf.models.segmenter import Segmenter
 
-PAPER_SCALES = (0.7, 1.0, 1.3)  # code
 _BLOCK_VALUES = 1 << 21  # scores of a view in a block of rows; a few maps of this size are alive at once
 
 

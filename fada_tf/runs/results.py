@@ -18,6 +18,7 @@ from fada_tf.runs import layout
 SCORES_FILE, SCORES_TABLE = "scores.json", "scores.csv"
 CCD_FILE, CCD_TABLE = "ccd.json", "ccd.csv"
 CHECKPOINTS_TABLE = "checkpoints.csv"
+PAPER_SCALES = (0.7, 1.0, 1.3)  # https://github.com/JDAI-CV/FADA/blob/a1c6403/test.py#L46
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Scoring:
 
 
 def multi_scale(scoring: Scoring) -> Scoring:
-    """Returns the paper's multi-scale test at the same size."""
-    return dataclasses.replace(scoring, scales=(0.7, 1.0, 1.3), flip=True)
+    """Returns the paper's test-time augmentation at the same size."""
+    return dataclasses.replace(scoring, scales=PAPER_SCALES, flip=True)
 
 
 @dataclasses.dataclass(frozen=True)

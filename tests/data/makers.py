@@ -7,7 +7,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from fada_tf.data import conversion
+from fada_tf.data import conversion, images
 from fada_tf.data.datasets.base import DataSet, Pair
 from fada_tf.data.label_files import LabelFiles
 from fada_tf.data.labels import LabelSpace
@@ -95,3 +95,10 @@ def flip_bit(path: str, position: int) -> None:
         byte = file.read(1)[0]
         file.seek(position)
         file.write(bytes([byte ^ 1]))
+
+
+def read_ids(data: bytes) -> np.ndarray:
+    """Decodes a label PNG of one channel, or of palette indices, [height, width] uint8."""
+    label = images.read_label(data)
+    assert label.are_ids
+    return label.values

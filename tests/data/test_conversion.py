@@ -11,10 +11,10 @@ from PIL import Image
 
 from fada_tf.data import conversion, files, tfrecord, transforms, verification
 from fada_tf.data.datasets.base import DataSet, Pair
-from fada_tf.data.images import read_ids
 from fada_tf.data.manifest import MANIFEST_NAME, digest
 from fada_tf.errors import InputError
 from tests.data import makers
+from tests.data.makers import read_ids
 
 
 def convert(dataset, tmp_path, name="records", **options):

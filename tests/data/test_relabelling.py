@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from fada_tf.data import relabelling, tfrecord
-from fada_tf.data.images import read_ids
 from fada_tf.errors import InputError
 from tests.data import makers
+from tests.data.makers import read_ids
 
 
 def constant(value):

@@ -17,11 +17,12 @@ from fada_tf.data.images import encode_png
 from fada_tf.data.transforms import resize_image
 from fada_tf.errors import InputError
 from fada_tf.evaluation.prediction import Predictor
-from fada_tf.evaluation.views import PAPER_SCALES, Views
+from fada_tf.evaluation.views import Views
 from fada_tf.export import parity, portable, version, warmup
 from fada_tf.export.signatures import ServedSegmenter, ServingOptions
 from fada_tf.models import convolutions
 from fada_tf.runs import checkpoint
+from fada_tf.runs.results import PAPER_SCALES
 from tests import scenes, trained
 from tests.pictures import bomb, picture_file, sixteen_bits
 

@@ -3,11 +3,11 @@ import pytest
 
 from fada_tf.data import conversion, tfrecord
 from fada_tf.data.datasets import base
-from fada_tf.data.images import read_ids
 from fada_tf.data.labels import CITYSCAPES19, CROSSCITY13
 from fada_tf.data.manifest import Manifest
 from fada_tf.errors import InputError
 from tests.data import makers
+from tests.data.makers import read_ids
 
 IDS_OF_13 = [7, 8, 11, 19, 20, 21, 23, 24, 25, 26, 28, 32, 33]
 

@@ -6,9 +6,9 @@ from PIL import Image
 
 from fada_tf.data import conversion, tfrecord
 from fada_tf.data.datasets import base
-from fada_tf.data.images import read_ids
 from fada_tf.errors import InputError
 from tests.data import makers
+from tests.data.makers import read_ids
 
 
 @pytest.fixture

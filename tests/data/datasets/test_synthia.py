@@ -4,11 +4,11 @@ from PIL import Image
 
 from fada_tf.data import conversion, tfrecord
 from fada_tf.data.datasets import base, synthia
-from fada_tf.data.images import read_ids
 from fada_tf.data.labels import CITYSCAPES16, CITYSCAPES19
 from fada_tf.data.manifest import Manifest
 from fada_tf.errors import InputError
 from tests.data import makers
+from tests.data.makers import read_ids
 
 PUBLISHED = {
     3: 0,
