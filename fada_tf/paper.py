@@ -9,7 +9,7 @@ import os
 from fada_tf.config import Config, method_settings
 from fada_tf.stages import Stage, find_stage
 
-# Self-distillation starts from ImageNet again (code).
+# Self-distillation starts from ImageNet again: https://github.com/JDAI-CV/FADA/blob/a1c6403/train_with_sd.sh#L9
 STAGES = (
     Stage("source", title="source only"),
     Stage("adversarial", start="source", title="FADA"),

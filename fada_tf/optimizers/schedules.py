@@ -1,4 +1,7 @@
-"""Learning rates by iteration; that of an update is set before it."""
+"""Learning rates by iteration; that of an update is set before it.
+
+The authors': https://github.com/JDAI-CV/FADA/blob/a1c6403/core/solver/build.py#L5.
+"""
 
 import keras
 from keras import ops
