@@ -194,11 +194,11 @@ class ScheduleConfig:
 class TrainingConfig:
     """The loop."""
 
-    iterations: int = option(40_000, "optimizer steps", minimum=1)
+    iterations: int = option(40_000, "of the loop; updates that float16 skips count", minimum=1)
     batch_size: int = option(4, "images a domain and iteration, over all replicas and accumulation steps", minimum=1)
     accumulation_steps: int = option(
         1,
-        "passes an iteration, each with an equal part of the batch: losses are means of the parts' means, and "
+        "equal parts of an iteration's batch, each run by itself: losses are means of the parts' means, and "
         "synchronized batch norm sees one part at a time",
         minimum=1,
     )
@@ -231,7 +231,7 @@ class Config:
     """One training run: one stage of an experiment."""
 
     name: str = option("", "experiment and stage, for logs and reports")
-    seed: int = option(0, "of initial weights, sampling and augmentation", minimum=0)
+    seed: int = option(0, "of initial weights, sampling, augmentation and a method's own random numbers", minimum=0)
     data: DataConfig = section(DataConfig)
     model: ModelConfig = section(ModelConfig)
     method: MethodSettings = section(lambda: method_settings("source_only"))

@@ -18,7 +18,7 @@ def uniform(seed: int, purpose: str, draws: tf.Tensor, shape: tuple[int, ...] = 
     Args:
       seed: of the run, at least 0.
       purpose: what the numbers are for; other purposes get others.
-      draws: int64 [batch], each image's number among all that the run draws, the batch's "draw".
+      draws: int64 [batch], a batch's "draw"; that of the i-th image is the same in all domains, so purposes differ.
       shape: of the numbers of one image.
 
     Returns:

@@ -20,7 +20,7 @@ from fada_tf.models import convolutions
 from fada_tf.models.segmenter import build_segmenter
 
 HEIGHT, WIDTH, BATCH, CLASSES = 48, 64, 2, 3
-METHODS = registry.names("fada_tf.methods")
+METHODS = (*registry.names("fada_tf.methods"), "masked_teacher")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 BACKBONES = ("tiny", "resnet50", "vgg16", "resnet101")
 # All precisions with the method that has all the parts, all methods in float32, all backbones with the simplest.
@@ -39,10 +39,13 @@ def gpu_kernels(kind: str) -> list:
     return [kernel for kernel in found if kernel.device_type in ("GPU", "DEFAULT")]
 
 
-pytestmark = pytest.mark.skipif(
-    not any(kernel.device_type == "GPU" for kernel in gpu_kernels("Conv2D")),
-    reason="this TensorFlow holds no kernels for GPUs",
-)
+pytestmark = [
+    pytest.mark.usefixtures("methods_of_the_tests"),
+    pytest.mark.skipif(
+        not any(kernel.device_type == "GPU" for kernel in gpu_kernels("Conv2D")),
+        reason="this TensorFlow holds no kernels for GPUs",
+    ),
+]
 
 
 def operations_of(graph):
@@ -135,7 +138,7 @@ def step_graph(method: str, backbone: str, precision: str):
     finally:
         keras.config.set_dtype_policy("float32")
     images = tf.constant(np.zeros((BATCH, HEIGHT, WIDTH, 3), np.uint8))
-    batch = {"image": images, "label": images[..., 0]}
+    batch = {"image": images, "label": images[..., 0], "draw": tf.range(BATCH, dtype=tf.int64)}
     with convolutions.forms("plain"):
         return tf.function(built.step).get_concrete_function(*[batch for _ in built.domains]).graph
 

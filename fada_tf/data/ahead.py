@@ -1,4 +1,7 @@
-"""Work that threads do ahead of whoever needs its results: reading, decoding, writing beside computing."""
+"""Work that threads do ahead of whoever needs its results: reading, decoding, writing beside predicting.
+
+Training does not use it: `fada_tf.data.pipeline` is a tf.data pipeline, which works ahead by itself.
+"""
 
 import collections
 from collections.abc import Callable, Iterable, Iterator

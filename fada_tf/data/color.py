@@ -1,4 +1,4 @@
-"""Colour jitter in Pillow's 8-bit arithmetic, each adjustment compiled to one pass over the pixels.
+"""Colour jitter of the input pipeline, in Pillow's 8-bit arithmetic; each adjustment is compiled to one pass.
 
 Pixels are [any number, 3] uint8, red, green, blue; an adjustment rounds to whole grey levels, as those of Pillow do on
 which torchvision's ColorJitter and so the FADA reference implementation build.

@@ -25,7 +25,7 @@ def sum_over_row_blocks(
         returns a structure of scalars, for example a dictionary, each a sum over pixels.
       maps: float32 [batch, low height, low width, channels], of a low height known as well; gradients reach them.
       size: (height, width) of the upsampled maps, known when the graph is traced.
-      pixels: integers [batch, height, width]; other inputs of full size, for example labels. They come as int64.
+      pixels: [batch, height, width]; other inputs of full size, for example labels and weights. Integers come as int64.
 
     Returns:
       The same structure of float32 scalars, the sums over all rows.
@@ -42,7 +42,7 @@ def sum_over_row_blocks(
     wide = [_widened(values, width) for values in maps]
     with tf.name_scope("row_blocks"):
         # GPUs cannot gather uint8, and leave comparisons of int32 to the host.
-        pixels = [tf.cast(values, tf.int64) for values in pixels]
+        pixels = [tf.cast(values, tf.int64) if values.dtype.is_integer else values for values in pixels]
         sums = _row_blocks(listed, height, rows, pixels)(*wide)
     return tf.nest.pack_sequence_as(structure, tf.nest.flatten(sums))[0]
 

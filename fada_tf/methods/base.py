@@ -22,7 +22,7 @@ class Loss:
     """A loss and who learns from it.
 
     Attributes:
-      value: float32 scalar, a mean over one replica's images; it is reported as it is.
+      value: float32 scalar, a mean over pixels or images of what `passes` was given; it is reported as it is.
       trains: the name of the network whose weights it is differentiated by.
       weight: of the value in what that network minimises.
     """
@@ -33,7 +33,11 @@ class Loss:
 
 
 class Method(abc.ABC):
-    """A way to train a segmenter; one file in this folder, with a function `build(config, segmenter)`.
+    """A way to train a segmenter; one file in this folder, whose name is the method's.
+
+    The file has a class `Settings`, see `fada_tf.config.MethodSettings`, which also names the network that is scored
+    and exported, and a function `build(config, segmenter)`. That is called in the strategy's scope, after the initial
+    weights were loaded. tests/plugins/methods/masked_teacher.py is a method that uses every hook.
 
     Attributes:
       domains: the domains it trains on, in the order of the arguments of `passes`.
@@ -41,7 +45,7 @@ class Method(abc.ABC):
       measured: the names of all that its passes yield.
       networks: every model that checkpoints hold, by name; "segmenter" is one of them.
       optimizers: those of the networks that are trained, by the network's name.
-      loss_scale: where the segmenter computes in float16; else None.
+      loss_scale: a `LossScale` if the segmenter computes in float16, else None.
     """
 
     domains: tuple[str, ...]
@@ -62,22 +66,31 @@ class Method(abc.ABC):
 
     @abc.abstractmethod
     def passes(self, *batches: Batch) -> Iterator[dict[str, Loss | tf.Tensor]]:
-        """Yields, pass by pass, the losses of one replica's batches by name, and what else is to be reported of them.
+        """Yields, pass by pass, losses by name, and scalars that are only reported.
 
         After each pass every network's gradient is taken, and the activations are freed, before the next begins. What
-        several passes yield by one name is added up. AutoGraph does not convert it: conditions and loops on tensors are
-        written as tf.cond and tf.while_loop, and randomness comes from `fada_tf.randomness`.
+        several passes yield by one name is added up. The weights are those before the update in all passes.
+
+        What is yielded for a batch must be the mean of what is yielded for its equal parts, so that replicas and
+        accumulation change nothing: no ratio of sums over a batch, but for those of labelled pixels.
+
+        The graph may be compiled by XLA, and AutoGraph does not convert it: shapes of images are static, conditions and
+        loops on tensors are written as tf.cond and tf.while_loop, random numbers come from `fada_tf.randomness`.
+
+        Args:
+          *batches: of each domain, one part of one replica's; see `step`.
         """
 
     def after_update(self, iteration: tf.Tensor) -> None:  # noqa: B027 (a hook that few methods need)
-        """Does what follows an update of all networks, on every replica; not after one that float16 has skipped.
+        """Does what follows an update of all networks, on every replica; see `fada_tf.models.moving_average`.
 
         Args:
-          iteration: int64, the updates made, this one included.
+          iteration: int64, the updates made, this one included; those that float16 has skipped do not count, and are
+            not followed by a call.
         """
 
     def watchers(self) -> Sequence[Watcher]:
-        """Returns functions from the losses since the last report, by name, to a warning or None."""
+        """Returns functions from the means of `measured` since the last report, by name, to a warning or None."""
         return ()
 
     @property
@@ -100,13 +113,14 @@ class Method(abc.ABC):
         """Makes one update of every network; runs in a replica.
 
         Args:
-          *batches: this replica's images of each domain: "image" [batch, height, width, 3] in 0..255, "label"
-            integers [batch, height, width] where the domain has labels, "draw" int64 [batch], each image's number among
-            all that the run draws.
+          *batches: this replica's images of each domain: "image" uint8 [batch, height, width, 3], "label" uint8
+            [batch, height, width], 255 where there is none, if the domain has labels, and "draw" int64 [batch], each
+            image's number among those that are drawn of its domain; the i-th of two domains have the same.
 
         Returns:
-          float32 scalars of this replica: what was measured, means over its images, and "gradient_norm/GROUP", L2
-          norms. With loss scaling also "loss_scale", and 0 for a norm that is not finite, whose update is skipped.
+          float32 scalars of this replica: what was measured, and "gradient_norm/GROUP", the L2 norms of its own
+          gradients. With loss scaling also "loss_scale", and 0 for a norm that is not finite while a lower scale may
+          mend that; such an update is skipped.
         """
         measures, gradients = self._accumulate(batches)
         norms = {f"gradient_norm/{name}": tf.linalg.global_norm(gradients[name]) for name in self.groups}
@@ -182,7 +196,7 @@ class Method(abc.ABC):
         before = []
         for optimizer in self.optimizers.values():
             of_network = [gradient for group in optimizer.groups for gradient in gradients[group.name]]
-            # Without the order, the update of D would take its memory when the activations of F take most.
+            # Each waits for the gradients of those before it, or D's would take memory while F's activations live.
             with tf.control_dependencies(before):
                 optimizer.apply([gradient / replicas if replicas > 1 else gradient for gradient in of_network])
             before.append(tf.group(of_network))

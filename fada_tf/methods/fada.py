@@ -74,14 +74,15 @@ class Settings(AdversarialSettings):
 
 # L_D is the mean of both domains': https://github.com/JDAI-CV/FADA/blob/a1c6403/train_adv.py#L200-L204
 _OF_EACH_DOMAIN = 0.5
-_DEAD = 0.01  # of what a discriminator that knows nothing has above its floor, log 2
+_DEAD = 0.01  # L_D is at its floor if it exceeds it by less than this share of log 2, the excess of a D that guesses
 
 
 class Fada(Method):
     """Minimises L_seg + lambda L_adv over F and C, and L_D over D (paper eq. 1 to 7).
 
-    One forward pass of F, C and D a domain is enough for all losses. The class knowledge is constant, so C learns from
-    L_seg alone, and L_adv reaches F through D.
+    F makes features, C classifies them, D tells their domain and class. One forward pass of the three per domain is
+    enough for all losses. `class_knowledge` stops gradients, so C learns from L_seg alone; L_adv reaches F through D.
+    Binary adversarial training is the same with a class knowledge of one class.
     """
 
     domains = ("source", "target")
@@ -105,7 +106,7 @@ class Fada(Method):
 
         Args:
           segmenter: F and C.
-          discriminator: D, with as many channels a domain as the class knowledge has classes.
+          discriminator: D, with two channels for each class of the class knowledge: the source's, then the target's.
           optimizers: of both, by the network's name.
           class_knowledge: from logits [batch, height, width, classes] to D's labels; see `fada_tf.losses.adversarial`.
           segmentation_temperature: see `Settings`, as for the others.
@@ -119,16 +120,16 @@ class Fada(Method):
         self.adversarial_weight = adversarial_weight
 
     def passes(self, source: Batch, target: Batch) -> Iterator[dict[str, Loss | tf.Tensor]]:
-        """Yields the losses of the source, then those of the target, each unweighted, and the floor of L_D."""
+        """Yields the losses of the source, then those of the target, and a half of the floor of L_D with each."""
         yield self.source_pass(source)
         yield self.target_pass(target)
 
     def source_pass(self, source: Batch) -> dict[str, Loss | tf.Tensor]:
         """F and C learn the labels; D learns to tell that these are source features."""
         labelled = count_labelled(source["label"])
-        pixels = tf.size(source["label"], tf.float32)
+        pixels = _count_pixels(source["image"])
 
-        def losses(logits, domain_logits, labels):
+        def sums_of_block(logits, domain_logits, labels):
             knowledge = self.class_knowledge(logits)
             return {
                 "segmentation": cross_entropy(logits / self.segmentation_temperature, labels, labelled),
@@ -136,7 +137,7 @@ class Fada(Method):
                 "floor": lowest_cross_entropy(knowledge, pixels),
             }
 
-        of_source = self._at_full_size(losses, source["image"], source["label"])
+        of_source = self._forward_and_sum(sums_of_block, source["image"], source["label"])
         return {
             "segmentation": Loss(of_source["segmentation"], trains="segmenter"),
             "discriminator_source": Loss(of_source["discriminator"], trains="discriminator", weight=_OF_EACH_DOMAIN),
@@ -145,9 +146,9 @@ class Fada(Method):
 
     def target_pass(self, target: Batch) -> dict[str, Loss | tf.Tensor]:
         """F learns to have D take target features for source features; D learns to tell that they are not."""
-        pixels = tf.cast(tf.reduce_prod(tf.shape(target["image"])[:3]), tf.float32)
+        pixels = _count_pixels(target["image"])
 
-        def losses(logits, domain_logits):
+        def sums_of_block(logits, domain_logits):
             knowledge = self.class_knowledge(logits)
             return {
                 "adversarial": fine_grained_cross_entropy(domain_logits, knowledge, SOURCE, pixels),
@@ -155,7 +156,7 @@ class Fada(Method):
                 "floor": lowest_cross_entropy(knowledge, pixels),
             }
 
-        of_target = self._at_full_size(losses, target["image"])
+        of_target = self._forward_and_sum(sums_of_block, target["image"])
         return {
             "adversarial": Loss(of_target["adversarial"], trains="segmenter", weight=self.adversarial_weight),
             "discriminator_target": Loss(of_target["discriminator"], trains="discriminator", weight=_OF_EACH_DOMAIN),
@@ -166,15 +167,20 @@ class Fada(Method):
         """Returns what watches D."""
         return [DeadDiscriminator()]
 
-    def _at_full_size(self, losses, images: tf.Tensor, *labels: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns `losses(logits, domain_logits, *labels)` of maps that are upsampled to the size of the images."""
+    def _forward_and_sum(self, sums_of_block, images: tf.Tensor, *labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Runs F, C and D; sums `sums_of_block(logits, domain_logits, *labels)` of rows at the images' size."""
         features = self.segmenter.features(images, training=True)
         maps = [self.segmenter.classify(features), self.discriminator(features, training=True)]
-        return sum_over_row_blocks(losses, maps, images.shape[1:3], labels)
+        return sum_over_row_blocks(sums_of_block, maps, images.shape[1:3], labels)
+
+
+def _count_pixels(images: tf.Tensor) -> tf.Tensor:
+    """Returns the number of all pixels of a batch, float32; those without a label count."""
+    return tf.cast(tf.reduce_prod(tf.shape(images)[:3]), tf.float32)
 
 
 class DeadDiscriminator:
-    """Warns, once each time, of a discriminator that has nothing left to learn."""
+    """Warns when L_D reaches its floor, where D has nothing left to learn; again only after it has left it."""
 
     def __init__(self):
         self._dead = False

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 
 def copy_of(network: keras.Model) -> keras.Model:
-    """Returns a network of the same config and weights that is not trained."""
+    """Returns a network of the same config and weights that is not trained; call it in a method's `build`."""
     copy = type(network).from_config(network.get_config())
     copy.trainable = False
     for variable, original in zip(copy.variables, network.variables, strict=True):
@@ -14,7 +14,7 @@ def copy_of(network: keras.Model) -> keras.Model:
 
 
 def update(average: keras.Model, network: keras.Model, decay: tf.Tensor | float) -> None:
-    """Moves an average, on every replica, to decay * average + (1 - decay) * network.
+    """Moves an average to decay * average + (1 - decay) * network; call it in a replica, in `Method.after_update`.
 
     What is not trained is copied: the statistics of batch norms are averages themselves.
 

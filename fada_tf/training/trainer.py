@@ -18,10 +18,10 @@ class Trainer(orbit.StandardTrainer):
     """Runs `method.step` on every replica, many iterations a call of one compiled loop.
 
     Attributes:
-      step: int64 variable, the iterations done.
+      step: int64 variable, the iterations done; those whose update float16 has skipped count.
       progress: float32 [measures + 1] variable, sums of the step's measures since the last report and, last, of how
-        many steps. It belongs into checkpoints: a signal may stop a run between two reports.
-      stream: for people, who read there why the first iteration takes long.
+        many steps. It is checkpointed: a signal may stop a run between two reports.
+      stream: where lines for people go, such as why the first iteration takes long.
     """
 
     def __init__(self, method: Method, strategy: tf.distribute.Strategy, batch_size: int, stop: StopRequest):
@@ -44,7 +44,7 @@ class Trainer(orbit.StandardTrainer):
         self._names = tuple(f"loss/{name}" if name in method.measured else name for name in method.measure_names)
         self.progress = tf.Variable(tf.zeros([len(self._names) + 1]), trainable=False, name="progress")
         self._latest = tf.Variable(tf.zeros([len(self._names)]), trainable=False, name="latest")
-        self._stopped = tf.Variable(False, trainable=False, name="stopped")  # as `stop.flag`, of any worker
+        self._stopped = tf.Variable(False, trainable=False, name="stopped")  # whether any worker's `stop.flag` is set
 
     @property
     def latest(self) -> dict[str, float]:
@@ -75,9 +75,9 @@ class Trainer(orbit.StandardTrainer):
             tell(self.stream, "compiling the training step")
             loop(iterator, tf.ones_like(num_steps))
             tell(self.stream, f"compiled in {time.monotonic() - self._start:.1f} s, with the first iteration")
-            self._train_loop_fn = loop
+            self._train_loop_fn = loop  # what orbit calls from now on
             if num_steps > 1:
-                self.train_loop_begin()
+                self.train_loop_begin()  # starts the clock again
                 loop(iterator, num_steps - 1)
 
         return first_loop
