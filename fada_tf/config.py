@@ -81,10 +81,17 @@ class DataConfig:
 
 @dataclasses.dataclass
 class ModelConfig:
-    """DeepLab-v2 (paper section 4.2)."""
+    """The segmenter; by default DeepLab-v2 (paper section 4.2)."""
 
     backbone: str = option(
         "resnet101", "feature extractor F: a module of fada_tf/models/backbones, or one of its depths"
+    )
+    head: str = option("aspp", "classifier C: a module of fada_tf/models/heads")
+    feature_stride: int = option(
+        0,
+        "stride, in pixels, of the feature map that discriminators and analyses of features see; 0: the deepest that "
+        "the head takes",
+        minimum=0,
     )
     batch_norm: str = option(
         "frozen",

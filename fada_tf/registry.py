@@ -1,4 +1,4 @@
-"""A plug-in is a file: data sets, backbones and methods are found by their module name."""
+"""A plug-in is a file: data sets, backbones, heads and methods are found by their module name."""
 
 import importlib
 import pkgutil
@@ -23,3 +23,12 @@ def load(package: str, name: str) -> ModuleType:
         kind = package.rpartition(".")[2]
         raise InputError(f"{name!r} is not one of the {kind}: choose from {', '.join(names(package))}")
     return importlib.import_module(f"{package}.{name}")
+
+
+def load_family(package: str, name: str) -> ModuleType | None:
+    """Imports the module of `package` whose name `name` begins with, the longest where several do; None: there is none.
+
+    The file of "resnet101", for example, is resnet.py: no other one is imported.
+    """
+    families = [family for family in names(package) if name.startswith(family)]
+    return load(package, max(families, key=len)) if families else None

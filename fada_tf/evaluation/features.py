@@ -115,7 +115,7 @@ def analyze(
     """Computes F on labelled images of every domain, with each label reduced to the size of the features.
 
     Args:
-      segmenter: the model.
+      segmenter: the model; what it calls its features, the map of `feature_stride`, is analysed.
       records: by domain, a folder of labelled shards.
       label_space: the classes.
       size: height and width that the images are resized to, pixels.

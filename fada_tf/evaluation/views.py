@@ -72,7 +72,7 @@ def predict_class_map(logits: tf.Tensor | Sequence[tf.Tensor], size) -> tf.Tenso
     The scores of all classes at full size would need gigabytes for a large picture, so its rows come in blocks.
 
     Args:
-      logits: float32 [batch, height, width, classes], at the model's output stride; or one such tensor for each view,
+      logits: float32 [batch, height, width, classes], at the segmenter's `stride`; or one such tensor for each view,
         whose probabilities at `size` are averaged, as by the authors: https://github.com/JDAI-CV/FADA/blob/a1c6403/test.py#L46-L62.
       size: height and width of the result, integers or an integer tensor [2].
 
@@ -84,7 +84,7 @@ def predict_class_map(logits: tf.Tensor | Sequence[tf.Tensor], size) -> tf.Tenso
     batch, classes = tf.shape(views[0])[0], views[0].shape[-1]
     rows = tf.clip_by_value(_BLOCK_VALUES // (batch * width * classes), 1, height)
     blocks = -(-height // rows)
-    # In width the maps grow at once, which leaves them an eighth of full size.
+    # In width the maps grow at once, which leaves them a fraction of full size.
     wide = [Interpolation(tf.shape(view)[2], width).at(view, 2, tf.range(width)) for view in views]
 
     def block(first: tf.Tensor) -> tf.Tensor:

@@ -23,7 +23,8 @@ def sum_over_row_blocks(
     Args:
       losses_of: called with a block of rows of every map, [batch, rows, width, channels], and of every one of `pixels`;
         returns a structure of scalars, for example a dictionary, each a sum over pixels.
-      maps: float32 [batch, low height, low width, channels], of a low height known as well; gradients reach them.
+      maps: float32 [batch, low height, low width, channels], of low heights that are known as well and may differ;
+        gradients reach them.
       size: (height, width) of the upsampled maps, known when the graph is traced.
       pixels: [batch, height, width]; other inputs of full size, for example labels and weights. Integers come as int64.
 
@@ -38,7 +39,7 @@ def sum_over_row_blocks(
 
     height, width = size
     rows = _rows(height, (maps[0].shape[0] or 1) * width * max(values.shape[-1] for values in maps))
-    # The maps grow in width at once, which leaves them an eighth of full size; only the rows come in blocks.
+    # The maps grow in width at once, which leaves them a fraction of full size; only the rows come in blocks.
     wide = [_widened(values, width) for values in maps]
     with tf.name_scope("row_blocks"):
         # GPUs cannot gather uint8, and leave comparisons of int32 to the host.
@@ -73,67 +74,59 @@ def _row_blocks(losses_of, height, rows, pixels):
     def summed(*wide):
         # An outer tape would record the loop, keep what its own gradient needs and so undo what this is for.
         wide = [tf.stop_gradient(values) for values in wide]
-        low_height = wide[0].shape[1]
-        interpolation = Interpolation(low_height, height)
-        step, steps = low_height - 1, max(height - 1, 1)  # row r of the image is row r * step / steps of the maps
+        interpolations = [Interpolation(values.shape[1], height) for values in wide]
+        batch = tf.range(tf.shape(wide[0])[0])
 
-        def block(start, rows):
-            """Returns losses, and by loss and map gradients (None where there is none), of the rows from `start`."""
-            seen = min(-(-(rows - 1) * step // steps) + 2, low_height)  # rows of the maps that the block is made of
+        def add_block(start, rows, losses, gradients):
+            """Adds the losses of the rows from `start` and, by (loss, map) where there is one, their gradients."""
             # XLA knows how many rows are gathered, and not how many lie between two numbers of a loop.
             image_rows = start + tf.range(rows)
-            map_rows = tf.minimum(start * step // steps, low_height - seen) + tf.range(seen)
+            map_rows = [_map_rows(values.shape[1], height, start, rows) for values in wide]
             own_pixels = [tf.gather(values, image_rows, axis=1) for values in pixels]
-            upsampled = [interpolation.up(values, 1, image_rows, map_rows) for values in wide]
+            grown = zip(interpolations, wide, map_rows, strict=True)
+            upsampled = [interpolation.up(values, 1, image_rows, seen) for interpolation, values, seen in grown]
             with tf.GradientTape(persistent=True) as tape:
                 tape.watch(upsampled)
-                losses = list(losses_of(*upsampled, *own_pixels))
-            gradients = [tape.gradient(loss, upsampled) for loss in losses]
-            down = [
-                [None if value is None else interpolation.down(value, 1, image_rows, map_rows) for value in by_map]
-                for by_map in gradients
-            ]
-            return losses, down, map_rows
+                own_losses = list(losses_of(*upsampled, *own_pixels))
+            sums = {}
+            for loss, value in enumerate(own_losses):
+                for place, by_map in enumerate(tape.gradient(value, upsampled)):
+                    if by_map is not None:
+                        seen = map_rows[place]
+                        total = gradients[loss, place] if gradients else tf.zeros_like(wide[place])
+                        down = interpolations[place].down(by_map, 1, image_rows, seen)
+                        where = tf.stack(tf.meshgrid(batch, seen, indexing="ij"), axis=-1)
+                        sums[loss, place] = tf.tensor_scatter_nd_add(total, where, down)
+            if losses:
+                own_losses = [total + own for total, own in zip(losses, own_losses, strict=True)]
+            return start + rows, own_losses, sums
 
-        def add(totals, gradients, map_rows):
-            """Adds a block's gradients to the sums, in the rows of the maps that it is made of."""
-            places = tf.stack(tf.meshgrid(tf.range(tf.shape(wide[0])[0]), map_rows, indexing="ij"), axis=-1)
-            values = [value for value in tf.nest.flatten(gradients) if value is not None]
-            return [tf.tensor_scatter_nd_add(total, places, value) for total, value in zip(totals, values, strict=True)]
-
-        def next_block(start, losses, totals):
-            own_losses, gradients, map_rows = block(start, rows)
-            losses = [one + other for one, other in zip(losses, own_losses, strict=True)]
-            return start + rows, losses, add(totals, gradients, map_rows)
-
-        losses, first, map_rows = block(0, first_rows)
-        zeros = [
-            tf.zeros_like(values)
-            for by_map in first
-            for values, value in zip(wide, by_map, strict=True)
-            if value is not None
-        ]
-        totals = add(zeros, first, map_rows)
+        start, losses, gradients = add_block(0, first_rows, [], {})
         if first_rows < height:
-            _, losses, totals = tf.while_loop(
+            _, losses, gradients = tf.while_loop(
                 lambda start, *_: start < height,
-                next_block,
-                (first_rows, losses, totals),
+                lambda start, losses, gradients: add_block(start, rows, losses, gradients),
+                (start, losses, gradients),
                 parallel_iterations=1,
                 maximum_iterations=height // rows,
             )
-        remaining = iter(totals)
-        gradients = [[None if value is None else next(remaining) for value in by_map] for by_map in first]
 
         def gradient(*upstream):
-            by_map = zip(*gradients, strict=True)
-            return [_weighted_sum(upstream, by_loss) for by_loss in by_map]
+            return [_weighted_sum(upstream, gradients, place) for place in range(len(wide))]
 
         return losses, gradient
 
     return summed
 
 
-def _weighted_sum(weights, values) -> tf.Tensor | None:
-    terms = [weight * value for weight, value in zip(weights, values, strict=True) if value is not None]
+def _map_rows(low_height: int, height: int, start, rows: int) -> tf.Tensor:
+    """Returns the rows of a map that `rows` rows of the image from `start` are made of; as many for every start."""
+    step, steps = low_height - 1, max(height - 1, 1)  # row r of the image is row r * step / steps of the map
+    seen = min(-(-(rows - 1) * step // steps) + 2, low_height)
+    return tf.minimum(start * step // steps, low_height - seen) + tf.range(seen)
+
+
+def _weighted_sum(weights, gradients, place: int) -> tf.Tensor | None:
+    """Returns the gradient by one map of the losses' weighted sum."""
+    terms = [weight * gradients[loss, place] for loss, weight in enumerate(weights) if (loss, place) in gradients]
     return tf.add_n(terms) if terms else None

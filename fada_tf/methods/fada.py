@@ -137,7 +137,7 @@ class Fada(Method):
                 "floor": lowest_cross_entropy(knowledge, pixels),
             }
 
-        of_source = self._forward_and_sum(sums_of_block, source["image"], source["label"])
+        of_source = self._forward_and_sum(sums_of_block, source, source["label"])
         return {
             "segmentation": Loss(of_source["segmentation"], trains="segmenter"),
             "discriminator_source": Loss(of_source["discriminator"], trains="discriminator", weight=_OF_EACH_DOMAIN),
@@ -156,7 +156,7 @@ class Fada(Method):
                 "floor": lowest_cross_entropy(knowledge, pixels),
             }
 
-        of_target = self._forward_and_sum(sums_of_block, target["image"])
+        of_target = self._forward_and_sum(sums_of_block, target)
         return {
             "adversarial": Loss(of_target["adversarial"], trains="segmenter", weight=self.adversarial_weight),
             "discriminator_target": Loss(of_target["discriminator"], trains="discriminator", weight=_OF_EACH_DOMAIN),
@@ -167,11 +167,13 @@ class Fada(Method):
         """Returns what watches D."""
         return [DeadDiscriminator()]
 
-    def _forward_and_sum(self, sums_of_block, images: tf.Tensor, *labels: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _forward_and_sum(self, sums_of_block, batch: Batch, *labels: tf.Tensor) -> dict[str, tf.Tensor]:
         """Runs F, C and D; sums `sums_of_block(logits, domain_logits, *labels)` of rows at the images' size."""
-        features = self.segmenter.features(images, training=True)
-        maps = [self.segmenter.classify(features), self.discriminator(features, training=True)]
-        return sum_over_row_blocks(sums_of_block, maps, images.shape[1:3], labels)
+        images, draws = batch["image"], batch.get("draw")
+        maps = self.segmenter.maps(images, training=True, draws=draws)
+        logits = self.segmenter.classify(maps, training=True, draws=draws)
+        domain_logits = self.discriminator(maps[self.segmenter.feature_stride], training=True)
+        return sum_over_row_blocks(sums_of_block, [logits, domain_logits], images.shape[1:3], labels)
 
 
 def _count_pixels(images: tf.Tensor) -> tf.Tensor:

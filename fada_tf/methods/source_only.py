@@ -45,7 +45,8 @@ class SourceOnly(Method):
         """Yields L_seg of one batch of images and labels."""
         labels = labelled["label"]
         count = count_labelled(labels)
-        logits = self.segmenter(labelled["image"], training=True) / self.segmentation_temperature
+        logits = self.segmenter(labelled["image"], training=True, draws=labelled.get("draw"))
+        logits /= self.segmentation_temperature
         segmentation = sum_over_row_blocks(
             lambda logits, labels: cross_entropy(logits, labels, count), [logits], labels.shape[1:3], [labels]
         )

@@ -1,4 +1,4 @@
-"""D, the domain discriminator: it sees features, and tells domain and class at once."""
+"""D, the domain discriminator: it sees one map of features, and tells domain and class at once."""
 
 import keras
 import numpy as np
@@ -13,13 +13,13 @@ def build_discriminator(segmenter: Segmenter, num_classes: int, seed: int = 0) -
     """Builds D: two 3x3 convolutions and a head a domain (paper 3.3; widths from code).
 
     Args:
-      segmenter: the model whose features it will see.
+      segmenter: the model whose map it will see, the one that `Segmenter.features` returns.
       num_classes: channels a domain: K, or 1 for the binary discriminator.
       seed: of the initial weights, at least 0.
 
     Returns:
       A model from features [batch, height, width, channels] to float32 logits [batch, height, width, 2 * num_classes]:
-      the source's classes, then the target's.
+      the source's classes, then the target's; at the stride of the map.
     """
     rng = np.random.default_rng([seed, 1])  # not the segmenter's numbers again
 

@@ -11,30 +11,53 @@ import tensorflow as tf
 from fada_tf.errors import InputError
 
 
-def recomputed(model: keras.Model, block_ends: str) -> Callable[[tf.Tensor], tf.Tensor]:
+def recomputed(model: keras.Model, block_ends: str) -> Callable[..., list[tf.Tensor]]:
     """Returns a function that computes what the model does, in less memory where gradients are taken.
 
     Source: Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016.
 
     Args:
-      model: functional, of one input and one output, without batch statistics: they would be updated twice.
+      model: functional, of images or of a list of them and what every part of it may see, with outputs that come one
+        after the other; without batch statistics, which would be updated twice.
       block_ends: see `Backbone`.
+
+    Returns:
+      A function from the model's inputs, one by one, to the list of its outputs in training.
 
     Raises:
       InputError: the backbone names no block ends.
     """
-    outputs = [layer.output for layer in model.layers if re.fullmatch(block_ends, layer.name)]
-    if not outputs:
+    names = [layer.name for layer in model.layers]
+    ends = [layer.output for layer in model.layers if re.fullmatch(block_ends, layer.name)]
+    if not ends:
         raise InputError("this backbone names no block_ends to keep: set config.model.recompute to False")
-    every = math.isqrt(len(outputs))  # as many outputs are kept as there are blocks whose values exist at a time
-    ends = [model.input, *(output for output in outputs[every - 1 :: every] if output is not model.output)]
-    parts = [keras.Model(*part, name=model.name) for part in itertools.pairwise([*ends, model.output])]
-    # The gradient begins with the last part, whose values are still there.
-    steps = [*(tf.recompute_grad(part) for part in parts[:-1]), parts[-1]]
+    every = math.isqrt(len(ends))  # as many outputs are kept as there are blocks whose values exist at a time
+    *maps, last = model.outputs
+    images, *seen = model.inputs
+    kept = [end for end in ends[every - 1 :: every] if end is not last]
 
-    def compute(inputs: tf.Tensor) -> tf.Tensor:
-        for step in steps:
-            inputs = step(inputs)
-        return inputs
+    def place(output: keras.KerasTensor) -> int:
+        return names.index(output._keras_history.operation.name)
+
+    parts = []
+    for start, end in itertools.pairwise([images, *kept, last]):
+        # Each part returns the model's outputs on the way to its end, from which the next one goes on.
+        passed = [output for output in maps if place(start) < place(output) < place(end)]
+        part = keras.Model([start, *seen], [*passed, end], name=model.name)
+        parts.append((part, len(passed) + any(end is output for output in model.outputs)))
+
+    def compute(inputs: tf.Tensor, *seen: tf.Tensor) -> list[tf.Tensor]:
+        outputs: list[tf.Tensor] = []
+        for part, count in parts:
+
+            def step(inputs: tf.Tensor, part=part) -> list[tf.Tensor]:
+                return part([inputs, *seen], training=True)
+
+            # The gradient begins with the last part, whose values are still there.
+            step = step if part is parts[-1][0] else tf.recompute_grad(step)
+            values = keras.tree.flatten(step(inputs))  # of a list of one, recompute_grad returns the tensor
+            outputs += values[:count]
+            inputs = values[-1]
+        return outputs
 
     return compute

@@ -11,6 +11,7 @@ import numpy as np
 
 from fada_tf.errors import InputError
 from fada_tf.models.layers import BatchNorm
+from fada_tf.models.weights import named_variables
 
 _VGG16_POSITIONS = {
     "block1": (0, 2),
@@ -64,14 +65,11 @@ def to_reference(module: str, model: keras.Model) -> dict[str, np.ndarray]:
       model: that part of our model.
     """
     state = {}
-    for layer in model.layers:
-        prefix = _layer_name(module, layer)
-        for variable in layer.variables:
-            value = np.asarray(variable)
-            state[f"{prefix}.{_VARIABLES[variable.name]}"] = value.transpose(_TO_TORCH) if value.ndim == 4 else value
-        if isinstance(layer, BatchNorm):
-            state[f"{prefix}.{_STEP_COUNTER}"] = np.zeros((), np.int64)
-    return state
+    for path, variable in named_variables(model).items():
+        value = np.asarray(variable)
+        state[_name(module, path)] = value.transpose(_TO_TORCH) if value.ndim == 4 else value
+    norms = [layer for layer in model.layers if isinstance(layer, BatchNorm)]
+    return state | {f"{_layer_name(module, norm.name)}.{_STEP_COUNTER}": np.zeros((), np.int64) for norm in norms}
 
 
 def from_reference(module: str, model: keras.Model, state: dict[str, np.ndarray]) -> Account:
@@ -89,11 +87,7 @@ def from_reference(module: str, model: keras.Model, state: dict[str, np.ndarray]
       InputError: a tensor has another shape; nothing was assigned then.
     """
     state = {_full_name(module, name): np.asarray(value) for name, value in state.items()}
-    variables = {
-        f"{_layer_name(module, layer)}.{_VARIABLES[variable.name]}": variable
-        for layer in model.layers
-        for variable in layer.variables
-    }
+    variables = {_name(module, path): variable for path, variable in named_variables(model).items()}
     values = {}
     for name in variables.keys() & state.keys():
         value, shape = state[name], tuple(variables[name].shape)
@@ -109,8 +103,13 @@ def from_reference(module: str, model: keras.Model, state: dict[str, np.ndarray]
     )
 
 
-def _layer_name(module: str, layer: keras.Layer) -> str:
-    return _LAYERS[module].get(layer.name) or f"backbone.{layer.name.replace('_', '.')}"
+def _name(module: str, path: str) -> str:
+    layer, _, variable = path.rpartition("/")
+    return f"{_layer_name(module, layer)}.{_VARIABLES[variable]}"
+
+
+def _layer_name(module: str, layer: str) -> str:
+    return _LAYERS[module].get(layer) or f"backbone.{layer.replace('_', '.')}"
 
 
 def _full_name(module: str, name: str) -> str:

@@ -1,4 +1,6 @@
-"""The segmenter G = C(F(x)): normalisation, feature extractor and classifier."""
+"""The segmenter G = C(F(x)): normalisation, feature extractor (a backbone) and classifier (a head)."""
+
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -7,52 +9,82 @@ import tensorflow as tf
 from fada_tf import registry
 from fada_tf.errors import InputError
 from fada_tf.models.backbones.base import Backbone
-from fada_tf.models.classifier import Classifier
+from fada_tf.models.heads.base import Head
 from fada_tf.models.recomputation import recomputed
 
-_PACKAGE = "fada_tf.models.backbones"
+_BACKBONES, _HEADS = "fada_tf.models.backbones", "fada_tf.models.heads"
 
 
 def find_backbone(name: str) -> Backbone:
-    """Finds a backbone by name, such as "resnet101", in the files of fada_tf/models/backbones.
+    """Finds a backbone by name, such as "resnet101", in the one file of fada_tf/models/backbones that it begins with.
 
     Raises:
       InputError: no such backbone; the message lists those there are.
     """
-    variants: dict[str, Backbone] = {}
-    for module in registry.names(_PACKAGE):
-        variants |= registry.load(_PACKAGE, module).VARIANTS
-    if name not in variants:
-        raise InputError(f"backbone {name!r} is unknown: choose from {', '.join(sorted(variants))}")
-    return variants[name]
+    family = registry.load_family(_BACKBONES, name)
+    if family is None or name not in family.VARIANTS:
+        families = (registry.load(_BACKBONES, file) for file in registry.names(_BACKBONES))
+        variants = sorted(variant for family in families for variant in family.VARIANTS)
+        raise InputError(f"backbone {name!r} is unknown: choose from {', '.join(variants)}")
+    return family.VARIANTS[name]
+
+
+def find_head(name: str) -> Head:
+    """Finds a head by name, such as "aspp", which is that of its file in fada_tf/models/heads.
+
+    Raises:
+      InputError: no such head; the message lists those there are.
+    """
+    return registry.load(_HEADS, name).HEAD
 
 
 @keras.saving.register_keras_serializable("fada_tf")
 class Segmenter(keras.Model):
-    """Maps images to logits at an eighth of their resolution; see `build_segmenter`.
+    """Maps images to logits at a fraction of their resolution; see `build_segmenter`.
 
     Attributes:
       backbone: its name.
+      head: its name.
       num_classes: K.
       batch_norm: "frozen" or "synchronized".
-      feature_extractor: F, from normalised images to features.
-      classifier: C, from features to logits.
+      feature_extractor: F, from normalised images to the list of its maps by ascending stride, or to the one map.
+      classifier: C, from the list of the maps that the head takes, or the one map, to logits.
+      map_strides: of F's maps.
+      feature_stride: of the map that `features` returns.
+      stride: of the logits: pixels of an image a pixel of them, along each axis. Sizes are rounded up but where the
+        backbone says otherwise.
     """
 
     def __init__(
-        self, backbone: str, num_classes: int, batch_norm: str = "frozen", seed: int = 0, *, recompute: bool = False
+        self,
+        backbone: str,
+        num_classes: int,
+        batch_norm: str = "frozen",
+        seed: int = 0,
+        *,
+        head: str = "aspp",
+        feature_stride: int = 0,
+        recompute: bool = False,
     ):
         super().__init__(name="segmenter")
         definition, rng = find_backbone(backbone), np.random.default_rng(seed)
+        head_definition = _fitting_head(head, backbone, definition)
         self.backbone = backbone
+        self.head = head
         self.num_classes = num_classes
         self.batch_norm = batch_norm
         self._seed, self._recompute = seed, recompute
         self._normalization = definition.normalization
         self._minimum_size = definition.minimum_size
-        self.feature_extractor = definition.build(batch_norm, rng)
+        self._backbone_draws, self._head_draws = definition.draws, head_definition.draws
+        self._taken = head_definition.takes(definition.strides)
+        self.stride = self._taken[0] / head_definition.upsampling
+        self.feature_stride = _feature_stride(feature_stride, self._taken[-1], backbone, definition)
+        self.map_strides = tuple(sorted({*self._taken, self.feature_stride}))
+        self.feature_extractor = definition.build(backbone, batch_norm, rng, self.map_strides)
         self._trained = recomputed(self.feature_extractor, definition.block_ends) if recompute else None
-        self.classifier = Classifier(self.feature_channels, num_classes, rng)
+        channels = {stride: self._channels()[stride] for stride in self._taken}
+        self.classifier = head_definition.build(channels, num_classes, batch_norm, rng)
         self.built = True
 
     def get_config(self):
@@ -62,6 +94,8 @@ class Segmenter(keras.Model):
             "num_classes": self.num_classes,
             "batch_norm": self.batch_norm,
             "seed": self._seed,
+            "head": self.head,
+            "feature_stride": self.feature_stride,
             "recompute": self._recompute,
             "trainable": self.trainable,
             "dtype": self.dtype_policy.name,
@@ -82,8 +116,12 @@ class Segmenter(keras.Model):
 
     @property
     def feature_channels(self) -> int:
-        """Number of channels of the features."""
-        return self.feature_extractor.output_shape[-1]
+        """Number of channels of the map that `features` returns."""
+        return self._channels()[self.feature_stride]
+
+    def _channels(self) -> dict[int, int]:
+        outputs = self.feature_extractor.outputs
+        return {stride: output.shape[-1] for stride, output in zip(self.map_strides, outputs, strict=True)}
 
     def normalize(self, images: tf.Tensor) -> tf.Tensor:
         """Normalises as the backbone was pretrained.
@@ -96,55 +134,130 @@ class Segmenter(keras.Model):
         """
         return self._normalization(images)
 
-    def features(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def maps(self, images: tf.Tensor, training: bool = False, draws: tf.Tensor | None = None) -> dict[int, tf.Tensor]:
         """Computes F.
 
         Args:
           images: RGB [batch, height, width, 3] in 0..255, uint8 or float32.
           training: whether "synchronized" batch norm uses and updates the statistics of the batch.
+          draws: int64 [batch], the images' numbers among all that a run draws; networks that are random in training
+            need them there.
 
         Returns:
-          [batch, ceil(height / 8), ceil(width / 8), feature_channels] in the compute type; vgg16 rounds down.
+          By stride, the maps that the head takes and the one of `features`: [batch, ceil(height / stride),
+          ceil(width / stride), channels] in the compute type; vgg16 rounds down.
 
         Raises:
           tf.errors.InvalidArgumentError: the images are too small for the backbone's poolings.
+          ValueError: draws are needed.
         """
         tf.debugging.assert_greater_equal(
             tf.shape(images)[1:3], self._minimum_size, f"{self.backbone} needs {self._minimum_size} pixels a side"
         )
+        inputs = [self.normalize(images)]
+        if self._backbone_draws:
+            inputs.append(_drawn(draws, images, training))
         if training and self._trained:
-            return self._trained(self.normalize(images))
-        return self.feature_extractor(self.normalize(images), training=training)
+            maps = self._trained(*inputs)
+        else:
+            maps = self.feature_extractor(_one_or_all(inputs), training=training)
+        return dict(zip(self.map_strides, keras.tree.flatten(maps), strict=True))
 
-    def classify(self, features: tf.Tensor) -> tf.Tensor:
+    def features(self, images: tf.Tensor, training: bool = False, draws: tf.Tensor | None = None) -> tf.Tensor:
+        """Computes the one map that the discriminator and analyses of features see, that of `feature_stride`.
+
+        Args:
+          images: see `maps`.
+          training: see `maps`.
+          draws: see `maps`.
+
+        Returns:
+          [batch, ceil(height / feature_stride), ceil(width / feature_stride), feature_channels], see `maps`.
+        """
+        return self.maps(images, training, draws)[self.feature_stride]
+
+    def classify(
+        self, maps: Mapping[int, tf.Tensor] | tf.Tensor, training: bool = False, draws: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Computes C.
 
         Args:
-          features: [batch, height, width, feature_channels].
+          maps: those of `maps`; or the one map [batch, height, width, channels], of a head that takes no other.
+          training: as for `maps`.
+          draws: as for `maps`.
 
         Returns:
-          float32 logits [batch, height, width, num_classes].
+          float32 logits [batch, height, width, num_classes], at `stride`.
         """
-        return self.classifier(features)
+        inputs = [maps[stride] for stride in self._taken] if isinstance(maps, Mapping) else [maps]
+        if self._head_draws:
+            inputs.append(_drawn(draws, inputs[0], training))
+        return self.classifier(_one_or_all(inputs), training=training)
 
-    def call(self, images, training=False):
-        """Computes C(F(images)): float32 logits at an eighth of the resolution."""
-        return self.classify(self.features(images, training=training))
+    def call(self, images, training=False, draws=None):
+        """Computes C(F(images)): float32 logits, at `stride`."""
+        return self.classify(self.maps(images, training, draws), training, draws)
 
 
 def build_segmenter(
-    backbone: str, num_classes: int, batch_norm: str = "frozen", seed: int = 0, *, recompute: bool = False
+    backbone: str,
+    num_classes: int,
+    batch_norm: str = "frozen",
+    seed: int = 0,
+    *,
+    head: str = "aspp",
+    feature_stride: int = 0,
+    recompute: bool = False,
 ) -> Segmenter:
     """Builds a segmenter with its variables; equal seeds give equal weights.
 
     Args:
-      backbone: "resnet50", "resnet101", "vgg16" or "tiny".
+      backbone: "resnet50", "resnet101", "vgg16", "tiny" or another of fada_tf/models/backbones.
       num_classes: K, at least 1.
       batch_norm: "frozen" (stored statistics and affine, constants) or "synchronized" (over all replicas).
       seed: of the initial weights, at least 0.
+      head: "aspp" or another of fada_tf/models/heads.
+      feature_stride: see `ModelConfig`.
       recompute: see `ModelConfig`.
 
     Raises:
-      InputError: unknown backbone or batch norm.
+      InputError: unknown backbone, head or batch norm; the backbone lacks a map that the head takes, or the named one.
     """
-    return Segmenter(backbone, num_classes, batch_norm, seed, recompute=recompute)
+    return Segmenter(
+        backbone, num_classes, batch_norm, seed, head=head, feature_stride=feature_stride, recompute=recompute
+    )
+
+
+def _fitting_head(name: str, backbone: str, definition: Backbone) -> Head:
+    head = find_head(name)
+    if not head.fits(definition.strides):
+        fitting = [other for other in registry.names(_HEADS) if find_head(other).fits(definition.strides)]
+        raise InputError(
+            f"head {name!r} takes maps of strides {_listed(head.strides)}, and backbone {backbone!r} gives "
+            f"{_listed(definition.strides)}: choose from {', '.join(fitting)}"
+        )
+    return head
+
+
+def _feature_stride(stride: int, deepest_taken: int, backbone: str, definition: Backbone) -> int:
+    """Returns the stride of the named map; a deeper one than the head takes would leave layers without its loss."""
+    named = [given for given in definition.strides if given <= deepest_taken]
+    if stride and stride not in named:
+        raise InputError(
+            f"feature_stride {stride} is none of backbone {backbone!r} up to the head's: choose from {_listed(named)}"
+        )
+    return stride or deepest_taken
+
+
+def _drawn(draws: tf.Tensor | None, images: tf.Tensor, training: bool) -> tf.Tensor:
+    if draws is None and training:
+        raise ValueError("this network is random in training: give the draws of the images, batch['draw']")
+    return tf.zeros(tf.shape(images)[:1], tf.int64) if draws is None else tf.convert_to_tensor(draws, tf.int64)
+
+
+def _one_or_all(inputs: list[tf.Tensor]) -> tf.Tensor | list[tf.Tensor]:
+    return inputs if len(inputs) > 1 else inputs[0]
+
+
+def _listed(strides) -> str:
+    return ", ".join(map(str, strides))

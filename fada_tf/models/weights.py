@@ -1,7 +1,6 @@
-"""Initial weights of a segmenter: files of tensors named "layer/variable", as in keras.applications."""
+"""Initial weights of a segmenter: files of tensors named by variable path, "layer/variable" or deeper."""
 
 import math
-from collections.abc import Iterable
 
 import keras
 import numpy as np
@@ -13,9 +12,17 @@ from fada_tf.models.segmenter import Segmenter, find_backbone
 
 
 def named_variables(*models: keras.Model) -> dict[str, keras.Variable]:
-    """Returns the variables of functional models by "layer/variable", for instance "block1_conv1/kernel"."""
-    layers = (layer for model in models for layer in model.layers)
-    return {f"{layer.name}/{variable.name}": variable for layer in layers for variable in layer.variables}
+    """Returns the weights of models by their paths, for instance "block1_conv1/kernel".
+
+    Raises:
+      ValueError: two have one path.
+    """
+    weights = [weight for model in models for weight in model.weights]
+    named = {weight.path: weight for weight in weights}
+    if len(named) < len(weights):
+        common = max(named, key=[weight.path for weight in weights].count)
+        raise ValueError(f"several weights are named {common}: give their layers names of their own")
+    return named
 
 
 _LARGEST_ITEM, _HEADER_BYTES = 8, 1024  # bytes of a float64, and of what describes an array in an .npz file, at most
@@ -40,11 +47,10 @@ def load_initial_weights(segmenter: Segmenter, source: str) -> str:
     else:
         variables = named_variables(segmenter.feature_extractor, segmenter.classifier)
         tensors = _download(segmenter.backbone) if source == "imagenet" else _read(source, variables)
-        absent_layers = {
-            *find_backbone(segmenter.backbone).fresh_layers,
-            *_layers(named_variables(segmenter.classifier)),
-        }
-        _check(tensors, variables, absent_layers, f"{source}, for {segmenter.backbone},")
+        fresh = find_backbone(segmenter.backbone).fresh_layers
+        absent = {name for name in variables if name.startswith(tuple(f"{layer}/" for layer in fresh))}
+        absent |= named_variables(segmenter.classifier).keys()
+        _check(tensors, variables, absent, f"{source}, for {segmenter.backbone},")
         for name, tensor in tensors.items():
             variables[name].assign(tensor.astype(np.float32))
         initial = [name for name in variables if name not in tensors]
@@ -86,15 +92,15 @@ def _read(path: str, variables: dict[str, keras.Variable]) -> dict[str, np.ndarr
         raise InputError(f"{path} cannot be read as an .npz file of arrays: make it again") from error
 
 
-def _check(
-    tensors: dict[str, np.ndarray], variables: dict[str, keras.Variable], absent_layers: set[str], where: str
-) -> None:
-    """Raises an InputError unless the tensors are all those of the layers, save that `absent_layers` may be absent."""
+def _check(tensors: dict[str, np.ndarray], variables: dict[str, keras.Variable], absent: set[str], where: str) -> None:
+    """Raises an InputError unless the tensors are all variables, save that whole layers of `absent` may be absent."""
     unknown = sorted(tensors.keys() - variables.keys())
     if unknown:
         raise InputError(f"{where} holds tensors that the model lacks: {_some(unknown)}: use weights of its backbone")
-    needed = _layers(variables) - absent_layers | _layers(tensors)
-    missing = sorted(name for name in variables.keys() - tensors.keys() if _layers([name]) <= needed)
+    present = {_layer(name) for name in tensors}
+    missing = sorted(
+        name for name in variables.keys() - tensors.keys() if name not in absent or _layer(name) in present
+    )
     if missing:
         raise InputError(f"{where} lacks tensors of the model: {_some(missing)}: use weights of its backbone")
     for name, tensor in tensors.items():
@@ -104,8 +110,8 @@ def _check(
             raise InputError(f"{where} has values in {name} that are not finite numbers: make the file again")
 
 
-def _layers(names: Iterable[str]) -> set[str]:
-    return {name.partition("/")[0] for name in names}
+def _layer(name: str) -> str:
+    return name.rpartition("/")[0]
 
 
 def _some(names: list[str]) -> str:

@@ -34,6 +34,9 @@ _IMAGES = flags.DEFINE_integer("images", 500, "Images of each domain, evenly tak
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 0, "Images a step; 0: 4 on a GPU, 1 on CPUs, where more are no faster.", lower_bound=0
 )
+_FEATURE_STRIDE = flags.DEFINE_integer(
+    "feature_stride", 0, "Stride of the feature map, in pixels; 0: the map that the run names.", lower_bound=0
+)
 _PICTURE = flags.DEFINE_string("picture", "", "A PNG of feature vectors in the plane; empty: none.")
 _POINTS = flags.DEFINE_integer("points", 60, "Of each class and domain in the picture.", lower_bound=1)
 
@@ -64,19 +67,23 @@ def main(argv):
         label_space = checkpoint.run_label_space(path)
         total = sum(features.number_of_images(folder, _IMAGES.value) for folder in records.values())
         with tqdm.tqdm(total=total, desc="analyze", unit="image") as bar:
+            segmenter = checkpoint.load_segmenter(path, feature_stride=_FEATURE_STRIDE.value)
             analysis = features.analyze(
-                checkpoint.load_segmenter(path), records, label_space, size,
+                segmenter, records, label_space, size,
                 images=_IMAGES.value, sample_size=_POINTS.value, progress=bar.update,
                 batch_size=_BATCH_SIZE.value or inference_batch_size(),
             )  # fmt: skip
         directory = checkpoint.run_directory(path)
-        how = results.Analysis(**records, height=size[0], width=size[1], images=_IMAGES.value)
+        how = results.Analysis(
+            **records, height=size[0], width=size[1], images=_IMAGES.value, feature_stride=_FEATURE_STRIDE.value
+        )
         iteration = checkpoint.iteration(path)
         origin = {"checkpoint": path, "weights_sha256": checkpoint.weights_digest(path), "iteration": iteration}
         output = os.path.dirname(results.path(how, directory, iteration))
+        origin |= {"stride": segmenter.feature_stride}
         _write(analysis, label_space.names, origin | records | how.key(), output)
         mean = analysis.both.mean_class_center_distance
-        panels[title], notes[title] = analysis.samples, f"mean CCD {mean:.2f}"
+        panels[title], notes[title] = analysis.samples, f"mean CCD {mean:.2f}, stride {segmenter.feature_stride}"
     if _PICTURE.value:
         from fada_tf.reporting import feature_picture
 

@@ -102,8 +102,9 @@ def _ccd_section(runs: Sequence[Run], label_space: LabelSpace) -> str:
     )
     ccd = next(run.ccd for run in runs if run.ccd)
     count = f"on {ccd['images']} images" if ccd["images"] else "on all images"
+    stride = f", on the map of stride {ccd['stride']}" if "stride" in ccd else ""
     note += html.escape(f"Measured {count} of each domain, {ccd['source']} and {ccd['target']}") + (
-        f", at {ccd['width']}x{ccd['height']}.</p>"
+        f", at {ccd['width']}x{ccd['height']}{stride}.</p>"
     )
     table = _table(["class", *(run.title for run in runs)], [_score_line(row) for row in rows])
     return f"<h2>Features</h2>{note}<details open><summary>by class</summary>{table}</details>"

@@ -129,8 +129,10 @@ def _distances(run: Run, records: str) -> Iterator[dict]:
 
 
 def _settings(ccd: dict) -> tuple:
-    """Returns how distances were measured, more and larger images last."""
-    return ccd["images"] or math.inf, ccd["height"] * ccd["width"], ccd["height"], ccd["source_sha256"]
+    """Returns how distances were measured; the runs' own map comes last, of one map more and larger images."""
+    stride = ccd.get("feature_stride", 0)
+    size = ccd["height"] * ccd["width"], ccd["height"]
+    return not stride, stride, ccd["images"] or math.inf, *size, ccd["source_sha256"]
 
 
 def common_label_space(runs: Sequence[Run]) -> LabelSpace:

@@ -121,15 +121,16 @@ def restore_segmenter(segmenter: Segmenter, checkpoint: str) -> str:
       The checkpoint's path.
 
     Raises:
-      InputError: the checkpoint has another backbone or class count.
+      InputError: the checkpoint has another backbone, head or class count.
     """
     path = checkpoint_path(checkpoint)
     config, classes = run_config(checkpoint), run_label_space(checkpoint).num_classes
     model = config.model
-    if (model.backbone, classes) != (segmenter.backbone, segmenter.num_classes):
+    if (model.backbone, model.head, classes) != (segmenter.backbone, segmenter.head, segmenter.num_classes):
         raise InputError(
-            f"{path} holds a {model.backbone} segmenter of {classes} classes, and a {segmenter.backbone} one of "
-            f"{segmenter.num_classes} classes is wanted: choose config.model.backbone and config.data.label_space alike"
+            f"{path} holds a segmenter of {model.backbone} and {model.head} with {classes} classes, and one of "
+            f"{segmenter.backbone} and {segmenter.head} with {segmenter.num_classes} classes is wanted: choose "
+            "config.model.backbone, config.model.head and config.data.label_space alike"
         )
     try:
         status = (
@@ -142,10 +143,18 @@ def restore_segmenter(segmenter: Segmenter, checkpoint: str) -> str:
     return path
 
 
-def load_segmenter(checkpoint: str) -> Segmenter:
-    """Builds the segmenter that `checkpoint` names, with its trained weights."""
+def load_segmenter(checkpoint: str, *, feature_stride: int = 0) -> Segmenter:
+    """Builds the segmenter that `checkpoint` names, with its trained weights.
+
+    Args:
+      checkpoint: see `checkpoint_path`.
+      feature_stride: of the map that `Segmenter.features` returns; 0: that of the run, see `ModelConfig`.
+    """
     model = run_config(checkpoint).model
-    segmenter = build_segmenter(model.backbone, run_label_space(checkpoint).num_classes, batch_norm=model.batch_norm)
+    segmenter = build_segmenter(
+        model.backbone, run_label_space(checkpoint).num_classes, model.batch_norm,
+        head=model.head, feature_stride=feature_stride or model.feature_stride,
+    )  # fmt: skip
     restore_segmenter(segmenter, checkpoint)
     return segmenter
 

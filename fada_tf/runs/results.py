@@ -67,6 +67,7 @@ class Analysis:
       height: pixels, that images are resized to.
       width: as `height`.
       images: of each domain; 0: all.
+      feature_stride: of the map; 0: that of the run.
     """
 
     source: str
@@ -74,16 +75,19 @@ class Analysis:
     height: int
     width: int
     images: int = 500
+    feature_stride: int = 0
 
     def folder(self, run: str) -> str:
         """Returns the folder of the results of all checkpoints of a run directory."""
-        settings = f"{_name(self.source)}_{self.width}x{self.height}_{self.images or 'all'}"
+        stride = f"_stride{self.feature_stride}" if self.feature_stride else ""
+        settings = f"{_name(self.source)}_{self.width}x{self.height}_{self.images or 'all'}{stride}"
         return os.path.join(analyses_folder(run, self.target), settings)
 
     def key(self) -> dict[str, Any]:
         """Returns what ccd.json must say."""
         digests = {f"{name}_sha256": manifest.digest(getattr(self, name)) for name in ("source", "target")}
-        return digests | {"height": self.height, "width": self.width, "images": self.images}
+        stride = {"feature_stride": self.feature_stride} if self.feature_stride else {}
+        return digests | {"height": self.height, "width": self.width, "images": self.images} | stride
 
 
 def path(how: Scoring | Analysis, run: str, iteration: int) -> str:

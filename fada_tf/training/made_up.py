@@ -21,8 +21,9 @@ def build_method(config: Config, num_classes: int) -> Method:
     """
     model = config.model
     segmenter = build_segmenter(
-        model.backbone, num_classes, model.batch_norm, seed=config.seed, recompute=model.recompute
-    )
+        model.backbone, num_classes, model.batch_norm, config.seed,
+        head=model.head, feature_stride=model.feature_stride, recompute=model.recompute,
+    )  # fmt: skip
     for layer in segmenter.feature_extractor.layers:
         if isinstance(layer, FrozenBatchNorm):
             layer.gamma.assign(0.2 * layer.gamma)  # or values would double from block to block

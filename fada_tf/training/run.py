@@ -102,8 +102,9 @@ def _begin(config: Config, directory: str) -> None:
     with strategy.scope():
         model = config.model
         segmenter = build_segmenter(
-            model.backbone, label_space.num_classes, model.batch_norm, config.seed, recompute=model.recompute
-        )
+            model.backbone, label_space.num_classes, model.batch_norm, config.seed,
+            head=model.head, feature_stride=model.feature_stride, recompute=model.recompute,
+        )  # fmt: skip
         if not has_checkpoint(os.path.join(directory, layout.CHECKPOINTS)):
             _initialize(segmenter, model.initial_weights)
         method: Method = method_module.build(config, segmenter)

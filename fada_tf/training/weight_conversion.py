@@ -56,10 +56,10 @@ def convert_backbone(path: str, backbone: str, output: str) -> list[str]:
     heads = tuple(name for name in tensors if name.partition(".")[0] in _HEADS)
     body = {_backbone_name(name): tensor for name, tensor in tensors.items() if name not in heads}
     definition = find_backbone(backbone)
-    model = definition.build("frozen", np.random.default_rng(0))
+    model = definition.build(backbone, "frozen", np.random.default_rng(0))
     variables = named_variables(model)
     our_names = dict(zip(to_reference("feature_extractor", model), variables, strict=True))
-    fresh = {name for name, ours in our_names.items() if ours.partition("/")[0] in definition.fresh_layers}
+    fresh = {name for name, ours in our_names.items() if ours.rpartition("/")[0] in definition.fresh_layers}
     account = _load("feature_extractor", model, body, path, may_lack=fresh)
     files.make_folder(os.path.dirname(output) or ".")
     content = io.BytesIO()

@@ -57,7 +57,7 @@ def test_the_discriminators_losses_are_those_of_the_chosen_knowledge(variant):
 @pytest.mark.parametrize("name", ["fada", "binary_adversarial"])
 def test_one_gradient_a_domain_goes_through_the_feature_extractor(name, monkeypatch):
     method, upstream = build({"name": name}), []
-    features_of = method.segmenter.features
+    maps_of = method.segmenter.maps
 
     @tf.custom_gradient
     def counted(features):
@@ -67,7 +67,10 @@ def test_one_gradient_a_domain_goes_through_the_feature_extractor(name, monkeypa
 
         return tf.identity(features), gradient
 
-    monkeypatch.setattr(method.segmenter, "features", lambda *args, **options: counted(features_of(*args, **options)))
+    def counted_maps(*args, **options):
+        return {stride: counted(features) for stride, features in maps_of(*args, **options).items()}
+
+    monkeypatch.setattr(method.segmenter, "maps", counted_maps)
     image, label = tf.zeros((1, 16, 24, 3)), tf.zeros((1, 16, 24), tf.uint8)
     tf.function(method.step).get_concrete_function({"image": image, "label": label}, {"image": image})
     assert len(upstream) == 2

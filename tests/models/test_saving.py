@@ -13,8 +13,8 @@ import pytest
 import tensorflow as tf
 
 from fada_tf.models import layers
-from fada_tf.models.classifier import Classifier
 from fada_tf.models.discriminator import build_discriminator
+from fada_tf.models.heads.aspp import Classifier
 from fada_tf.models.layers import BatchNorm, Convolution, FrozenBatchNorm
 from fada_tf.models.segmenter import build_segmenter
 
@@ -114,11 +114,23 @@ def test_layers(layer):
     assert again.get_config() == layer.get_config()
 
 
-@pytest.mark.parametrize("module", [path.stem for path in pathlib.Path(layers.__file__).parent.glob("*.py")])
+MODELS = pathlib.Path(layers.__file__).parent
+MODULES = [".".join(path.relative_to(MODELS).with_suffix("").parts) for path in MODELS.rglob("*.py")]
+
+
+@pytest.mark.parametrize("module", MODULES)
 def test_every_layer_is_registered(module):
     for name, found in vars(importlib.import_module(f"fada_tf.models.{module}")).items():
         if isinstance(found, type) and issubclass(found, keras.layers.Layer):
             assert keras.saving.get_registered_name(found) == f"fada_tf>{name}"
+
+
+def test_a_file_from_before_heads_is_of_the_only_one_there_was():
+    segmenter = build_segmenter("tiny", CLASSES, "frozen", seed=3)
+    config = {name: value for name, value in segmenter.get_config().items() if name not in ("head", "feature_stride")}
+    again = type(segmenter).from_config(config)
+    assert (again.head, again.feature_stride, again.stride) == ("aspp", 8, 8.0)
+    np.testing.assert_array_equal(again(IMAGES), segmenter(IMAGES))
 
 
 def test_a_classifier_says_what_it_is_made_of():

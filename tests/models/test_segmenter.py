@@ -178,7 +178,7 @@ def test_max_pool_of_resnet_is_padded_symmetrically_with_minus_infinity(height, 
 def test_dilated_resnet_is_the_strided_one_seen_four_times_as_densely(monkeypatch):
     dense = build_segmenter("resnet50", 2).feature_extractor
     monkeypatch.setattr(resnet, "_STAGES", ((64, 1, 1, 1), (128, 2, 1, 1), (256, 2, 1, 1), (512, 2, 1, 1)))
-    strided = build_segmenter("resnet50", 2, seed=1).feature_extractor
+    strided = resnet.VARIANTS["resnet50"].build("resnet50", "frozen", np.random.default_rng(1), [32])
     strided.set_weights(dense.get_weights())
     batch = np.random.default_rng(0).standard_normal((1, 75, 65, 3)).astype(np.float32)
     features, expected = np.asarray(dense(batch)), np.asarray(strided(batch))

@@ -50,7 +50,10 @@ def test_everything_that_decides_scores_is_in_their_place(records):
     paths.add(results.path(one, "run", 4))
     assert len(paths) == 8
     analysis = Analysis(records["source"], records["A/val"], 60, 80)
-    others = [{"source": records["B/val"]}, {"target": records["B/val"]}, {"height": 6}, {"width": 8}, {"images": 0}]
+    others = [
+        {"source": records["B/val"]}, {"target": records["B/val"]}, {"height": 6}, {"width": 8}, {"images": 0},
+        {"feature_stride": 4},
+    ]  # fmt: skip
     paths = {results.path(dataclasses.replace(analysis, **other), "run", 3) for other in [{}, *others]}
     assert len(paths) == 6
 
@@ -134,5 +137,8 @@ def test_distances_are_compared_where_they_were_measured_alike(run, trained_run,
     assert [found.ccd["mean_ccd"] for found in with_distances(runs, records["A/val"])] == [5.0, 3.0]
     for each, value in ((run, 2.0), (other, 1.0)):
         measure(each, dataclasses.replace(analysis, images=0), mean_ccd=value)
+    assert [found.ccd["mean_ccd"] for found in with_distances(runs, records["A/val"])] == [2.0, 1.0]
+    for each in (run, other):  # of another map than the run's own: not what is compared
+        measure(each, dataclasses.replace(analysis, images=0, feature_stride=4), mean_ccd=9.0)
     assert [found.ccd["mean_ccd"] for found in with_distances(runs, records["A/val"])] == [2.0, 1.0]
     assert [found.ccd for found in with_distances(runs, records["B/val"])] == [None, None]

@@ -1,11 +1,13 @@
-"""What a backbone file offers: `VARIANTS`, a `Backbone` by the name that users give."""
+"""What a backbone file offers: `VARIANTS`, a `Backbone` by the name that users give, which begins with the file's."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+Maps = dict[int, keras.KerasTensor]  # by stride: pixels of the image a pixel of the map
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,19 +42,43 @@ class Backbone:
     """A feature extractor that is yet to be built.
 
     Attributes:
-      build: (kind of batch norm, source of seeds) -> functional model of normalised images [batch, height, width, 3],
-        with features [batch, ceil(height / 8), ceil(width / 8), channels]; vgg16 rounds down.
+      maps: (normalised images [batch, height, width, 3], kind of batch norm, source of seeds) -> the deepest map of
+        every stride, [batch, ceil(height / stride), ceil(width / stride), channels]; vgg16 rounds down. Its layers have
+        names, which weights are found by. Where `draws` is set, its last argument are the images' draws, int64 [batch].
+      strides: of those maps, ascending.
       normalization: of its input.
       fresh_layers: names of the layers that weights pretrained on ImageNet lack.
-      imagenet_weights: returns those weights by "layer/variable", downloading them; None: they cannot be downloaded.
+      imagenet_weights: returns those weights by variable path, downloading them; None: they cannot be downloaded.
       minimum_size: smallest height and width it can see.
+      draws: whether it is random in training, by `fada_tf.randomness` (drop path).
       block_ends: pattern of the names of the layers whose outputs are all that the layers after them need;
         without it there is no recomputation.
     """
 
-    build: Callable[[str, np.random.Generator], keras.Model]
+    maps: Callable[..., Maps]
+    strides: tuple[int, ...]
     normalization: Normalization
     fresh_layers: tuple[str, ...] = ()
     imagenet_weights: Callable[[], dict[str, np.ndarray]] | None = None
     minimum_size: int = 1
+    draws: bool = False
     block_ends: str = ""
+
+    def build(self, name: str, batch_norm: str, rng: np.random.Generator, strides: Collection[int] = ()) -> keras.Model:
+        """Builds the feature extractor, without the layers that no map of `strides` needs.
+
+        Args:
+          name: of the model.
+          batch_norm: "frozen" or "synchronized".
+          rng: source of the seeds of the initial weights.
+          strides: of the maps that are wanted; empty: the deepest alone.
+
+        Returns:
+          A functional model of normalised images [batch, height, width, 3], or of the list of them and their draws. It
+          gives the list of maps by ascending stride, or the one map.
+        """
+        images = keras.Input((None, None, 3), name="images")
+        draws = [keras.Input((), name="draws", dtype="int64")] if self.draws else []
+        maps = self.maps(images, batch_norm, rng, *draws)
+        wanted = [maps[stride] for stride in sorted(strides or self.strides[-1:])]
+        return keras.Model([images, *draws] if draws else images, wanted if len(wanted) > 1 else wanted[0], name=name)

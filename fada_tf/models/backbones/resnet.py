@@ -5,7 +5,7 @@ import functools
 import keras
 import numpy as np
 
-from fada_tf.models.backbones.base import IMAGENET_RGB, Backbone
+from fada_tf.models.backbones.base import IMAGENET_RGB, Backbone, Maps
 from fada_tf.models.layers import normalized_convolution
 
 _EXPANSION = 4  # of the last convolution of a bottleneck block
@@ -14,14 +14,15 @@ _STAGES = ((64, 1, 1, 1), (128, 2, 1, 1), (256, 1, 1, 2), (512, 1, 2, 4))
 _BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}  # by stage
 
 
-def _build(variant: str, batch_norm: str, rng: np.random.Generator) -> keras.Model:
-    images = keras.Input((None, None, 3), name="images")
+def _maps(variant: str, images: keras.KerasTensor, batch_norm: str, rng: np.random.Generator) -> Maps:
+    maps, total_stride = {}, 4  # of the convolution and the pooling before the stages
     x = normalized_convolution(images, 64, 7, stride=2, batch_norm=batch_norm, name="conv1", norm_name="bn1", rng=rng)
     x = keras.layers.ReLU(name="relu")(x)
     # After a ReLU, padding with zeros is padding with minus infinity.
     x = keras.layers.ZeroPadding2D(1, name="maxpool_pad")(x)
     x = keras.layers.MaxPooling2D(3, 2, name="maxpool")(x)
     for stage, (filters, stride, first_dilation, dilation) in enumerate(_STAGES, start=1):
+        total_stride *= stride
         for block in range(_BLOCKS[variant][stage - 1]):
             first = block == 0
             x = _bottleneck(
@@ -34,7 +35,8 @@ def _build(variant: str, batch_norm: str, rng: np.random.Generator) -> keras.Mod
                 name=f"layer{stage}_{block}",
                 rng=rng,
             )
-    return keras.Model(images, x, name=variant)
+        maps[total_stride] = x
+    return maps
 
 
 def _bottleneck(x, filters, stride, dilation, *, project: bool, batch_norm: str, name: str, rng: np.random.Generator):
@@ -57,6 +59,6 @@ def _bottleneck(x, filters, stride, dilation, *, project: bool, batch_norm: str,
 
 
 VARIANTS = {
-    name: Backbone(functools.partial(_build, name), IMAGENET_RGB, block_ends=r"maxpool|layer\d_\d+_relu3")
+    name: Backbone(functools.partial(_maps, name), (4, 8), IMAGENET_RGB, block_ends=r"maxpool|layer\d_\d+_relu3")
     for name in _BLOCKS
 }

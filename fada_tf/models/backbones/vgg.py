@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from fada_tf.errors import InputError
-from fada_tf.models.backbones.base import Backbone, Normalization
+from fada_tf.models.backbones.base import Backbone, Maps, Normalization
 from fada_tf.models.layers import convolution, torch_uniform, zeros
 
 # By block: filters, number of convolutions, dilation, whether a pooling follows.
@@ -12,34 +12,36 @@ _BLOCKS = ((64, 2, 1, True), (128, 2, 1, True), (256, 3, 1, True), (512, 3, 1, F
 _FC_FILTERS, _FC_DILATION = 1024, 4
 
 
-def _build(batch_norm: str, rng: np.random.Generator) -> keras.Model:
+def _maps(images: keras.KerasTensor, batch_norm: str, rng: np.random.Generator) -> Maps:
     if batch_norm != "frozen":
         raise InputError(f"config.model.batch_norm is {batch_norm!r}, and VGG-16 has no batch norm: leave it 'frozen'")
-    images = x = keras.Input((None, None, 3), name="images")
+    x, maps, stride = images, {}, 1
     for block, (filters, convolutions, dilation, pool) in enumerate(_BLOCKS, start=1):
         for index in range(1, convolutions + 1):
             name = f"block{block}_conv{index}"
             x = convolution(x, filters, 3, dilation=dilation, bias=zeros, name=name, rng=rng)
             x = keras.layers.ReLU(name=f"{name}_relu")(x)
         if pool:
+            maps[stride], stride = x, 2 * stride
             x = keras.layers.MaxPooling2D(2, name=f"block{block}_pool")(x)
     for name in ("fc6", "fc7"):
         x = convolution(
             x, _FC_FILTERS, 3, dilation=_FC_DILATION, kernel=torch_uniform, bias=torch_uniform, name=name, rng=rng
         )
         x = keras.layers.ReLU(name=f"{name}_relu")(x)
-    return keras.Model(images, x, name="vgg16")
+    return maps | {stride: x}
 
 
 def _imagenet_weights() -> dict[str, np.ndarray]:
     """Returns the 13 convolutions of keras.applications.VGG16, which were converted from Caffe's."""
     model = keras.applications.VGG16(weights="imagenet", include_top=False)
-    return {f"{layer.name}/{weight.name}": np.asarray(weight) for layer in model.layers for weight in layer.weights}
+    return {weight.path: np.asarray(weight) for weight in model.weights}
 
 
 VARIANTS = {
     "vgg16": Backbone(
-        _build,
+        _maps,
+        (1, 2, 4, 8),
         Normalization("BGR", 1.0, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0)),
         fresh_layers=("fc6", "fc7"),
         imagenet_weights=_imagenet_weights,

@@ -41,11 +41,11 @@ class MaskedTeacher(Method):
         self.teacher, self.seed, self.cell, self.decay = teacher, seed, cell, decay
 
     def passes(self, source: Batch, target: Batch) -> Iterator[dict[str, Loss | tf.Tensor]]:
-        yield {"segmentation": self._supervised(source["image"], source["label"])}
+        yield {"segmentation": self._supervised(source, source["image"], source["label"])}
         labels = tf.argmax(self._upsampled(self.teacher(target["image"]), target["image"]), -1)
         mask = self._mask(target)
         masked = tf.cast(target["image"], tf.float32) * mask
-        yield {"masked": self._supervised(masked, labels), "seen_share": tf.reduce_mean(mask)}
+        yield {"masked": self._supervised(target, masked, labels), "seen_share": tf.reduce_mean(mask)}
 
     def after_update(self, iteration: tf.Tensor) -> None:
         ramp = 1 - 1 / (tf.cast(iteration, tf.float32) + 1)
@@ -54,9 +54,9 @@ class MaskedTeacher(Method):
     def watchers(self) -> Sequence[Watcher]:
         return [_nothing_seen]
 
-    def _supervised(self, images, labels) -> Loss:
+    def _supervised(self, batch: Batch, images, labels) -> Loss:
         count = count_labelled(labels)
-        logits = self.segmenter(images, training=True)
+        logits = self.segmenter(images, training=True, draws=batch.get("draw"))
         value = sum_over_row_blocks(
             lambda logits, labels: cross_entropy(logits, labels, count), [logits], images.shape[1:3], [labels]
         )

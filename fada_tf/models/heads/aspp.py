@@ -1,10 +1,13 @@
-"""C, the pixel classifier: atrous spatial pyramid pooling as in DeepLab-v2."""
+"""Atrous spatial pyramid pooling as in DeepLab-v2, of the deepest map."""
+
+from collections.abc import Mapping
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from fada_tf.models import convolutions
+from fada_tf.models.heads.base import Head
 from fada_tf.models.layers import torch_uniform
 
 DILATIONS = (6, 12, 18, 24)
@@ -61,3 +64,12 @@ class Classifier(keras.Model):
             branches = [tf.nn.conv2d(features, kernel, 1, "SAME", dilations=dilation) for kernel, dilation in pairs]
             logits = tf.add_n([tf.cast(branch, tf.float32) for branch in branches])
         return logits + tf.add_n([tf.cast(branch.bias, tf.float32) for branch in self.layers])
+
+
+def _build(channels: Mapping[int, int], num_classes: int, batch_norm: str, rng: np.random.Generator) -> Classifier:
+    del batch_norm  # it has none
+    (feature_channels,) = channels.values()
+    return Classifier(feature_channels, num_classes, rng)
+
+
+HEAD = Head(_build)
