@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from fada_tf import machine
+from fada_tf import forms, machine
 from fada_tf.errors import InputError, Stopped, printable, shortage
 
 INPUT_ERROR_STATUS = 2
@@ -35,7 +35,8 @@ def run(main: Callable[[Sequence[str]], None], *, arguments: bool = False) -> No
         if len(argv) > 1 and not arguments:
             raise app.UsageError(f"unexpected argument {argv[1]!r}: options start with --")
         try:
-            main(argv)
+            with forms.chosen(_convolutions()):
+                main(argv)
         except InputError as error:
             sys.stderr.write(f"error: {error}\n")
             sys.exit(INPUT_ERROR_STATUS)
@@ -67,6 +68,20 @@ def define_config(help: str) -> tuple[flags.FlagHolder, flags.FlagHolder]:
     return flags.DEFINE_string("config", None, help), flags.DEFINE_multi_string(
         "set", [], "FIELD=VALUE of the config, such as training.accumulation_steps=4; also as --config.FIELD=VALUE."
     )
+
+
+def define_convolutions() -> None:
+    """Defines the option by which a program that runs a model itself chooses the form of its convolutions."""
+    flags.DEFINE_enum(
+        "convolutions",
+        "automatic",
+        forms.NAMES,
+        "Their form: the faster one where TensorFlow sees no GPU; that for CPUs; or TensorFlow's own.",
+    )
+
+
+def _convolutions() -> str:
+    return flags.FLAGS["convolutions"].value if "convolutions" in flags.FLAGS else "automatic"
 
 
 def _prepare_tensorflow() -> None:

@@ -214,6 +214,10 @@ class TrainingConfig:
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
     )  # fmt: skip
     xla: bool = option(False, "compile forward and backward passes with XLA: for GPUs; slow to start, slower on CPUs")
+    convolutions: str = option(
+        "automatic", "their form: the faster one where TensorFlow sees no GPU; that for CPUs; or TensorFlow's own",
+        choices=("automatic", "cpu", "plain"),
+    )  # fmt: skip
     channels_order: str = option(
         "automatic", "on GPUs: what TensorFlow finds faster for the compute type, or NHWC throughout",
         choices=("automatic", "last"),

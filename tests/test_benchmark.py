@@ -3,10 +3,9 @@
 import pytest
 import tensorflow as tf
 
-from fada_tf import benchmark
+from fada_tf import benchmark, forms
 from fada_tf.config import Config, method_settings
 from fada_tf.losses import row_blocks
-from fada_tf.models import convolutions
 from fada_tf.training import made_up
 
 PARTS = {"backbone": "feature extractor", "head": "classifier", "while": "losses"}
@@ -109,7 +108,7 @@ def test_a_step_in_the_form_for_gpus_is_counted(monkeypatch):
     config.model.backbone, config.method = "tiny", method_settings("fada")
     for domain in (config.data.source, config.data.target):
         domain.records, domain.height, domain.width = "made up", 64, 96
-    with convolutions.forms("plain"):
+    with forms.chosen("plain"):
         method = made_up.build_method(config, 5)
         step = made_up.step_function(method, made_up.batches(config, 5, 1), tf.distribute.get_strategy())
         counts = benchmark.count_parts(step.get_concrete_function(), {"classifier": "classifier"})

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from absl import app, flags, logging
 
-from fada_tf import cli, errors, machine
+from fada_tf import cli, errors, forms, machine
 from fada_tf.config import Config
 from fada_tf.errors import InputError, shortage
 from fada_tf.training import failures
@@ -65,6 +65,20 @@ def test_a_stopped_program_says_so_with_a_status_of_its_own(ends):
         raise errors.Stopped("stopped by SIGTERM at iteration 1")
 
     assert ends(stop) == (75, "stopped by SIGTERM at iteration 1\n")
+
+
+def test_a_program_runs_its_model_in_the_form_that_it_was_told(ends):
+    seen = []
+
+    def stop():
+        seen.append(forms.for_cpu())
+        raise errors.Stopped("")
+
+    for name in ("plain", "cpu"):
+        ends(stop, convolutions=name)
+    assert seen == [False, True]
+    ends(stop)  # a program that runs no model
+    assert seen[2:] == [True] and forms.for_cpu()
 
 
 def test_a_path_that_tensorflow_does_not_take_is_named(ends):

@@ -28,21 +28,22 @@ def get_config():
 """
 RUN = "--checkpoint=run"
 RECORDS = "--records=records"
+PLAIN = "--convolutions=plain"  # of every program that runs a model itself
 # By case: the command line, and what is set when it first touches a device.
 GROWTH, HIDDEN = "memory growth", "hidden GPUs"
 CASES = {
     "train": (["train", "--config=experiment.py", "--run_dir=new"], GROWTH),
-    "evaluate": (["evaluate", RUN, RECORDS], GROWTH),
+    "evaluate": (["evaluate", RUN, RECORDS, PLAIN], GROWTH),
     "evaluate_all": (["evaluate", RUN, RECORDS, "--all"], GROWTH),
-    "predict": (["predict", RUN, "--images=raw/images", "--output=predictions"], GROWTH),
-    "make_pseudo_labels": (["make_pseudo_labels", RUN, RECORDS, "--output=pseudo"], GROWTH),
-    "analyze_features": (["analyze_features", RUN, "--source=records", "--target=records"], GROWTH),
-    "report": (["report", "run", RECORDS, "--output=report.html"], GROWTH),
+    "predict": (["predict", RUN, PLAIN, "--images=raw/images", "--output=predictions"], GROWTH),
+    "make_pseudo_labels": (["make_pseudo_labels", RUN, PLAIN, RECORDS, "--output=pseudo"], GROWTH),
+    "analyze_features": (["analyze_features", RUN, PLAIN, "--source=records", "--target=records"], GROWTH),
+    "report": (["report", "run", RECORDS, PLAIN, "--output=report.html"], GROWTH),
     "export_model": (["export_model", RUN, "--images=raw/images"], GROWTH),
-    "check_machine": (["check_machine"], GROWTH),
+    "check_machine": (["check_machine", PLAIN], GROWTH),
     "convert_weights": (["convert_weights", "--input=run", "--output=run.pth"], GROWTH),
     "benchmark_train": (["benchmark_train", "--config=experiment.py"], GROWTH),
-    "benchmark_inference": (["benchmark_inference", "--backbone=tiny", "--height=24", "--width=32"], GROWTH),
+    "benchmark_inference": (["benchmark_inference", PLAIN, "--backbone=tiny", "--height=24", "--width=32"], GROWTH),
     "benchmark_input": (["benchmark_input", "--photos=raw/images", "--count=1"], HIDDEN),
     "make_tfrecords": (["make_tfrecords", "--images=nowhere", "--output=again"], HIDDEN),
     "run_pipeline": (["run_pipeline", "--config=configs/demo.py", "--dry_run"], UNTOUCHED),

@@ -11,12 +11,11 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import kernels
 
-from fada_tf import registry
+from fada_tf import forms, registry
 from fada_tf.config import Config, method_settings
 from fada_tf.evaluation.confusion import confusion_matrix
 from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.evaluation.views import Views
-from fada_tf.models import convolutions
 from fada_tf.models.segmenter import build_segmenter
 
 HEIGHT, WIDTH, BATCH, CLASSES = 48, 64, 2, 3
@@ -139,7 +138,7 @@ def step_graph(method: str, backbone: str, precision: str):
         keras.config.set_dtype_policy("float32")
     images = tf.constant(np.zeros((BATCH, HEIGHT, WIDTH, 3), np.uint8))
     batch = {"image": images, "label": images[..., 0], "draw": tf.range(BATCH, dtype=tf.int64)}
-    with convolutions.forms("plain"):
+    with forms.chosen("plain"):
         return tf.function(built.step).get_concrete_function(*[batch for _ in built.domains]).graph
 
 
@@ -160,7 +159,7 @@ def test_scoring_stays_on_the_gpu():
     dataset = tf.data.Dataset.from_generator(lambda: iter(()), output_signature=batch)
     views, names = Views((0.7, 1.0), flip=True), ("sky", "road", "car")
     evaluator = Evaluator(build_segmenter("tiny", CLASSES), dataset, names, tf.distribute.get_strategy(), views=views)
-    with convolutions.forms("plain"):
+    with forms.chosen("plain"):
         graphs = [evaluator._distributed_step.get_concrete_function(batch).graph]
     # In there, sizes of labels are unknown when the graph is traced; here they are not.
     pair = [tf.TensorSpec([HEIGHT, WIDTH], kind) for kind in (tf.uint8, tf.int32)]

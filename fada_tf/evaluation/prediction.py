@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from fada_tf import forms
 from fada_tf.data import files, images
 from fada_tf.data.ahead import map_ahead
 from fada_tf.data.labels import LabelSpace
@@ -156,6 +157,7 @@ class SavedPredictor:
       width: pixels.
       views: how the segmenter looks at the resized picture.
       batch_size: pictures that the segmenter sees at a time.
+      convolutions: their form, see `forms.chosen`.
     """
 
     checkpoint: str
@@ -163,10 +165,12 @@ class SavedPredictor:
     width: int
     views: Views = SINGLE_VIEW
     batch_size: int = 1
+    convolutions: str = "automatic"
 
     def segment(self, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yields uint8 class ids [height, width] for each RGB picture, uint8 [height, width, 3], in order."""
-        return _loaded(self).segment(pictures)
+        with forms.chosen(self.convolutions):
+            yield from _loaded(self).segment(pictures)
 
 
 @functools.lru_cache(maxsize=1)

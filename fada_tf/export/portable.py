@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fada_tf import forms
 from fada_tf.data import files
 from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
 from fada_tf.evaluation.views import mean_probabilities
-from fada_tf.models import convolutions
 from fada_tf.models.segmenter import Segmenter
 
 FILES = {"litert": "model.tflite", "onnx": "model.onnx"}
@@ -67,7 +67,7 @@ def write(name: str, segmenter: Segmenter, label_space: LabelSpace, height: int,
     signature = [tf.TensorSpec(model.input_shape_of_one, tf.float32, INPUT)]
     texts = metadata(label_space, height, width)
     if name == "onnx":
-        with convolutions.forms("plain"):
+        with forms.chosen("plain"):
             model.export(path, format=name, input_signature=signature, verbose=False)
         onnx = importlib.import_module("onnx")
         written = onnx.load(path)
@@ -82,7 +82,7 @@ def write(name: str, segmenter: Segmenter, label_space: LabelSpace, height: int,
 
 def _litert(model: FixedSizeSegmenter, signature: list[tf.TensorSpec]) -> bytes:
     """Converts by way of a SavedModel: of a function alone, TensorFlow's converter leaves Keras's variables empty."""
-    with convolutions.forms("plain"):
+    with forms.chosen("plain"):
         function = tf.function(model, signature, autograph=False).get_concrete_function()
     module = tf.Module()
     module.weights = [variable.value for variable in model.variables]

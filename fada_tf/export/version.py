@@ -12,13 +12,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fada_tf import forms
 from fada_tf.config import to_json
 from fada_tf.data import files, images
 from fada_tf.data.transforms import resize_image
 from fada_tf.errors import InputError
 from fada_tf.export import parity, portable, warmup
 from fada_tf.export.signatures import ServedSegmenter, ServingOptions
-from fada_tf.models import convolutions
 from fada_tf.runs import checkpoint
 from fada_tf.runs.literal_paths import is_literal
 from fada_tf.runs.metrics import read_metrics
@@ -157,7 +157,7 @@ def _write_saved_model(served: ServedSegmenter, folder: str) -> None:
     module = tf.Module()
     module.weights = [variable.value for variable in served.segmenter.variables]
     module.classes = tf.saved_model.Asset(classes)
-    with convolutions.forms("plain"):  # whatever machine writes it, others read it
+    with forms.chosen("plain"):  # whatever machine writes it, others read it
         functions = {
             name: tf.function(function, input_signature=[spec], autograph=False).get_concrete_function()
             for name, (function, spec) in served.signatures().items()

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fada_tf.models import convolutions
+from fada_tf import forms
 from fada_tf.models.interpolation import Interpolation
 
 # Values of the largest upsampled map in a block; some ten maps of this size are alive at once.
@@ -61,7 +61,7 @@ def _widened(values: tf.Tensor, width: int) -> tf.Tensor:
 
 def _rows(height: int, values_per_row: int) -> int:
     """Returns the rows of a block, of which the first may have fewer."""
-    block_values = _BLOCK_VALUES if convolutions.for_cpu() else _PLAIN_BLOCK_VALUES
+    block_values = _BLOCK_VALUES if forms.for_cpu() else _PLAIN_BLOCK_VALUES
     blocks = min(-(-height * values_per_row // block_values), height)
     return -(-height // blocks)
 

@@ -1,12 +1,12 @@
 """Linear interpolation along one axis, corners aligned, and its adjoint, which takes gradients back.
 
 On CPUs a product with the matrix of all weights is fastest. GPUs round the operands of such a product to the 10 bits of
-TF32: there, and wherever `convolutions.forms` says "plain", pixels are gathered, weighted and added up.
+TF32: there, and wherever `forms.chosen` says "plain", pixels are gathered, weighted and added up.
 """
 
 import tensorflow as tf
 
-from fada_tf.models import convolutions
+from fada_tf import forms
 
 # Products of the matrix of weights and values, by axis.
 _UP = {1: "nh,bhwc->bnwc", 2: "nw,bhwc->bhnc"}
@@ -39,7 +39,7 @@ class Interpolation:
         Returns:
           float32, like `values` with the pixels `new` along the axis.
         """
-        if convolutions.for_cpu():
+        if forms.for_cpu():
             weights = self.weights(new[:, None], tf.range(self.size))
             if axis == 2:
                 return tf.matmul(weights, values)
@@ -64,7 +64,7 @@ class Interpolation:
         Returns:
           See `at`.
         """
-        if convolutions.for_cpu():
+        if forms.for_cpu():
             return tf.einsum(_UP[axis], self.weights(new[:, None], old), tf.gather(values, old, axis=axis))
         return self.at(values, axis, new)
 
@@ -80,7 +80,7 @@ class Interpolation:
         Returns:
           float32, like `values` with the pixels `old` along the axis.
         """
-        if convolutions.for_cpu():
+        if forms.for_cpu():
             return tf.einsum(_DOWN[axis], self.weights(new[:, None], old), values)
         # Old pixel i has weights in the new ones between (i - 1) * steps / step and (i + 1) * steps / step.
         step = _bound(max, tf.maximum, self._step, 1)

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fada_tf import forms
+from fada_tf.convolutions import cpu
 from fada_tf.errors import InputError
-from fada_tf.models import convolutions
 from fada_tf.models.interpolation import Interpolation
 
 Affine = Callable[[], tuple[tf.Tensor, tf.Tensor]]
@@ -53,7 +54,7 @@ class Convolution(keras.layers.Conv2D):
         Args:
           filters: number of output channels.
           kernel_size: odd, rows = columns.
-          kernel_gradient_first: see `convolutions.convolve`.
+          kernel_gradient_first: see `fada_tf.convolutions.cpu.convolve`.
           **options: those of `keras.layers.Conv2D`.
 
         Raises:
@@ -94,19 +95,27 @@ class Convolution(keras.layers.Conv2D):
         """Convolves, see the class."""
         scale, offset = self._affine() if self._affine else (None, None)
         dilation = self.dilation_rate[0]
-        if self.strides == (1, 1) and convolutions.for_cpu():
-            return convolutions.convolve(
-                inputs, kernel, dilation, scale, offset, kernel_gradient_first=self._kernel_gradient_first
-            )
-        kernel = tf.convert_to_tensor(kernel)
-        kernel = tf.cast(kernel if scale is None else tf.cast(kernel, tf.float32) * scale, inputs.dtype)
-        padding, pad = "SAME", dilation * (self.kernel_size[0] - 1) // 2
-        if self.strides != (1, 1):
-            padding = "VALID"
-            if pad:  # by an operation of its own: with explicit padding, oneDNN does not compute the gradients
-                inputs = tf.pad(inputs, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
-        outputs = tf.nn.conv2d(inputs, kernel, self.strides, padding, dilations=dilation)
-        return outputs if offset is None else tf.nn.bias_add(outputs, tf.cast(offset, outputs.dtype))
+        if self.strides == (1, 1):
+            return _convolve(inputs, kernel, dilation, scale, offset, kernel_gradient_first=self._kernel_gradient_first)
+        if pad := dilation * (self.kernel_size[0] - 1) // 2:
+            # By an operation of its own: with explicit padding, oneDNN does not compute the gradients.
+            inputs = tf.pad(inputs, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+        return _plain(inputs, kernel, dilation, scale, offset, strides=self.strides, padding="VALID")
+
+
+def _plain(inputs, kernel, dilation, scale, offset, *, strides=1, padding="SAME") -> tf.Tensor:
+    """Convolves with a kernel that is scaled in float32, and adds the offset."""
+    kernel = tf.convert_to_tensor(kernel)
+    kernel = tf.cast(kernel if scale is None else tf.cast(kernel, tf.float32) * scale, inputs.dtype)
+    outputs = tf.nn.conv2d(inputs, kernel, strides, padding, dilations=dilation)
+    return outputs if offset is None else tf.nn.bias_add(outputs, tf.cast(offset, outputs.dtype))
+
+
+@forms.on_cpus(cpu.convolve)
+def _convolve(inputs, kernel, dilation, scale, offset, *, kernel_gradient_first: bool) -> tf.Tensor:
+    """Convolves at stride 1."""
+    del kernel_gradient_first  # TensorFlow takes its own gradients in an order of its own
+    return _plain(inputs, kernel, dilation, scale, offset)
 
 
 @keras.saving.register_keras_serializable("fada_tf")

@@ -39,6 +39,7 @@ _FEATURE_STRIDE = flags.DEFINE_integer(
 )
 _PICTURE = flags.DEFINE_string("picture", "", "A PNG of feature vectors in the plane; empty: none.")
 _POINTS = flags.DEFINE_integer("points", 60, "Of each class and domain in the picture.", lower_bound=1)
+cli.define_convolutions()
 
 
 def main(argv):

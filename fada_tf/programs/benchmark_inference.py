@@ -20,7 +20,10 @@ _BATCH_SIZE = flags.DEFINE_integer("batch_size", 1, "Images a call.", lower_boun
 _PRECISION = flags.DEFINE_enum("precision", "float32", ["float32", "mixed_bfloat16"], "Compute type.")
 _WARMUP = flags.DEFINE_integer("warmup", 2, "Calls after the first that do not count.", lower_bound=0)
 _CALLS = flags.DEFINE_integer("calls", 10, "Calls that count.", lower_bound=1)
+_HEAD = flags.DEFINE_string("head", "aspp", "Classifier.")
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write; default: the result is printed alone.")
+cli.define_convolutions()
+_GIVEN = ("backbone", "head", "classes", "height", "width", "batch_size", "convolutions")
 
 
 def main(argv):
@@ -37,14 +40,14 @@ def main(argv):
 
     set_up_devices()
     set_precision(_PRECISION.value)
-    segmenter = build_segmenter(_BACKBONE.value, _CLASSES.value)
+    segmenter = build_segmenter(_BACKBONE.value, _CLASSES.value, head=_HEAD.value)
     size = (_HEIGHT.value, _WIDTH.value)
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (_BATCH_SIZE.value, *size, 3)), tf.uint8)
     call = tf.function(lambda images: predict_class_map([segmenter(images)], tf.constant(size)))
     names = {segmenter.feature_extractor.name: "feature extractor", "classifier": "classifier"}
     parts = benchmark.count_parts(call.get_concrete_function(images), names)
     seconds = benchmark.measure(lambda: call(images), warmup=_WARMUP.value, repeats=_CALLS.value)
-    head = {name: flags.FLAGS[name].value for name in ("backbone", "classes", "height", "width", "batch_size")}
+    head = {name: flags.FLAGS[name].value for name in _GIVEN}
     text = json.dumps(head | benchmark.summary(seconds, parts, _PRECISION.value), indent=2) + "\n"
     sys.stdout.write(text)
     if _OUTPUT.value:

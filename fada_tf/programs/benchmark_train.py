@@ -16,7 +16,7 @@ import sys
 
 from absl import flags, logging
 
-from fada_tf import cli, command
+from fada_tf import cli, command, forms
 from fada_tf.errors import InputError
 
 _CONFIG, _SET = cli.define_config("Experiment file, with its stage: configs/NAME.py:STAGE.")
@@ -46,7 +46,8 @@ def main(argv):
         if _OUTPUT.value:
             _draw(results, os.path.splitext(_OUTPUT.value)[0] + ".png")
     else:
-        results = _measured(config)
+        with forms.chosen(config.training.convolutions):
+            results = _measured(config)
     text = json.dumps(results, indent=2) + "\n"
     sys.stdout.write(text)
     if _OUTPUT.value:
@@ -96,6 +97,7 @@ def _measured(config) -> dict:
         "classes": classes,
         "precision": config.training.precision,
         "recompute": config.model.recompute,
+        "convolutions": config.training.convolutions,
         "xla": config.training.xla,
     } | benchmark.summary(seconds, parts, config.training.precision)
     if _PROFILE.value:

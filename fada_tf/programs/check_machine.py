@@ -23,6 +23,7 @@ _PRECISION = flags.DEFINE_enum(
 # Seconds. All of it ends within four minutes unless a check takes 40 s more than every one before it.
 _LIMIT = flags.DEFINE_integer("limit", 200, "Seconds: what may not fit into them is not measured.", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", "", "JSON file to write; empty: none.")
+cli.define_convolutions()
 
 
 def main(argv):

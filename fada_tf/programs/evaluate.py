@@ -34,6 +34,7 @@ _WIDTH = flags.DEFINE_integer(
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 0, "Images a step, over all replicas; 0: the run's, or one a replica.", lower_bound=0
 )
+cli.define_convolutions()
 
 
 def main(argv):

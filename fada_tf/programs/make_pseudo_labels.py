@@ -30,6 +30,7 @@ _BATCH_SIZE = flags.DEFINE_integer(
 _BEAM = flags.DEFINE_string(
     "beam", None, "Work as a Beam pipeline with these Beam options, such as '--runner=DirectRunner'."
 )
+cli.define_convolutions()
 
 
 def main(argv):
@@ -53,7 +54,8 @@ def main(argv):
     count = Manifest.load(records).num_records
     height, width = checkpoint.input_size(path, _HEIGHT.value, _WIDTH.value)
     views = Views.parse(_SCALES.value, _FLIP.value)
-    predictor = SavedPredictor(path, height, width, views, _BATCH_SIZE.value or inference_batch_size())
+    batch_size, convolutions = _BATCH_SIZE.value or inference_batch_size(), flags.FLAGS.convolutions
+    predictor = SavedPredictor(path, height, width, views, batch_size, convolutions=convolutions)
     label_space = checkpoint.run_label_space(path)
     job = {"predictor_id": f"{checkpoint.fingerprint(path)} at {width}x{height}, {views}"}
     if _BEAM.value is None:

@@ -32,6 +32,7 @@ _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 0, "Pictures a step; 0: 4 on a GPU, 1 on CPUs, where more are no faster.", lower_bound=0
 )
 _SUBMISSION = flags.DEFINE_bool("submission", False, "Write label ids for Cityscapes' evaluation and nothing else.")
+cli.define_convolutions()
 
 
 def main(argv):

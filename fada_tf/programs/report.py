@@ -27,6 +27,7 @@ _WIDTH = flags.DEFINE_integer(
 )
 _TITLE = flags.DEFINE_string("title", "FADA", "Heading of the page.")
 _PICTURES = flags.DEFINE_integer("pictures", 3, "Of the best, and as many of the worst.", lower_bound=0)
+cli.define_convolutions()
 
 
 def main(argv):

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from fada_tf import benchmark, machine
+from fada_tf import benchmark, forms, machine
 from fada_tf.config import Config, method_settings
 from fada_tf.data import conversion, labels, pipeline
 from fada_tf.data.datasets import cityscapes
@@ -25,7 +25,6 @@ from fada_tf.data.datasets.base import DataSet, Pair
 from fada_tf.data.transforms import Augmentation
 from fada_tf.devices import device_names, make_strategy, set_precision
 from fada_tf.methods.base import Method
-from fada_tf.models import convolutions
 from fada_tf.training import made_up
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -216,7 +215,7 @@ def _numbers(build: Callable[[], Method], device: str, *, xla: bool) -> dict[str
     Returns:
       "logits" [1, height, width, classes], the losses by their names, and "gradient_norm/GROUP", "update_norm/GROUP".
     """
-    with convolutions.forms("cpu" if device.startswith("CPU") else "plain"), tf.device(device):
+    with forms.chosen("cpu" if device.startswith("CPU") else "plain"), tf.device(device):
         method = build()
         batches = made_up.batches(_config(method.segmenter.backbone, _CHECKED_SIZE), _CLASSES, 1)
 

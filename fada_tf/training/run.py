@@ -14,7 +14,7 @@ import orbit
 import tensorflow as tf
 from absl import logging
 
-from fada_tf import registry
+from fada_tf import forms, registry
 from fada_tf.config import Config, DomainConfig, trained_domains, validate
 from fada_tf.data import files, labels, pipeline, sampling
 from fada_tf.data.labels import LabelSpace
@@ -80,7 +80,8 @@ def _process_settings(config: Config, *, detect_anomaly: bool) -> Iterator[None]
         if config.training.deterministic:
             tf.config.experimental.enable_op_determinism()
         keras.utils.set_random_seed(config.seed)
-        yield
+        with forms.chosen(config.training.convolutions):
+            yield
     finally:
         keras.config.set_dtype_policy(policy)
         tf.config.optimizer.set_experimental_options({"layout_optimizer": layout})

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fada_tf import forms
 from fada_tf.errors import InputError
 from fada_tf.evaluation import views as views_lib
 from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.evaluation.prediction import Predictor
 from fada_tf.evaluation.views import Views, predict_class_map
-from fada_tf.models import convolutions
 from fada_tf.models.layers import resize_align_corners
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.runs.results import PAPER_SCALES
@@ -84,7 +84,7 @@ def test_rows_in_blocks_are_the_rows_of_the_whole(monkeypatch, form, views):
     for block in (1, 2 * 50 * 6 * 4, 1 << 20):  # one row, blocks of which the last is shorter, all
         monkeypatch.setattr(views_lib, "_BLOCK_VALUES", block)
         for size in (SIZE, tf.constant(SIZE)):
-            with convolutions.forms(form):
+            with forms.chosen(form):
                 found = tf.function(predict_class_map)(logits, size).numpy()
             assert found.shape == (2, *SIZE)
             np.testing.assert_array_equal(found[clear], whole.argmax(-1)[clear])

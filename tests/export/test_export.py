@@ -13,6 +13,7 @@ from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
+from fada_tf import forms
 from fada_tf.data.images import encode_png
 from fada_tf.data.transforms import resize_image
 from fada_tf.errors import InputError
@@ -20,7 +21,6 @@ from fada_tf.evaluation.prediction import Predictor
 from fada_tf.evaluation.views import Views
 from fada_tf.export import parity, portable, version, warmup
 from fada_tf.export.signatures import ServedSegmenter, ServingOptions
-from fada_tf.models import convolutions
 from fada_tf.runs import checkpoint
 from fada_tf.runs.results import PAPER_SCALES
 from tests import scenes, trained
@@ -90,7 +90,7 @@ def test_the_graph_has_no_python_no_xla_and_only_the_model_s_variables(folder, r
 
 @pytest.mark.parametrize("machine", ["cpu", "plain"])
 def test_the_graph_holds_plain_convolutions_whatever_machine_wrote_it(run, tmp_path, machine, caplog):
-    with convolutions.forms(machine):
+    with forms.chosen(machine):
         path = version.export_version(trained.plan(run, tmp_path, batches=(1,)), trained.pictures(1))
     graph = saved_model_pb2.SavedModel.FromString(pathlib.Path(path, version.GRAPH).read_bytes()).meta_graphs[0]
     nodes = [node for function in graph.graph_def.library.function for node in function.node_def]

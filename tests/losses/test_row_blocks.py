@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fada_tf import forms
 from fada_tf.losses import row_blocks
 from fada_tf.losses.adversarial import SOURCE, TARGET, fine_grained_cross_entropy, soft_class_knowledge
 from fada_tf.losses.segmentation import count_labelled, cross_entropy
-from fada_tf.models import convolutions
 from fada_tf.models.layers import resize_align_corners
 from tests import tf32
 
@@ -63,7 +63,7 @@ def values_and_gradients(function, weights, *, xla=None):
 def block_values(request, monkeypatch):
     """Sets the size of blocks of either form, which is used in the test."""
     constant = {"cpu": "_BLOCK_VALUES", "plain": "_PLAIN_BLOCK_VALUES"}[request.param]
-    with convolutions.forms(request.param):
+    with forms.chosen(request.param):
         yield lambda values: monkeypatch.setattr(row_blocks, constant, values)
 
 
@@ -115,13 +115,13 @@ def test_no_map_of_full_size_is_ever_made(block_values):
 
     full = BATCH * SIZE[0] * SIZE[1] * 2 * CLASSES
     assert largest(plain) >= full
-    assert largest(in_blocks) < full // (4 if convolutions.for_cpu() else 2)  # GPUs gather rows of gradients repeatedly
+    assert largest(in_blocks) < full // (4 if forms.for_cpu() else 2)  # GPUs gather rows of gradients repeatedly
 
 
 def test_gpus_take_fewer_and_larger_blocks():
     rows = {}
     for name in ("cpu", "plain"):
-        with convolutions.forms(name):
+        with forms.chosen(name):
             rows[name] = row_blocks._rows(720, 1280 * 2 * 19)
     assert rows["plain"] >= 3 * rows["cpu"]
 
@@ -129,7 +129,7 @@ def test_gpus_take_fewer_and_larger_blocks():
 @pytest.mark.parametrize("form", ["cpu", "plain"])
 def test_products_of_ten_bits_do_not_move_the_losses_of_gpus(form, monkeypatch):
     weights = (1.0, 0.5, 2.0)
-    with convolutions.forms(form):
+    with forms.chosen(form):
         exact = values_and_gradients(in_blocks, weights)
         tf32.round_products(monkeypatch)
         rounded = values_and_gradients(in_blocks, weights)

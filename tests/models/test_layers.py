@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fada_tf import forms
 from fada_tf.errors import InputError
-from fada_tf.models import convolutions
 from fada_tf.models.interpolation import Interpolation
 from fada_tf.models.layers import (
     BatchNorm,
@@ -123,7 +123,7 @@ def test_resize_equals_tensorflow_1(old_size, size, dynamic, form):
 
     if dynamic:
         ours = tf.function(ours, input_signature=[tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([2], tf.int32)])
-    with convolutions.forms(form):
+    with forms.chosen(form):
         value, gradient = ours(x, size)
     expected_value, expected_gradient = value_and_gradient(
         lambda x, size: tf.compat.v1.image.resize_bilinear(x, size, align_corners=True), x, size
@@ -135,7 +135,7 @@ def test_resize_equals_tensorflow_1(old_size, size, dynamic, form):
 @pytest.mark.parametrize("form", ["cpu", "plain"])
 def test_products_of_ten_bits_do_not_move_what_gpus_resize(form, monkeypatch):
     x = tf.constant(normal(2, 9, 13, 3))
-    with convolutions.forms(form):
+    with forms.chosen(form):
         exact = resize_align_corners(x, (65, 97))
         tf32.round_products(monkeypatch)
         assert np.array_equal(resize_align_corners(x, (65, 97)), exact) == (form == "plain")
@@ -153,7 +153,7 @@ def test_what_goes_down_is_the_adjoint_of_what_goes_up(size, new_size, axis):
     whole, new = tf.range(size), part(2, 5, new_size)
     upstream = np.take(upstream, new, axis)
     for form in ("cpu", "plain"):
-        with convolutions.forms(form):
+        with forms.chosen(form):
             up = interpolation.up(values, axis, new, whole)
             down = interpolation.down(upstream, axis, new, whole)
         matrix = interpolation.weights(new[:, None], whole)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fada_tf import forms
 from fada_tf.errors import InputError
-from fada_tf.models import convolutions
 from fada_tf.models.backbones import resnet
 from fada_tf.models.discriminator import build_discriminator
 from fada_tf.models.layers import FrozenBatchNorm
@@ -134,7 +134,7 @@ def test_classifier_sums_its_four_branches():
         layer = classifier.get_layer(f"aspp_{dilation}")
         expected += tf.nn.conv2d(features, layer.kernel, 1, "SAME", dilations=dilation) + layer.bias
     for name in ("cpu", "plain"):
-        with convolutions.forms(name):
+        with forms.chosen(name):
             np.testing.assert_allclose(classifier(features), expected, atol=1e-5)
     assert len([layer for layer in classifier.layers if layer.variables]) == 4
 
@@ -142,7 +142,7 @@ def test_classifier_sums_its_four_branches():
 @pytest.mark.parametrize("backbone", ["resnet50", "vgg16", "tiny"])
 def test_plain_forms_are_one_convolution_a_layer(backbone):
     segmenter = build_segmenter(backbone, CLASSES)
-    with convolutions.forms("plain"):
+    with forms.chosen("plain"):
         graph = tf.function(segmenter).get_concrete_function(tf.TensorSpec([None, None, None, 3], tf.uint8)).graph
     kinds = collections.Counter(operation.type for operation in graph.get_operations())
     layers = [*segmenter.feature_extractor.layers, *segmenter.classifier.layers]
@@ -217,7 +217,7 @@ def test_the_form_for_gpus_computes_what_the_form_for_cpus_does(backbone):
     discriminator, batch = build_discriminator(segmenter, CLASSES), images(2, 40, 56)
     logits, slopes = {}, {}
     for name in ("cpu", "plain"):
-        with convolutions.forms(name):
+        with forms.chosen(name):
             logits[name] = tf.function(segmenter)(batch)
     # Sums of up to 18432 products round otherwise, layer after layer; where an input of a ReLU then crosses zero, or
     # another one of a pooling is the largest, a gradient takes another way.
@@ -225,7 +225,7 @@ def test_the_form_for_gpus_computes_what_the_form_for_cpus_does(backbone):
     if not dilated_gradients_are_computed():
         pytest.skip("without oneDNN, TensorFlow computes no gradients of dilated convolutions on CPUs")
     for name in ("cpu", "plain"):
-        with convolutions.forms(name):
+        with forms.chosen(name):
             slopes[name] = gradients(segmenter, discriminator, batch)
     for one, other in zip(slopes["plain"], slopes["cpu"], strict=True):
         assert np.linalg.norm(other) > 0

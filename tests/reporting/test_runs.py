@@ -55,7 +55,7 @@ def test_everything_that_decides_scores_is_in_their_place(records):
         {"feature_stride": 4},
     ]  # fmt: skip
     paths = {results.path(dataclasses.replace(analysis, **other), "run", 3) for other in [{}, *others]}
-    assert len(paths) == 6
+    assert len(paths) == 7
 
 
 def test_a_report_has_the_scores_of_its_records_size_views_and_checkpoint(run, records):

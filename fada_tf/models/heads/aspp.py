@@ -1,12 +1,13 @@
 """Atrous spatial pyramid pooling as in DeepLab-v2, of the deepest map."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from fada_tf.models import convolutions
+from fada_tf import forms
+from fada_tf.convolutions import cpu
 from fada_tf.models.heads.base import Head
 from fada_tf.models.layers import torch_uniform
 
@@ -57,13 +58,16 @@ class Classifier(keras.Model):
     def call(self, features):
         """Computes the logits."""
         kernels = [tf.cast(branch.kernel, features.dtype) for branch in self.layers]
-        if convolutions.for_cpu():
-            logits = convolutions.sum_of_convolutions(features, kernels, DILATIONS)
-        else:  # a dilated layer of Keras would take the features apart into grids, in four times the memory
-            pairs = zip(kernels, DILATIONS, strict=True)
-            branches = [tf.nn.conv2d(features, kernel, 1, "SAME", dilations=dilation) for kernel, dilation in pairs]
-            logits = tf.add_n([tf.cast(branch, tf.float32) for branch in branches])
-        return logits + tf.add_n([tf.cast(branch.bias, tf.float32) for branch in self.layers])
+        biases = tf.add_n([tf.cast(branch.bias, tf.float32) for branch in self.layers])
+        return _sum_of_convolutions(features, kernels, DILATIONS) + biases
+
+
+@forms.on_cpus(cpu.sum_of_convolutions)
+def _sum_of_convolutions(features, kernels: Sequence, dilations: Sequence[int]) -> tf.Tensor:
+    # Dilated layers of Keras would take the features apart into grids, in four times the memory.
+    pairs = zip(kernels, dilations, strict=True)
+    branches = [tf.nn.conv2d(features, kernel, 1, "SAME", dilations=dilation) for kernel, dilation in pairs]
+    return tf.add_n([tf.cast(branch, tf.float32) for branch in branches])
 
 
 def _build(channels: Mapping[int, int], num_classes: int, batch_norm: str, rng: np.random.Generator) -> Classifier:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fada_tf.models import convolutions
+from fada_tf.convolutions import cpu
 
 
 def normal(*shape, seed):
@@ -52,7 +52,7 @@ def test_a_sum_of_convolutions(height, width, dynamic):
         return tf.add_n([tf.nn.conv2d(x, widened(kernel, dilation), 1, "SAME") for kernel, dilation in pairs])
 
     found = values_and_gradients(
-        lambda x, kernels: convolutions.sum_of_convolutions(x, kernels, dilations), x, kernels, weights, dynamic
+        lambda x, kernels: cpu.sum_of_convolutions(x, kernels, dilations), x, kernels, weights, dynamic
     )
     assert_equal(found, values_and_gradients(plain, x, kernels, weights, dynamic))
 
@@ -68,7 +68,7 @@ def test_a_convolution(size, dilation, channels, filters, first, scaled, dynamic
     kernels, scale = [normal(size, size, channels, filters, seed=2)], normal(filters, seed=3) if scaled else None
 
     def convolve(x, kernels):
-        return convolutions.convolve(x, kernels[0], dilation, scale, kernel_gradient_first=first)
+        return cpu.convolve(x, kernels[0], dilation, scale, kernel_gradient_first=first)
 
     def plain(x, kernels):
         return tf.nn.conv2d(x, widened(kernels[0], dilation), 1, "SAME") * (scale if scaled else 1.0)
@@ -84,13 +84,13 @@ def test_a_convolution(size, dilation, channels, filters, first, scaled, dynamic
 @pytest.mark.parametrize("channels", [2, 260])
 def test_every_form_of_a_convolution(channels, height, width, size, dilation, batch, large, monkeypatch):
     if large:  # in halves, and tap by tap
-        monkeypatch.setattr(convolutions, "_HALVE_FROM", 1)
-        monkeypatch.setattr(convolutions, "_GATHER_AT_MOST", 1)
+        monkeypatch.setattr(cpu, "_HALVE_FROM", 1)
+        monkeypatch.setattr(cpu, "_GATHER_AT_MOST", 1)
     x, weights = normal(batch, height, width, channels, seed=0), normal(batch, height, width, 3, seed=1)
     kernels, scale, offset = [normal(size, size, channels, 3, seed=2)], normal(3, seed=3), normal(3, seed=4)
 
     def convolve(x, kernels):
-        return convolutions.convolve(x, kernels[0], dilation, scale, offset)
+        return cpu.convolve(x, kernels[0], dilation, scale, offset)
 
     def plain(x, kernels):
         return tf.nn.conv2d(x, widened(kernels[0], dilation), 1, "SAME") * scale + offset
@@ -114,26 +114,7 @@ def test_a_loss_may_hide_the_shape_of_its_gradient(size, channels):
         return values_and_gradients(hidden, x, [kernel], normal(2, 6, 7, 3, seed=2), dynamic=False)
 
     for function in (
-        lambda x, kernels: convolutions.convolve(x, kernels[0], 1),
-        lambda x, kernels: convolutions.sum_of_convolutions(x, kernels, [2]),
+        lambda x, kernels: cpu.convolve(x, kernels[0], 1),
+        lambda x, kernels: cpu.sum_of_convolutions(x, kernels, [2]),
     ):
         assert_equal(gradients(hide, function), gradients(tf.identity, function))
-
-
-def test_forms_are_chosen_by_name_for_a_block(monkeypatch):
-    assert convolutions.for_cpu()  # no GPU here
-    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind])
-    assert not convolutions.for_cpu()
-    with convolutions.forms("cpu"):
-        assert convolutions.for_cpu()
-        with convolutions.forms("automatic"):
-            assert not convolutions.for_cpu()
-        with pytest.raises(KeyError), convolutions.forms("plain"):
-            assert not convolutions.for_cpu()
-            raise KeyError
-        assert convolutions.for_cpu()
-    with (
-        pytest.raises(ValueError, match="'gpu' are unknown: choose from automatic, cpu, plain"),
-        convolutions.forms("gpu"),
-    ):
-        pass
