@@ -14,6 +14,7 @@ from fada_tf.config import Config, method_settings, set_fields, validate
 from fada_tf.data import conversion
 from fada_tf.data.datasets import base
 from fada_tf.errors import InputError
+from fada_tf.models.segmenter import build_segmenter
 from fada_tf.training import made_up
 from tests.processes import ROOT
 
@@ -58,6 +59,18 @@ def test_a_data_set(tmp_path):
         base.find("bdd100k", root=str(tmp_path), split="test")
     with pytest.raises(InputError, match=r"it takes --root, --split$"):
         base.find("bdd100k", root=str(tmp_path), city="Rome")
+
+
+def test_a_backbone():
+    images = np.random.default_rng(0).uniform(0, 255, (2, 40, 56, 3)).astype(np.float32)
+    segmenter = build_segmenter("plain_small", num_classes=3, batch_norm="synchronized")
+    assert segmenter.features(images).shape == (2, 5, 7, 64)
+    assert segmenter(images).shape == (2, 5, 7, 3)
+    assert build_segmenter("plain_large", num_classes=3).features(images).shape == (2, 5, 7, 128)
+    again = build_segmenter("plain_small", num_classes=3, batch_norm="synchronized", recompute=True)
+    np.testing.assert_allclose(again(images, training=True), segmenter(images, training=True), rtol=1e-4, atol=1e-5)
+    with pytest.raises(InputError, match="'plain_huge' is unknown: choose from plain_large, plain_small, resnet101"):
+        build_segmenter("plain_huge", num_classes=3)
 
 
 def test_a_method():
