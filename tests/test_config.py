@@ -13,7 +13,7 @@ from fada_tf import paper, registry, schema
 from fada_tf.config import Config
 from fada_tf.data import sampling
 from fada_tf.errors import InputError
-from fada_tf.training import run as run_lib
+from fada_tf.training import datasets
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.py"))
@@ -295,10 +295,10 @@ def test_a_setting_that_a_method_does_not_have_is_refused():
 
 def test_settings_of_a_sampling_reach_it_and_have_its_defaults():
     domain = config_lib.DomainConfig(sampling="rare_class", rare_class_temperature=0.5, rare_class_min_pixels=7)
-    assert run_lib._sampling_options(domain) == {"temperature": 0.5, "min_pixels": 7}
+    assert datasets.sampling_options(domain) == {"temperature": 0.5, "min_pixels": 7}
     for strategy in ("class_balanced", "rare_class"):
         parameters = inspect.signature(sampling.STRATEGIES[strategy]).parameters
-        options = run_lib._sampling_options(config_lib.DomainConfig(sampling=strategy, sub_epoch=5))
+        options = datasets.sampling_options(config_lib.DomainConfig(sampling=strategy, sub_epoch=5))
         for name, value in options.items():
             assert value == parameters[name].default or (name, value) == ("sub_epoch", 5)
 

@@ -10,7 +10,9 @@ _SLOPE = 0.2  # of the leaky ReLU below zero
 
 
 def build_discriminator(segmenter: Segmenter, num_classes: int, seed: int = 0) -> keras.Model:
-    """Builds D: two 3x3 convolutions and a head a domain (paper 3.3; widths from code).
+    """Builds D: two 3x3 convolutions and a head a domain (paper 3.3).
+
+    The widths are the authors': https://github.com/JDAI-CV/FADA/blob/a1c6403/core/models/discriminator.py#L38-L50.
 
     Args:
       segmenter: the model whose map it will see, the one that `Segmenter.features` returns.

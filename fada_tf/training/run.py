@@ -6,20 +6,18 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import TextIO
 
 import keras
-import numpy as np
 import orbit
 import tensorflow as tf
 from absl import logging
 
 from fada_tf import forms, registry
-from fada_tf.config import Config, DomainConfig, trained_domains, validate
-from fada_tf.data import files, labels, pipeline, sampling
+from fada_tf.config import Config, validate
+from fada_tf.data import files, labels
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import Manifest
-from fada_tf.data.transforms import Augmentation, resize_label
 from fada_tf.devices import (
     device_names,
     make_strategy,
@@ -38,12 +36,10 @@ from fada_tf.runs.checkpoint import restore_segmenter
 from fada_tf.runs.directory import check_run_directory, owned, write_run_directory
 from fada_tf.runs.literal_paths import literal
 from fada_tf.runs.metrics import MetricsFile
-from fada_tf.training import actions, failures
+from fada_tf.training import actions, datasets, failures
 from fada_tf.training.checkpoints import has_checkpoint, make_checkpoint, restore_newest
 from fada_tf.training.signals import StopRequest
 from fada_tf.training.trainer import Trainer
-
-_PICTURES = 2  # images of each domain that TensorBoard shows
 
 
 def train(config: Config, directory: str, *, detect_anomaly: bool = False) -> None:
@@ -112,9 +108,9 @@ def _begin(config: Config, directory: str) -> None:
     if config.training.xla:
         method.use_xla()
     # Both say what is wrong with the data, before anything is written.
-    train_dataset(config, method, label_space, 0)
+    datasets.train_dataset(config, method, label_space, 0)
     if config.data.evaluation.records:
-        evaluation_dataset(config, label_space)
+        datasets.evaluation_dataset(config, label_space)
     with StopRequest() as stop:
         trainer = Trainer(method, strategy, config.training.batch_size, stop)
         if workers(strategy)[0] == 0:
@@ -145,7 +141,9 @@ def _train(config: Config, directory: str, trainer: Trainer, label_space: LabelS
             step, replicas = int(trainer.step.numpy()), trainer.strategy.num_replicas_in_sync
             trainer.stream = stream
             trainer.train_dataset = trainer.strategy.distribute_datasets_from_function(
-                lambda context: train_dataset(config, trainer.method, label_space, step, replicas, (index, count)),
+                lambda context: datasets.train_dataset(
+                    config, trainer.method, label_space, step, replicas, (index, count)
+                ),
                 tf.distribute.InputOptions(experimental_fetch_to_device=config.training.prefetch_to_device),
             )
             _loop(config, trainer, controller, metrics, alone=count == 1)
@@ -157,7 +155,7 @@ def _train(config: Config, directory: str, trainer: Trainer, label_space: LabelS
             ) from stopped
         except DivergenceError as error:
             step = int(trainer.step.numpy())
-            names = _image_names(config, trainer.method, label_space, step - 1)
+            names = datasets.image_names(config, trainer.method, label_space, step - 1)
             path = failures.save_divergence(directory, step, trainer.latest, trainer.learning_rates, names)
             advice = "a new run with a lower learning rate may avoid it"
             if _can_detect_anomalies(config):
@@ -182,87 +180,6 @@ def _loop(config: Config, trainer: Trainer, controller: orbit.Controller, metric
         if alone:  # of many workers, all must leave at the same iteration, as the compiled loop does
             trainer.stop.check()
         controller.train(min((step // interval + 1) * interval, iterations))
-
-
-def train_dataset(
-    config: Config,
-    method: Method,
-    label_space: LabelSpace,
-    first_iteration: int,
-    replicas: int = 1,
-    worker: tuple[int, int] = (0, 1),
-) -> tf.data.Dataset:
-    """Returns the batches of the method's domains from `first_iteration` on, one dictionary a domain.
-
-    Args:
-      config: of the run.
-      method: says which domains.
-      label_space: the classes.
-      first_iteration: number of iterations done.
-      replicas: parts of the batch of an iteration, which come one after the other.
-      worker: (i, n): only the i-th of n equal shares of the parts of every iteration.
-
-    Raises:
-      InputError: a domain has no records, or its label space does not fit.
-    """
-    streams, count = [], worker[1]
-    for seed_offset, name in enumerate(method.domains):
-        domain = trained_domains(config).get(name)
-        if domain is None:
-            raise InputError(
-                f"method {config.method.name} trains on {' and '.join(method.domains)}, "
-                f"and config.data.{name}.records is empty: name the folder that fada-tf make_tfrecords wrote"
-            )
-        stream = pipeline.train_dataset(
-            domain.records,
-            label_space if name in method.labelled_domains else None,
-            _augmentation(domain),
-            batch_size=config.training.batch_size // count,
-            seed=2 * config.seed + seed_offset,
-            start_draw=first_iteration * config.training.batch_size,
-            part=worker,
-            sampling_strategy=domain.sampling,
-            sampling_options=_sampling_options(domain),
-            max_bad_records=domain.max_bad_records,
-        )
-        streams.append(
-            stream.map(lambda batch: {key: batch[key] for key in batch if key != "name"})
-        )  # no string on GPUs
-    dataset = tf.data.Dataset.zip(tuple(streams))
-    return dataset.rebatch(config.training.batch_size // replicas) if replicas > count else dataset
-
-
-def _image_names(config: Config, method: Method, label_space: LabelSpace, iteration: int) -> dict[str, list[str]]:
-    """Returns the names of the images that `train_dataset` draws for an iteration, by domain."""
-    names = {}
-    for seed_offset, name in enumerate(method.domains):
-        domain, count = trained_domains(config)[name], config.training.batch_size
-        manifest, seed = Manifest.load(domain.records), 2 * config.seed + seed_offset
-        options = _sampling_options(domain) | {"label_space": label_space if name in method.labelled_domains else None}
-        draws = sampling.draws(domain.sampling, manifest, seed, iteration * count, count, **options)
-        names[name] = [manifest.entries[record].filename for record in draws]
-    return names
-
-
-def _sampling_options(domain: DomainConfig) -> dict[str, Any]:
-    if domain.sampling == "class_balanced":
-        return {"sub_epoch": domain.sub_epoch}
-    if domain.sampling == "rare_class":
-        return {"temperature": domain.rare_class_temperature, "min_pixels": domain.rare_class_min_pixels}
-    return {}
-
-
-def _augmentation(domain: DomainConfig) -> Augmentation:
-    return Augmentation(
-        domain.height,
-        domain.width,
-        color_jitter=domain.color_jitter,
-        random_scale=(domain.scale_min, domain.scale_max),
-        base_height=domain.full_height,
-        base_width=domain.full_width,
-        crop=domain.crop,
-        flip=domain.flip,
-    )
 
 
 def _initialize(segmenter: Segmenter, initial_weights: str) -> None:
@@ -322,7 +239,7 @@ def _controller(
     evaluator, evaluation_actions = None, []
     metrics = MetricsFile(directory, int(step.numpy()))
     if config.data.evaluation.records:
-        dataset = evaluation_dataset(config, label_space, strategy.num_replicas_in_sync)
+        dataset = datasets.evaluation_dataset(config, label_space, strategy.num_replicas_in_sync)
         alone = workers(strategy)[1] == 1
         progress = (lambda images: trainer.stop.check()) if alone else (lambda images: None)
         unlabelled = Manifest.load(config.data.evaluation.records).unlabelled(label_space)
@@ -344,7 +261,7 @@ def _controller(
         actions.WarnOfLosses(step, trainer.method.watchers(), sys.stderr if stream is sys.stdout else stream),
     ]
     if training.picture_interval:
-        pictures = _picture_batches(config, method, label_space)
+        pictures = datasets.picture_batches(config, method, label_space)
         events = os.path.join(directory, layout.EVENTS, "pictures")
         segmenter, interval = method.networks[config.method.inference], training.picture_interval
         train_actions.append(actions.WritePictures(segmenter, step, interval, pictures, label_space, events))
@@ -362,41 +279,3 @@ def _controller(
         eval_summary_dir=os.path.join(directory, layout.EVENTS, "evaluation"),
     )
     return metrics, controller
-
-
-def evaluation_dataset(config: Config, label_space: LabelSpace, replicas: int = 1) -> tf.data.Dataset:
-    """Returns the labelled images of `config.data.evaluation`, once, in the order of their records.
-
-    Their labels may know only some of the classes.
-    """
-    evaluation = config.data.evaluation
-    return pipeline.evaluation_dataset(
-        evaluation.records,
-        label_space,
-        height=evaluation.height,
-        width=evaluation.width,
-        batch_size=evaluation.batch_size or replicas,
-        partial_labels=True,
-    )
-
-
-def _picture_batches(config: Config, method: Method, label_space: LabelSpace) -> dict[str, dict[str, np.ndarray]]:
-    """Returns a few fixed images of each domain: of the training sets, and of the evaluation set for its labels."""
-    first_iteration = next(iter(train_dataset(config, method, label_space, 0)))
-    batches = dict(zip(method.domains, first_iteration, strict=True))
-    if config.data.evaluation.records:
-        evaluated = list(evaluation_dataset(config, label_space).unbatch().take(_PICTURES))
-        batches["evaluation"] = {
-            "image": tf.stack([one["image"] for one in evaluated]),
-            "label": tf.stack([_label_of_image_size(one) for one in evaluated]),
-        }
-    keys = ("image", "label")
-    return {
-        domain: {key: batch[key][:_PICTURES].numpy() for key in keys if key in batch}
-        for domain, batch in batches.items()
-    }
-
-
-def _label_of_image_size(element: dict[str, tf.Tensor]) -> tf.Tensor:
-    height, width = element["label_size"]  # beyond lies what a batch of several sizes was filled up with
-    return resize_label(element["label"][:height, :width], element["image"].shape[:2])

@@ -18,7 +18,7 @@ from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.losses import segmentation
 from fada_tf.methods import source_only
 from fada_tf.runs.metrics import MetricsFile
-from fada_tf.training import actions, checkpoints
+from fada_tf.training import actions, checkpoints, datasets
 from fada_tf.training import run as run_lib
 from tests.small_runs import assert_same, small_config, tensors
 
@@ -263,7 +263,7 @@ def test_values_that_are_not_finite_stop_the_run_with_what_a_replay_needs(record
     space = run_lib.labels.label_space(config.data.label_space)
     segmenter = run_lib.build_segmenter("tiny", space.num_classes, "synchronized", 0)
     method = source_only.build(config, segmenter)
-    batch = next(iter(run_lib.train_dataset(config, method, space, saved["step"] - 1)))[0]
+    batch = next(iter(datasets.train_dataset(config, method, space, saved["step"] - 1)))[0]
     assert tf.reduce_sum(tf.cast(batch["label"] == 1, tf.float32)) > 730
     assert len(saved["images"]["source"]) == config.training.batch_size
 

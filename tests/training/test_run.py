@@ -24,7 +24,7 @@ from fada_tf.models.segmenter import build_segmenter
 from fada_tf.models.weights import named_variables
 from fada_tf.optimizers import loss_scale
 from fada_tf.runs.checkpoint import load_segmenter
-from fada_tf.training import replay
+from fada_tf.training import datasets, replay
 from fada_tf.training import run as run_lib
 from fada_tf.training import trainer as trainer_lib
 from fada_tf.training.checkpoints import make_checkpoint
@@ -78,7 +78,7 @@ def test_a_teacher_goes_on_exactly_and_is_what_is_scored_and_loaded(records, tmp
         networks[name] = network.classifier.aspp_6.kernel
     np.testing.assert_array_equal(loaded.classifier.aspp_6.kernel, networks["teacher"])
     assert np.abs(networks["teacher"] - networks["segmenter"]).max() > 0
-    images = run_lib.evaluation_dataset(config, label_space(config.data.label_space))
+    images = datasets.evaluation_dataset(config, label_space(config.data.label_space))
     scored = Evaluator(loaded, images, tuple(scenes.CLASSES), tf.distribute.get_strategy()).evaluate(tf.constant(-1))
     logged = [json.loads(line) for line in (tmp_path / "whole/metrics.jsonl").read_text().splitlines()]
     line = [line for line in logged if line["kind"] == "evaluation"][-1]
@@ -124,7 +124,7 @@ def test_pictures_of_evaluation_images_of_several_sizes(records, tmp_path, batch
     evaluation.records, evaluation.batch_size = str(tmp_path / "records"), batch_size
     evaluation.height, evaluation.width = 40, 40
     space = label_space(config.data.label_space)
-    pictures = run_lib._picture_batches(config, build(config), space)["evaluation"]
+    pictures = datasets.picture_batches(config, build(config), space)["evaluation"]
     assert pictures["image"].shape == (2, 40, 40, 3)
     np.testing.assert_array_equal(pictures["label"][0], np.asarray(Image.open(tmp_path / "raw/labels/000.png")))
     assert pictures["label"][1].shape == (40, 40) and (pictures["label"][1, -1] != 255).all()
@@ -194,7 +194,7 @@ def one_step(config: Config, strategy: tf.distribute.Strategy) -> tuple[dict[str
     if config.training.xla:
         method.use_xla()
     space = label_space(config.data.label_space)
-    dataset = strategy.experimental_distribute_dataset(run_lib.train_dataset(config, method, space, 0))
+    dataset = strategy.experimental_distribute_dataset(datasets.train_dataset(config, method, space, 0))
 
     @tf.function
     def step(batches):
@@ -217,7 +217,7 @@ def test_a_high_segmentation_temperature_makes_all_classes_alike(records, method
     config.method.segmentation_temperature = 1e6
     space = label_space(config.data.label_space)
     built = build(config)
-    losses, _ = built.losses_and_gradients(*next(iter(run_lib.train_dataset(config, built, space, 0))))
+    losses, _ = built.losses_and_gradients(*next(iter(datasets.train_dataset(config, built, space, 0))))
     assert float(losses["segmentation"]) == pytest.approx(np.log(space.num_classes), rel=1e-4)
 
 
@@ -340,7 +340,7 @@ def test_evaluation_sees_one_image_a_replica_unless_told_otherwise(records, batc
     evaluation.records, evaluation.height, evaluation.width = str(records / "target"), 24, 32
     evaluation.batch_size = batch_size
     space = label_space(config.data.label_space)
-    assert [len(batch["image"]) for batch in run_lib.evaluation_dataset(config, space, replicas=2)] == images
+    assert [len(batch["image"]) for batch in datasets.evaluation_dataset(config, space, replicas=2)] == images
 
 
 def test_an_evaluation_set_may_know_fewer_classes(records, tmp_path, capsys):

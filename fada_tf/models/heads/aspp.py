@@ -16,7 +16,9 @@ DILATIONS = (6, 12, 18, 24)
 
 @keras.saving.register_keras_serializable("fada_tf")
 class Classifier(keras.Model):
-    """The SUM of four 3x3 convolutions, dilated by 6, 12, 18 and 24 (code).
+    """The SUM of four 3x3 convolutions, dilated by 6, 12, 18 and 24.
+
+    Source: https://github.com/JDAI-CV/FADA/blob/a1c6403/core/models/classifier.py#L6-L33.
 
     Maps features [batch, height, width, feature_channels] to float32 logits [batch, height, width, num_classes].
     """
