@@ -7,6 +7,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -107,6 +108,21 @@ def test_numbers_that_are_none_leave_the_file_whole(tmp_path):
     text = (tmp_path / "new/machine.json").read_text()
     assert "NaN" not in text and json.loads(text)["not_measured"] == 1
     assert json.loads(text)["checks"][0]["figures"] == {"distance": None}
+
+
+def test_a_check_that_never_ends_is_given_up(monkeypatch):
+    monkeypatch.setattr(machine_check, "_GRACE", 0.5)
+    never, stream = threading.Event(), io.StringIO()
+    checks = [
+        ("first", lambda: machine_check.Finding("first", "fine", {})),
+        ("endless", never.wait),
+        ("last", never.wait),
+    ]
+    findings = machine_check.make(checks, stream, limit=0.5)
+    never.set()
+    assert [finding.measured for finding in findings] == [True, False, False]
+    assert [finding.wrong for finding in findings] == [False] * 3
+    assert "-      endless                                  not over after 1 s" in stream.getvalue()
 
 
 def test_what_may_not_fit_into_the_limit_is_not_measured(monkeypatch):
