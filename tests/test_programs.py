@@ -310,7 +310,11 @@ BAD_INPUT = {
         "config.data.target.records is empty",
     ),
     "unknown backbone": ("train", [*TRAIN_SOURCE, "--config.model.backbone=vgg19"], "resnet101, resnet50, tiny, vgg16"),
-    "another backbone": ("train", [*TRAIN_ADVERSARIAL, "--config.model.backbone=resnet50"], "holds a tiny segmenter"),
+    "another backbone": (
+        "train",
+        [*TRAIN_ADVERSARIAL, "--config.model.backbone=resnet50"],
+        "holds a segmenter of tiny",
+    ),
     "other classes": ("train", [*TRAIN_ADVERSARIAL, "--config.data.label_space=cityscapes13"], "of 3 classes"),
     "no checkpoint": ("evaluate", ["--checkpoint=records"], "records holds no checkpoint"),
     "no such picture": ("predict", [*PREDICT, "--images=nowhere.jpg"], "nowhere.jpg does not exist"),

@@ -151,6 +151,7 @@ def driver(folder):
         "from tests.experiments.test_jobs import line\n"
         "command.line = line\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells ignore in the background\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and nohup this\n"
         "run([Job('long', 'note', ('long',), output='long')], 'state')\n"
     )
     root = str(pathlib.Path(__file__).parents[2])

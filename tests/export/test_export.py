@@ -88,7 +88,7 @@ def test_the_graph_has_no_python_no_xla_and_only_the_model_s_variables(folder, r
     assert sorted(shapes) == sorted(expected)
 
 
-@pytest.mark.parametrize("machine", ["cpu", "plain"])
+@pytest.mark.parametrize("machine", ["cpu", pytest.param("plain", marks=pytest.mark.slow)])
 def test_the_graph_holds_plain_convolutions_whatever_machine_wrote_it(run, tmp_path, machine, caplog):
     with forms.chosen(machine):
         path = version.export_version(trained.plan(run, tmp_path, batches=(1,)), trained.pictures(1))

@@ -128,7 +128,7 @@ def step_of(method: Method, strategy: tf.distribute.Strategy, order: list[int]) 
     return [np.asarray(after) - old for after, old in zip(method.segmenter.variables, before, strict=True)]
 
 
-@pytest.mark.parametrize("batch_norm", ["frozen", "synchronized"])
+@pytest.mark.parametrize("batch_norm", [pytest.param("frozen", marks=pytest.mark.slow), "synchronized"])
 def test_two_replicas_in_two_parts_do_what_one_does_with_the_parts_of_both(two_replicas, batch_norm):
     with two_replicas.scope():
         on_two = build(2, batch_norm=batch_norm)

@@ -58,6 +58,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(records, tmp_path, monk
     assert_same(tmp_path / "whole", tmp_path / "parts", 4)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("methods_of_the_tests")
 def test_a_teacher_goes_on_exactly_and_is_what_is_scored_and_loaded(records, tmp_path):
     config = small_config(records, "masked_teacher")
@@ -139,7 +140,7 @@ def test_training_validates_its_config_and_leaves_nothing(records, tmp_path):
 
 
 @pytest.mark.usefixtures("bfloat16")
-@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("fails", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_process_is_after_a_training_what_it_was_before(records, tmp_path, fails):
     config = small_config(records, "source_only")
     config.training.precision, config.training.channels_order = "mixed_bfloat16", "last"
@@ -167,7 +168,8 @@ def test_a_run_that_continues_needs_its_initial_weights_no_more(records, tmp_pat
     assert (tmp_path / "run/checkpoints/ckpt-4.index").exists()
 
 
-@pytest.mark.parametrize("name", ["lr=[1e-3]", pytest.param("a*b?c\\d", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lr=[1e-3]", "a*b?c\\d"])
 def test_a_run_directory_may_have_any_name(records, tmp_path, name):
     run, config = tmp_path / name, small_config(records, "fada")
     evaluation = config.data.evaluation
@@ -211,7 +213,7 @@ def losses_of(measures: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in measures.items() if not name.startswith(("gradient_norm/", "loss_scale"))}
 
 
-@pytest.mark.parametrize("method", ["source_only", "fada"])
+@pytest.mark.parametrize("method", ["source_only", pytest.param("fada", marks=pytest.mark.slow)])
 def test_a_high_segmentation_temperature_makes_all_classes_alike(records, method):
     config = small_config(records, method)
     config.method.segmentation_temperature = 1e6
