@@ -1,5 +1,9 @@
 """What the benchmark programs count and time, on graphs whose operations are known."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 import tensorflow as tf
 
@@ -114,3 +118,15 @@ def test_a_step_in_the_form_for_gpus_is_counted(monkeypatch):
         counts = benchmark.count_parts(step.get_concrete_function(), {"classifier": "classifier"})
     forward = 2 * 4 * 9 * method.segmenter.feature_channels * 5 * (8 * 12)
     assert counts["classifier"]["operations"] == 4 * forward  # two domains, and both gradients of the source
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(24, 32), (512, 1024)])
+def test_inference_is_measured(size):
+    options = ["--backbone=tiny", f"--height={size[0]}", f"--width={size[1]}", "--calls=1", "--warmup=0"]
+    run = subprocess.run(
+        [sys.executable, "-m", "fada_tf", "benchmark_inference", *options], capture_output=True, text=True, check=True
+    )
+    measured = json.loads(run.stdout)
+    assert measured["parts"]["feature extractor"]["operations"] > 0
+    assert measured["parts"]["classifier"]["operations"] > 0

@@ -80,9 +80,15 @@ def predict_class_map(logits: tf.Tensor | Sequence[tf.Tensor], size) -> tf.Tenso
       int32 [batch, *size].
     """
     views = [logits] if tf.is_tensor(logits) else list(logits)
-    height, width = tf.unstack(tf.cast(size, tf.int32))
-    batch, classes = tf.shape(views[0])[0], views[0].shape[-1]
-    rows = tf.clip_by_value(_BLOCK_VALUES // (batch * width * classes), 1, height)
+    # What is known when the graph is traced is known of all shapes, which benchmarks count operations and bytes by.
+    known = tf.get_static_value(tf.convert_to_tensor(size))
+    height, width = tf.unstack(tf.cast(size, tf.int32)) if known is None else map(int, known)
+    batch, classes = views[0].shape[0] or tf.shape(views[0])[0], views[0].shape[-1]
+    rows = _BLOCK_VALUES // (batch * width * classes)
+    if tf.is_tensor(rows) or tf.is_tensor(height):
+        rows = tf.clip_by_value(rows, 1, height)
+    else:
+        rows = min(max(rows, 1), height)
     blocks = -(-height // rows)
     # In width the maps grow at once, which leaves them a fraction of full size.
     wide = [Interpolation(tf.shape(view)[2], width).at(view, 2, tf.range(width)) for view in views]

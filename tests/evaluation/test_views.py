@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fada_tf import forms
+from fada_tf import benchmark, forms
 from fada_tf.errors import InputError
 from fada_tf.evaluation import views as views_lib
 from fada_tf.evaluation.evaluator import Evaluator
@@ -88,6 +88,14 @@ def test_rows_in_blocks_are_the_rows_of_the_whole(monkeypatch, form, views):
                 found = tf.function(predict_class_map)(logits, size).numpy()
             assert found.shape == (2, *SIZE)
             np.testing.assert_array_equal(found[clear], whole.argmax(-1)[clear])
+
+
+@pytest.mark.parametrize("form", ["cpu", "plain"])
+def test_benchmarks_can_count_where_sizes_are_known(form):
+    call = tf.function(lambda logits: predict_class_map(logits, tf.constant([64, 96])))
+    with forms.chosen(form):
+        counts = benchmark.count_parts(call.get_concrete_function(tf.TensorSpec([1, 8, 12, 3], tf.float32)), {})
+    assert counts["other"]["bytes"] > 4 * 64 * 96  # the class map
 
 
 def test_the_scores_of_a_large_picture_are_never_alive_at_once(monkeypatch):
