@@ -280,52 +280,6 @@ def trained_domains(config: Config) -> dict[str, DomainConfig]:
     return {name: domain for name, domain in domains.items() if domain.records}
 
 
-def validate(config: Config) -> None:
-    """Checks every field and the combinations that cannot work.
-
-    Raises:
-      InputError: names the field, its value and what it should be.
-    """
-    if not isinstance(config.method, MethodSettings):
-        raise InputError(f"config.method is {config.method!r}: set it to method_settings(NAME), of fada_tf.config")
-    schema.check(config)
-    training, schedule = config.training, config.schedule
-    if training.batch_size % training.accumulation_steps:
-        raise InputError(
-            f"config.training.batch_size {training.batch_size} does not divide into "
-            f"config.training.accumulation_steps {training.accumulation_steps} equal parts: choose a multiple"
-        )
-    if schedule.name != "constant" and training.iterations > schedule.horizon:
-        raise InputError(
-            f"config.training.iterations {training.iterations} is beyond config.schedule.horizon "
-            f"{schedule.horizon}, where the learning rate reaches 0: raise the horizon"
-        )
-    if schedule.warmup_start and not schedule.warmup_iterations:
-        raise InputError(
-            f"config.schedule.warmup_start is {schedule.warmup_start}, and there is no warm-up: set it to 0, or "
-            "config.schedule.warmup_iterations"
-        )
-    if config.model.recompute and config.model.batch_norm != "frozen":
-        raise InputError(
-            f"config.model.recompute is True, and would update the statistics of config.model.batch_norm "
-            f"{config.model.batch_norm!r} twice: set it to False, or batch_norm to 'frozen'"
-        )
-    if not trained_domains(config):
-        raise InputError("config.data.source.records is empty: name the folder that fada-tf make_tfrecords wrote")
-    for name, domain in trained_domains(config).items():
-        _validate_domain(domain, f"config.data.{name}")
-    evaluation = config.data.evaluation
-    if evaluation.records and not (evaluation.height and evaluation.width):
-        raise InputError("config.data.evaluation.height and width are 0: set the size that images are evaluated at")
-
-
-def _validate_domain(domain: DomainConfig, where: str) -> None:
-    if not (domain.height and domain.width):
-        raise InputError(f"{where}.height and width are {domain.height} and {domain.width}: set the training size")
-    if domain.scale_min > domain.scale_max:
-        raise InputError(f"{where}.scale_min {domain.scale_min} is above scale_max {domain.scale_max}: swap them")
-
-
 def to_dict(config: Config) -> dict[str, Any]:
     """Returns the fields of all sections, in the order of the schema and as JSON has them."""
     values = dataclasses.asdict(config)

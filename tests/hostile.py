@@ -17,6 +17,7 @@ from fada_tf.data.manifest import Entry, Manifest, Shard
 from fada_tf.errors import InputError
 from fada_tf.models import torch_files, weights
 from fada_tf.models.segmenter import build_segmenter
+from fada_tf.validation import validate
 from tests.data import makers
 
 _FOLDER = pathlib.Path(tempfile.mkdtemp())
@@ -57,7 +58,7 @@ def class_file(data: bytes) -> None:
 def config(data: bytes) -> None:
     """A config.json."""
     with tolerated(InputError):
-        config_lib.validate(config_lib.from_json(data))
+        validate(config_lib.from_json(data))
 
 
 def npz(data: bytes) -> None:

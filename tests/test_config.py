@@ -14,6 +14,7 @@ from fada_tf.config import Config
 from fada_tf.data import sampling
 from fada_tf.errors import InputError
 from fada_tf.training import datasets
+from fada_tf.validation import validate
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 EXPERIMENTS = sorted(path.stem for path in CONFIGS.glob("*.py"))
@@ -35,7 +36,7 @@ def valid() -> Config:
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiments_are_valid_and_survive_json(name, stage):
     config = experiment(name, stage)
-    config_lib.validate(config)
+    validate(config)
     assert config_lib.from_json(config_lib.to_json(config)) == config
 
 
@@ -80,7 +81,7 @@ def test_validation_names_field_value_and_fix(field, value, message):
     holder, name = schema._place(config, field)
     setattr(holder, name, value)
     with pytest.raises(InputError) as error:
-        config_lib.validate(config)
+        validate(config)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -93,7 +94,7 @@ def test_fields_that_do_not_exist_are_named_with_the_nearest():
     config.training.learning_rate = 1.0
     config.modle = "vgg16"
     with pytest.raises(InputError) as error:
-        config_lib.validate(config)
+        validate(config)
     assert str(error.value) == (
         "no such field: config.modle (nearest: config.model), "
         "config.data.target.colour_jitter (nearest: config.data.target.color_jitter), "
@@ -108,7 +109,7 @@ def test_a_section_is_no_value(section):
     config = valid()
     schema.set_field(config, section, "vgg16")
     with pytest.raises(InputError, match=rf"config\.{section} is 'vgg16': it is a section, set its fields one by one"):
-        config_lib.validate(config)
+        validate(config)
 
 
 def test_paths_may_begin_at_home(monkeypatch):
@@ -122,7 +123,7 @@ def test_paths_may_begin_at_home(monkeypatch):
 
 def test_without_records_there_is_nothing_to_train_on():
     with pytest.raises(InputError, match=r"config\.data\.source\.records is empty"):
-        config_lib.validate(Config())
+        validate(Config())
 
 
 @pytest.mark.parametrize(
@@ -235,7 +236,7 @@ def test_settings_without_effect_are_refused(fields, message):
     config = valid()
     config_lib.set_fields(config, fields)
     with pytest.raises(InputError) as error:
-        config_lib.validate(config)
+        validate(config)
     assert message in str(error.value)
 
 
@@ -290,7 +291,7 @@ def test_a_setting_that_a_method_does_not_have_is_refused():
     config.method = config_lib.method_settings("self_distillation")
     config.method.class_knowledge = "hard"
     with pytest.raises(InputError, match=r"no such field: config.method.class_knowledge \(nearest: "):
-        config_lib.validate(config)
+        validate(config)
 
 
 def test_settings_of_a_sampling_reach_it_and_have_its_defaults():

@@ -10,12 +10,13 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from fada_tf.config import Config, method_settings, set_fields, validate
+from fada_tf.config import Config, method_settings, set_fields
 from fada_tf.data import conversion
 from fada_tf.data.datasets import base
 from fada_tf.errors import InputError
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.training import made_up
+from fada_tf.validation import validate
 from tests.processes import ROOT
 
 FILES = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL))

@@ -17,7 +17,6 @@ from fada_tf.config import (
     method_settings,
     set_fields,
     trained_domains,
-    validate,
 )
 from fada_tf.data import files
 from fada_tf.data.manifest import MANIFEST_NAME
@@ -26,6 +25,7 @@ from fada_tf.experiment_file import ExperimentFile
 from fada_tf.experiments.jobs import Job
 from fada_tf.runs import results
 from fada_tf.stages import Stage
+from fada_tf.validation import validate
 
 BY_A_JOB = "(by a job)"  # stands for a folder that one makes
 

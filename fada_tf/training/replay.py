@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterator
 import numpy as np
 import tensorflow as tf
 
-from fada_tf import config as config_lib
 from fada_tf.runs import checkpoint, provenance
 from fada_tf.runs.literal_paths import literal_file
 from fada_tf.runs.metrics import read_metrics
 from fada_tf.training.run import train
+from fada_tf.validation import validate
 
 
 def replay(run: str, directory: str) -> list[str]:
@@ -27,7 +27,7 @@ def replay(run: str, directory: str) -> list[str]:
       InputError: `run` is no run directory, or its data or initial weights have changed.
     """
     config = checkpoint.run_config(run)
-    config_lib.validate(config)
+    validate(config)
     provenance.check_inputs(provenance.read(run)[0]["inputs"], provenance.input_checksums(config), run)
     for line in provenance.changes(run):
         sys.stderr.write(f"warning: {line}\n")

@@ -14,7 +14,7 @@ import tensorflow as tf
 from absl import logging
 
 from fada_tf import forms, registry
-from fada_tf.config import Config, validate
+from fada_tf.config import Config
 from fada_tf.data import files, labels
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import Manifest
@@ -40,6 +40,7 @@ from fada_tf.training import actions, datasets, failures
 from fada_tf.training.checkpoints import has_checkpoint, make_checkpoint, restore_newest
 from fada_tf.training.signals import StopRequest
 from fada_tf.training.trainer import Trainer
+from fada_tf.validation import validate
 
 
 def train(config: Config, directory: str, *, detect_anomaly: bool = False) -> None:

@@ -12,7 +12,7 @@ from absl import logging
 from PIL import Image
 
 from fada_tf import devices, registry
-from fada_tf.config import Config, validate
+from fada_tf.config import Config
 from fada_tf.data import conversion
 from fada_tf.data.datasets import folder as folder_dataset
 from fada_tf.data.labels import label_space
@@ -28,6 +28,7 @@ from fada_tf.training import datasets, replay
 from fada_tf.training import run as run_lib
 from fada_tf.training import trainer as trainer_lib
 from fada_tf.training.checkpoints import make_checkpoint
+from fada_tf.validation import validate
 from tests import scenes
 from tests.small_runs import assert_same, small_config
 
