@@ -101,7 +101,7 @@ def _ccd_section(runs: Sequence[Run], label_space: LabelSpace) -> str:
         "other classes. Lower is better. "
     )
     ccd = next(run.ccd for run in runs if run.ccd)
-    count = f"on {ccd['images']} images" if ccd["images"] else "on all images"
+    count = f"on at most {ccd['images']} images" if ccd["images"] else "on all images"
     stride = f", on the map of stride {ccd['stride']}" if "stride" in ccd else ""
     note += html.escape(f"Measured {count} of each domain, {ccd['source']} and {ccd['target']}") + (
         f", at {ccd['width']}x{ccd['height']}{stride}.</p>"

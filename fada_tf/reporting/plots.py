@@ -76,5 +76,5 @@ def confusion(runs: Sequence[Run], label_space: LabelSpace) -> bytes:
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")  # or labels would be cut off
     return buffer.getvalue()

@@ -1,9 +1,11 @@
 """Tables, maps and the text of the report page."""
 
 import dataclasses
+import io
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fada_tf.config import Config, method_settings
 from fada_tf.data import manifest
@@ -17,7 +19,7 @@ from fada_tf.reporting.runs import Run
 SPACE = LabelSpace("two", ("sky", "a|b<i>"), ((0, 0, 255), (255, 0, 0)))
 
 
-CCD = {"mean_ccd": 1.5, "ccd": {"sky": 1.5}, "images": 0, "source": "<s>", "target": "t", "height": 24, "width": 32}
+CCD = {"mean_ccd": 1.5, "ccd": {"sky": 1.5}, "images": 500, "source": "<s>", "target": "t", "height": 24, "width": 32}
 
 
 def make_run(title: str, iou: tuple, **fields) -> Run:
@@ -71,6 +73,7 @@ def test_the_page_escapes_every_text(runs, monkeypatch):
     for escaped in ("&lt;script&gt;", "&lt;b&gt;$two$", "a|b&lt;i&gt;", "records/&lt;test&gt;", "&lt;i&gt;name"):
         assert escaped in text
     assert text.count("<img") == 3 + 4
+    assert "Measured on at most 500 images of each domain" in text
     assert "http" not in text and "src='data:image/jpeg;base64," in text
 
 
@@ -109,6 +112,17 @@ def test_pictures_are_of_the_checkpoint_and_size_that_were_scored(runs, monkeypa
 def test_plots_are_pictures_of_any_number_of_runs(runs):
     for plot in (plots.curves(runs), plots.class_bars(runs, SPACE), plots.confusion(runs[:1], SPACE)):
         assert plot.startswith(b"\x89PNG")
+
+
+def test_no_label_of_a_plot_is_cut_off():
+    names = tuple(f"class number {number}" for number in range(11))
+    space, runs = LabelSpace("long", names, ((0, 0, 0),) * 11), [make_run(title, (0.2, None)) for title in "abc"]
+    for run in runs:
+        run.scores.update({"confusion": np.eye(11).tolist(), "class_iou": dict.fromkeys(names, 0.5)})
+    for plot in (plots.curves(runs), plots.class_bars(runs, space), plots.confusion(runs, space)):
+        pixels = np.asarray(Image.open(io.BytesIO(plot)).convert("L"))
+        for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
+            assert edge.min() == 255
 
 
 def test_dollars_in_names_are_no_formulas(runs):
