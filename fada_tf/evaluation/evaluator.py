@@ -7,7 +7,8 @@ import orbit
 import tensorflow as tf
 
 from fada_tf.evaluation.confusion import Scores, confusion_matrix
-from fada_tf.evaluation.views import SINGLE_VIEW, Views, predict_class_map
+from fada_tf.evaluation.views import SINGLE_VIEW, Views
+from fada_tf.models.class_maps import predict_class_map
 from fada_tf.models.segmenter import Segmenter
 
 

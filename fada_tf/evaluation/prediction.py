@@ -21,7 +21,8 @@ from fada_tf.data.transforms import resize_image
 from fada_tf.devices import set_up_devices
 from fada_tf.errors import InputError
 from fada_tf.evaluation.pictures import colorize, overlay
-from fada_tf.evaluation.views import SINGLE_VIEW, Views, predict_class_map
+from fada_tf.evaluation.views import SINGLE_VIEW, Views
+from fada_tf.models.class_maps import predict_class_map
 from fada_tf.models.segmenter import Segmenter
 from fada_tf.runs.checkpoint import load_segmenter
 

@@ -8,8 +8,9 @@ import tensorflow as tf
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.tfrecord import decode_image
 from fada_tf.data.transforms import resize_image
-from fada_tf.evaluation.views import SINGLE_VIEW, Views, mean_probabilities, predict_class_map
+from fada_tf.evaluation.views import SINGLE_VIEW, Views, mean_probabilities
 from fada_tf.export import png
+from fada_tf.models.class_maps import predict_class_map
 from fada_tf.models.segmenter import Segmenter
 
 DEFAULT = "serving_default"

@@ -6,14 +6,15 @@ import keras
 
 from fada_tf.config import Config
 from fada_tf.losses.adversarial import no_class_knowledge
-from fada_tf.methods.fada import AdversarialSettings, Fada, build_adversarial
+from fada_tf.methods.fada import AdversarialSettings, Adversary, Fada, build_adversarial
 
 
 @dataclasses.dataclass
-class Settings(AdversarialSettings):
+class Settings(Adversary, AdversarialSettings):
     """What users choose."""
 
 
 def build(config: Config, segmenter: keras.Model) -> Fada:
     """Makes FADA's method with one class, so that D tells domains apart and nothing else."""
-    return build_adversarial(config, segmenter, 1, no_class_knowledge)
+    settings = config.method
+    return build_adversarial(config, segmenter, settings, settings.segmentation_temperature, 1, no_class_knowledge)

@@ -18,7 +18,7 @@ from fada_tf.losses.adversarial import (
     soft_class_knowledge,
 )
 from fada_tf.losses.row_blocks import sum_over_row_blocks
-from fada_tf.losses.segmentation import count_labelled, cross_entropy
+from fada_tf.losses.segmentation import count_labelled, count_pixels, cross_entropy
 from fada_tf.methods.base import Batch, Loss, Method, Watcher
 from fada_tf.methods.source_only import segmenter_optimizer
 from fada_tf.models.discriminator import build_discriminator
@@ -34,19 +34,16 @@ def _discriminator_optimizer() -> NetworkOptimizerConfig:
 
 
 @dataclasses.dataclass
-class AdversarialSettings(MethodSettings):
-    """What users choose of any training against a discriminator."""
+class Adversary:
+    """What users choose of any discriminator and of its influence."""
 
-    segmentation_temperature: float = option(
-        1.0, "source logits are divided by this before L_seg (code: T, train_adv.py#L171-L173)", above=0
-    )
     adversarial_weight: float = option(0.001, "lambda_adv, the weight of L_adv (paper 4.2)", minimum=0)
     discriminator: NetworkOptimizerConfig = section(_discriminator_optimizer)
 
 
 @dataclasses.dataclass
-class Settings(AdversarialSettings):
-    """What users choose."""
+class FineGrainedAdversary(Adversary):
+    """What users choose of a discriminator that knows classes; methods beside which it stands have it as a section."""
 
     temperature: float = option(
         1.8,
@@ -70,6 +67,20 @@ class Settings(AdversarialSettings):
         minimum=0,
         needs=("class_knowledge", ("hard",)),
     )
+
+
+@dataclasses.dataclass
+class AdversarialSettings(MethodSettings):
+    """What users choose of any adversarial training, beside its `Adversary`."""
+
+    segmentation_temperature: float = option(
+        1.0, "source logits are divided by this before L_seg (code: T, train_adv.py#L171-L173)", above=0
+    )
+
+
+@dataclasses.dataclass
+class Settings(FineGrainedAdversary, AdversarialSettings):
+    """What users choose."""
 
 
 # L_D is the mean of both domains': https://github.com/JDAI-CV/FADA/blob/a1c6403/train_adv.py#L200-L204
@@ -127,7 +138,7 @@ class Fada(Method):
     def source_pass(self, source: Batch) -> dict[str, Loss | tf.Tensor]:
         """F and C learn the labels; D learns to tell that these are source features."""
         labelled = count_labelled(source["label"])
-        pixels = _count_pixels(source["image"])
+        pixels = count_pixels(source["image"])
 
         def sums_of_block(logits, domain_logits, labels):
             knowledge = self.class_knowledge(logits)
@@ -146,7 +157,7 @@ class Fada(Method):
 
     def target_pass(self, target: Batch) -> dict[str, Loss | tf.Tensor]:
         """F learns to have D take target features for source features; D learns to tell that they are not."""
-        pixels = _count_pixels(target["image"])
+        pixels = count_pixels(target["image"])
 
         def sums_of_block(logits, domain_logits):
             knowledge = self.class_knowledge(logits)
@@ -176,11 +187,6 @@ class Fada(Method):
         return sum_over_row_blocks(sums_of_block, [logits, domain_logits], images.shape[1:3], labels)
 
 
-def _count_pixels(images: tf.Tensor) -> tf.Tensor:
-    """Returns the number of all pixels of a batch, float32; those without a label count."""
-    return tf.cast(tf.reduce_prod(tf.shape(images)[:3]), tf.float32)
-
-
 class DeadDiscriminator:
     """Warns when L_D reaches its floor, where D has nothing left to learn; again only after it has left it."""
 
@@ -201,33 +207,46 @@ class DeadDiscriminator:
 
 def build(config: Config, segmenter: keras.Model) -> Fada:
     """Makes the discriminator, the method and its optimizers from the config."""
-    method = config.method
+    return build_fine_grained(config, segmenter, config.method, config.method.segmentation_temperature)
+
+
+def build_fine_grained(
+    config: Config, segmenter: keras.Model, adversary: FineGrainedAdversary, segmentation_temperature: float
+) -> Fada:
+    """Makes FADA with these settings, for itself or beside another method."""
     variants = {
         "soft": functools.partial(
-            soft_class_knowledge, temperature=method.temperature, confidence_clip=method.confidence_clip
+            soft_class_knowledge, temperature=adversary.temperature, confidence_clip=adversary.confidence_clip
         ),
-        "hard": functools.partial(hard_class_knowledge, confidence_threshold=method.confidence_threshold),
+        "hard": functools.partial(hard_class_knowledge, confidence_threshold=adversary.confidence_threshold),
     }
-    return build_adversarial(config, segmenter, segmenter.num_classes, variants[method.class_knowledge])
+    class_knowledge = variants[adversary.class_knowledge]
+    return build_adversarial(
+        config, segmenter, adversary, segmentation_temperature, segmenter.num_classes, class_knowledge
+    )
 
 
 def build_adversarial(
-    config: Config, segmenter: keras.Model, num_classes: int, class_knowledge: Callable[[tf.Tensor], tf.Tensor]
+    config: Config,
+    segmenter: keras.Model,
+    adversary: Adversary,
+    segmentation_temperature: float,
+    num_classes: int,
+    class_knowledge: Callable[[tf.Tensor], tf.Tensor],
 ) -> Fada:
-    """Makes a discriminator of `num_classes` channels a domain, the method and its optimizers from the config."""
-    method = config.method
+    """Makes a discriminator of `num_classes` channels a domain, the method and its optimizers."""
     discriminator = build_discriminator(segmenter, num_classes, seed=config.seed)
     group = ParameterGroup("discriminator", discriminator.trainable_variables)
     optimizers = {
         "segmenter": segmenter_optimizer(config, segmenter),
-        "discriminator": build_optimizer(method.discriminator, config.schedule, [group], "discriminator_optimizer"),
+        "discriminator": build_optimizer(adversary.discriminator, config.schedule, [group], "discriminator_optimizer"),
     }
     return Fada(
         segmenter,
         discriminator,
         optimizers,
         class_knowledge=class_knowledge,
-        segmentation_temperature=method.segmentation_temperature,
-        adversarial_weight=method.adversarial_weight,
+        segmentation_temperature=segmentation_temperature,
+        adversarial_weight=adversary.adversarial_weight,
         accumulation_steps=config.training.accumulation_steps,
     )

@@ -134,7 +134,13 @@ class Segmenter(keras.Model):
         """
         return self._normalization(images)
 
-    def maps(self, images: tf.Tensor, training: bool = False, draws: tf.Tensor | None = None) -> dict[int, tf.Tensor]:
+    def maps(
+        self,
+        images: tf.Tensor,
+        training: bool = False,
+        draws: tf.Tensor | None = None,
+        mask: tf.Tensor | None = None,
+    ) -> dict[int, tf.Tensor]:
         """Computes F.
 
         Args:
@@ -142,6 +148,7 @@ class Segmenter(keras.Model):
           training: whether "synchronized" batch norm uses and updates the statistics of the batch.
           draws: int64 [batch], the images' numbers among all that a run draws; networks that are random in training
             need them there.
+          mask: float32 [batch, height, width, 1], a factor of the normalised images: 0 hides a pixel.
 
         Returns:
           By stride, the maps that the head takes and the one of `features`: [batch, ceil(height / stride),
@@ -154,7 +161,8 @@ class Segmenter(keras.Model):
         tf.debugging.assert_greater_equal(
             tf.shape(images)[1:3], self._minimum_size, f"{self.backbone} needs {self._minimum_size} pixels a side"
         )
-        inputs = [self.normalize(images)]
+        normalized = self.normalize(images)
+        inputs = [normalized if mask is None else normalized * mask]
         if self._backbone_draws:
             inputs.append(_drawn(draws, images, training))
         if training and self._trained:

@@ -35,7 +35,7 @@ def main(argv):
     from fada_tf import benchmark
     from fada_tf.data import files
     from fada_tf.devices import set_precision, set_up_devices
-    from fada_tf.evaluation.views import predict_class_map
+    from fada_tf.models.class_maps import predict_class_map
     from fada_tf.models.segmenter import build_segmenter
 
     set_up_devices()

@@ -13,8 +13,8 @@ import tensorflow as tf
 
 from fada_tf.data.labels import LabelSpace
 from fada_tf.evaluation.pictures import colorize, side_by_side
-from fada_tf.evaluation.views import predict_class_map
 from fada_tf.methods.base import Watcher
+from fada_tf.models.class_maps import predict_class_map
 from fada_tf.models.segmenter import Segmenter
 from fada_tf.runs.metrics import MetricsFile
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from fada_tf.evaluation.confusion import Scores, confusion_matrix
 from fada_tf.evaluation.evaluator import Evaluator
-from fada_tf.evaluation.views import predict_class_map
+from fada_tf.models.class_maps import predict_class_map
 from fada_tf.models.segmenter import build_segmenter
 
 NAMES = ("road", "car", "train")

@@ -9,7 +9,8 @@ from fada_tf.errors import InputError
 from fada_tf.evaluation import views as views_lib
 from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.evaluation.prediction import Predictor
-from fada_tf.evaluation.views import Views, predict_class_map
+from fada_tf.evaluation.views import Views
+from fada_tf.models.class_maps import predict_class_map
 from fada_tf.models.layers import resize_align_corners
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.runs.results import PAPER_SCALES
