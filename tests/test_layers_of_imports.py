@@ -8,8 +8,8 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 # In pipeline order; the single modules at the top of the package come first.
 ROOMS = (
-    "convolutions", "data", "models", "runs", "losses", "optimizers", "methods", "evaluation", "export", "training",
-    "reporting", "experiments", "programs",
+    "convolutions", "data", "augmentations", "models", "runs", "losses", "optimizers", "methods", "evaluation",
+    "export", "training", "reporting", "experiments", "programs",
 )  # fmt: skip
 MODULES = sorted(path.relative_to(ROOT) for path in (ROOT / "fada_tf").rglob("*.py"))
 

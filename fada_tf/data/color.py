@@ -69,7 +69,20 @@ def adjust_saturation(pixels: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
 @tf.function(jit_compile=True, autograph=False)
 def adjust_hue(pixels: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
     """Turns hues by `turns` of the colour circle; exact hues, where Pillow's have 256 steps."""
-    red, green, blue = tf.unstack(tf.cast(pixels, tf.float32), axis=1)
+    return tf.cast(turn_hue(tf.cast(pixels, tf.float32), turns) + 0.5, tf.uint8)
+
+
+def turn_hue(colors: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
+    """Turns hues on the colour circle; the largest and the smallest of the three values stay what they are.
+
+    Args:
+      colors: float32 [..., 3], red, green, blue, at least 0.
+      turns: of the circle, broadcast to [...].
+
+    Returns:
+      float32 [..., 3].
+    """
+    red, green, blue = tf.unstack(colors, axis=-1)
     value = tf.maximum(red, tf.maximum(green, blue))
     chroma = value - tf.minimum(red, tf.minimum(green, blue))
     scale = tf.where(chroma > 0, 1.0 / chroma, 0.0)
@@ -82,7 +95,7 @@ def adjust_hue(pixels: tf.Tensor, turns: tf.Tensor) -> tf.Tensor:
     sector -= 6.0 * tf.floor(sector / 6.0)  # tf.math.floormod takes ten times as long
     shares = (tf.abs(sector - 3.0) - 1.0, 2.0 - tf.abs(sector - 2.0), 2.0 - tf.abs(sector - 4.0))
     turned = [value - chroma * (1.0 - tf.clip_by_value(share, 0.0, 1.0)) for share in shares]
-    return tf.cast(tf.stack(turned, axis=1) + 0.5, tf.uint8)
+    return tf.stack(turned, axis=-1)
 
 
 def _blend(start: tf.Tensor, end: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
