@@ -6,9 +6,11 @@ oneDNN reaches the rate of such products in plain convolutions of several images
 dilated ones, nor in the gradient by a kernel of few channels, whose images outgrow the caches: so images are taken
 apart into a batch of grids, halves or tiles. Where grids would be small, the pixels that all taps read are one product.
 
-Of two cores of a Xeon with AVX-512 and AMX, in float32: plain convolutions of one image, dilated ones and gradients by
-kernels of few channels ran at a third to two thirds of the rate of a large product, these forms at 0.8 to 0.95 of it.
-`python -m tests.convolutions.thresholds` times both sides of every threshold below.
+Two CPUs were measured, two cores of each, in float32. On the first, with AVX-512 and AMX, plain convolutions of one
+image, dilated ones and gradients by kernels of few channels ran at a third to two thirds of the rate of a large
+product, and these forms at 0.8 to 0.95 of it: it chose the constants. The milliseconds beside them are of the second,
+with AVX-512 alone, of one image and 3x3 kernels, the lower of two runs of `python -m tests.convolutions.thresholds`,
+which times both sides of each.
 """
 
 from collections.abc import Sequence
@@ -27,15 +29,22 @@ from fada_tf.convolutions.places import (
 )
 
 # Pixels of a grid, below which one product of all taps' pixels is faster. fc6 and fc7 of VGG-16 see 15x20 pixels of a
-# 160x120 picture, in grids of 4x5: with a product, its inference takes 0.76 of the time.
+# 160x120 picture, in grids of 4x5: on the first CPU its inference took 0.76 of the time with a product. On the second,
+# grids are faster from fewer pixels on (512 channels, dilation 4; grids, product): 15 pixels 6.9, 6.3 ms; 50 pixels
+# 17.4, 20.9; 72 pixels 24.3, 29.1; 128 pixels 45.6, 48.0; 512 pixels 178, 198.
 _GRIDS_FROM = 64
 # channels * filters, from which on a convolution of two halves gains more than copying them costs: its time grows with
-# this product, that of the copies with the channels alone.
+# this product, that of the copies with the channels alone. On the second CPU halves gain nothing at any size (64x128
+# pixels; halves, whole): 2**12 4.1, 3.5 ms; 2**14 13.8, 12.0; 192 * 192 27.3, 25.8; 2**16 48.0, 43.3; 2**18 188, 189.
 _HALVE_FROM = 2**15
 # Channels, from which on the gradient by a kernel is a product: gathering costs as much for every number of channels,
-# while the product gains on the convolution of tiles.
+# while the product gains on the convolution of tiles. On the second CPU the two are alike (64x128 pixels, as many
+# filters; product, tiles): 64 channels 4.7, 4.9 ms; 128 channels 14.4, 14.9; 256 channels, from where on this product
+# goes tap by tap (see below), 56.7, 53.7; 512 channels 199, 204.
 _MULTIPLY_FROM = 256
-# Values that are gathered for all taps at once; above it they are gathered tap by tap, in less memory and more time.
+# Values that are gathered for all taps at once; above it they are gathered tap by tap, in less memory and on the second
+# CPU in more time (256 channels and filters, dilation 2; tap by tap, at once): 2**22.2 values 14.2, 15.6 ms;
+# 2**24.2 56.6, 52.3; 2**25.3 136, 114; 2**26.2 238, 194.
 _GATHER_AT_MOST = 2**24  # 64 MiB in float32
 
 

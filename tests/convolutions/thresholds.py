@@ -1,33 +1,38 @@
-"""Times both sides of every threshold of `fada_tf.convolutions`: python -m tests.convolutions.thresholds
+"""Times both sides of every threshold and choice of `fada_tf.convolutions`: python -m tests.convolutions.thresholds
 
-Each line has the shape, and by value of the constant the lowest of several times in milliseconds. Nothing else may run.
+Each line has the shape, and by value of the constant, or by form, the lowest of several times in milliseconds. Nothing
+else may run.
 """
 
 import sys
 import time
 from collections.abc import Callable, Iterator
+from unittest import mock
 
 import tensorflow as tf
 
 from fada_tf.convolutions import cpu, places
+from fada_tf.models.heads.aspp import DILATIONS
 
 _NEVER = 1 << 60
 _REPEATS = 15
 
+Run = Callable[[], tf.Tensor]
 
-def convolution(height: int, width: int, channels: int, filters: int, dilation: int) -> Callable[[], tf.Tensor]:
+
+def convolution(height: int, width: int, channels: int, filters: int, dilation: int) -> Run:
     """Returns a compiled 3x3 convolution of one image."""
     x, kernel = tf.random.normal([1, height, width, channels]), tf.random.normal([3, 3, channels, filters])
     return tf.function(lambda: cpu.convolve(x, kernel, dilation)[0, 0, 0, 0])
 
 
-def kernel_gradient(height: int, width: int, channels: int, filters: int, dilation: int) -> Callable[[], tf.Tensor]:
+def kernel_gradient(height: int, width: int, channels: int, filters: int, dilation: int) -> Run:
     """Returns the compiled gradient by the kernel of such a convolution."""
     x, upstream = (tf.random.normal([1, height, width, count]) for count in (channels, filters))
     return tf.function(lambda: cpu._by_kernel(upstream, x, (3, 3, channels, filters), dilation)[0, 0, 0, 0])
 
 
-def cases() -> Iterator[tuple]:
+def constants() -> Iterator[tuple]:
     """Yields module, constant, its values, what is timed, shapes (height, width, channels, filters, dilation)."""
     sides = (0, _NEVER)
     yield cpu, "_GRIDS_FROM", sides, convolution, [(h, 2 * h, 512, 512, 4) for h in (10, 20, 24, 32, 64)]
@@ -38,30 +43,86 @@ def cases() -> Iterator[tuple]:
     yield places, "_TILE", tiles, kernel_gradient, [(128, 256, c, c, 1) for c in (64, 128)]
 
 
-def milliseconds(run: Callable[[], tf.Tensor]) -> float:
-    """Returns the shortest of several runs, after the one that traces."""
-    run().numpy()
-    times = []
+def ways_round(pixels: int, channels: int, filters: int) -> dict[str, Run]:
+    """Returns the gradient by a 1x1 kernel as `_by_taps` computes it, and as it would of other numbers of channels."""
+    x, upstream = (tf.random.normal([pixels, count]) for count in (channels, filters))
+    return {
+        "rows of filters": tf.function(lambda: tf.transpose(tf.matmul(upstream, x, transpose_a=True))[0, 0]),
+        "rows of channels": tf.function(lambda: tf.matmul(x, upstream, transpose_a=True)[0, 0]),
+    }
+
+
+def copies(height: int, width: int, filters: int, dilation: int) -> dict[str, Run]:
+    """Returns what puts the pixels that nine taps see side by side."""
+    upstream, offsets = tf.random.normal([1, height, width, filters]), places.tap_offsets(3, dilation)
+
+    def shifted():
+        padded = tf.pad(upstream, [[0, 0], [dilation] * 2, [dilation] * 2, [0, 0]])
+        starts = [(dilation - row, dilation - column) for row, column in offsets]
+        return tf.concat([padded[:, row : row + height, column : column + width] for row, column in starts], -1)
+
+    return {
+        "gather": tf.function(lambda: places.seen_by_taps(upstream, offsets)[0, 0]),
+        "shifted copies": tf.function(lambda: shifted()[0, 0, 0, 0]),
+    }
+
+
+def heads(height: int, width: int, channels: int, filters: int) -> dict[str, Run]:
+    """Returns a sum of dilated convolutions of one image, as one product and one by one."""
+    x = tf.random.normal([1, height, width, channels])
+    kernels = [tf.random.normal([3, 3, channels, filters]) for _ in DILATIONS]
+    pairs = list(zip(kernels, DILATIONS, strict=True))
+    return {
+        "product": tf.function(lambda: cpu.sum_of_convolutions(x, kernels, DILATIONS)[0, 0, 0, 0]),
+        "convolutions": tf.function(lambda: tf.add_n([cpu.convolve(x, k, d) for k, d in pairs])[0, 0, 0, 0]),
+    }
+
+
+def choices() -> Iterator[tuple]:
+    """Yields the function that chose, what is timed, shapes."""
+    yield cpu._by_taps, ways_round, [(8192, 2048, 512), (8192, 1024, 512), (8192, 512, 512), (8192, 512, 2048)]
+    yield places.seen_by_taps, copies, [(64, 128, filters, 2) for filters in (64, 256, 512)]
+    yield cpu.sum_of_convolutions, heads, [(64, 128, 2048, filters) for filters in (19, 64, 256)]
+
+
+def milliseconds(runs: dict[object, Run]) -> dict[object, float]:
+    """Returns the shortest of several runs of each; they take turns, so that what disturbs one disturbs all."""
+    times: dict[object, list[float]] = {side: [] for side in runs}
     for _ in range(_REPEATS):
-        start = time.perf_counter()
-        run().numpy()
-        times.append(time.perf_counter() - start)
-    return 1e3 * min(times)
+        for side, run in runs.items():
+            start = time.perf_counter()
+            run().numpy()
+            times[side].append(time.perf_counter() - start)
+    return {side: 1e3 * min(seconds) for side, seconds in times.items()}
+
+
+def print_line(name: str, shape: tuple, times: dict[object, float]) -> None:
+    """Prints the times of one shape."""
+    sides = (f"{'never' if side == _NEVER else side}: {value:.2f}" for side, value in times.items())
+    sys.stdout.write(f"{name} {shape}: {', '.join(sides)}\n")
+    sys.stdout.flush()
+
+
+def with_constant(module: object, constant: str, value: object, made: Run) -> Run:
+    """Returns what is timed, traced with that value of a constant."""
+    with mock.patch.object(module, constant, value):
+        places._tile_places.cache_clear()
+        made()
+    return made
 
 
 def main() -> None:
     """Prints the table."""
-    for module, constant, values, timed, shapes in cases():
-        before = getattr(module, constant)
+    for module, constant, sides, timed, shapes in constants():
         for shape in shapes:
-            found = []
-            for value in values:
-                setattr(module, constant, value)
-                places._tile_places.cache_clear()
-                found.append(f"{value if value != _NEVER else 'never'}: {milliseconds(timed(*shape)):.2f}")
-            sys.stdout.write(f"{constant} {shape}: {', '.join(found)}\n")
-            sys.stdout.flush()
-        setattr(module, constant, before)
+            runs = {side: with_constant(module, constant, side, timed(*shape)) for side in sides}
+            print_line(constant, shape, milliseconds(runs))
+    for chooser, timed, shapes in choices():
+        for shape in shapes:
+            runs = timed(*shape)
+            for run in runs.values():
+                run()  # traces
+            print_line(chooser.__name__, shape, milliseconds(runs))
 
 
 if __name__ == "__main__":
