@@ -43,6 +43,7 @@ class Method(abc.ABC):
       domains: the domains it trains on, in the order of the arguments of `passes`.
       labelled_domains: those of them whose labels it needs.
       measured: the names of all that its passes yield.
+      reported: those of them that are no losses and may jump: shares, entropies.
       networks: every model that checkpoints hold, by name; "segmenter" is one of them.
       optimizers: those of the networks that are trained, by the network's name.
       loss_scale: a `LossScale` if the segmenter computes in float16, else None.
@@ -51,6 +52,7 @@ class Method(abc.ABC):
     domains: tuple[str, ...]
     labelled_domains: tuple[str, ...]
     measured: tuple[str, ...]
+    reported: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -103,6 +105,12 @@ class Method(abc.ABC):
         """The keys of what `step` returns."""
         norms = (f"gradient_norm/{name}" for name in self.groups)
         return (*self.measured, *norms, *(("loss_scale",) if self.loss_scale else ()))
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The names by which the `measure_names` stand in metrics.jsonl and TensorBoard, in the same order."""
+        kinds = dict.fromkeys(self.measured, "loss/") | dict.fromkeys(self.reported, "watched/")
+        return tuple(kinds.get(name, "") + name for name in self.measure_names)
 
     def use_xla(self) -> None:
         """Compiles `losses_and_gradients` with XLA from now on."""

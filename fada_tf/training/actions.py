@@ -20,6 +20,12 @@ from fada_tf.runs.metrics import MetricsFile
 
 _WINDOW = 20  # log lines that a loss is compared with
 _SPIKE = 3.0
+_LOSS, _WATCHED = "loss/", "watched/"  # see `Method.metric_names`
+_TOLD = f"{_WATCHED}confident_share"  # of all that is watched, what the log line has room for
+
+
+def _named(output: Mapping[str, float], kind: str) -> dict[str, float]:
+    return {name.removeprefix(kind): value for name, value in output.items() if name.startswith(kind)}
 
 
 def tell(stream: TextIO, line: str) -> None:
@@ -38,8 +44,8 @@ class LogTraining:
     def __call__(self, output: dict[str, float]) -> None:
         """Reports what `Trainer.train_loop_end` returned."""
         step = int(self.step.numpy())
-        losses = {name.removeprefix("loss/"): value for name, value in output.items() if name.startswith("loss/")}
-        listing = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+        told = _named(output, _LOSS) | ({_TOLD.removeprefix(_WATCHED): output[_TOLD]} if _TOLD in output else {})
+        listing = "  ".join(f"{name} {value:.4f}" for name, value in told.items())
         self.metrics.write("train", step, output)
         seconds = output["speed/seconds_per_step"]
         remaining = datetime.timedelta(seconds=round(seconds * (self.iterations - step)))
@@ -55,13 +61,14 @@ class WarnOfLosses:
 
     def __init__(self, step: tf.Variable, watchers: Sequence[Watcher], stream: TextIO):
         self.step, self.stream = step, stream
-        self._watchers = [LossSpikes(), *watchers]
+        self._spikes, self._watchers = LossSpikes(), watchers
 
     def __call__(self, output: dict[str, float]) -> None:
         """Looks at what `Trainer.train_loop_end` returned."""
-        losses = {name.removeprefix("loss/"): value for name, value in output.items() if name.startswith("loss/")}
-        for watcher in self._watchers:
-            if warning := watcher(losses):
+        losses = _named(output, _LOSS)
+        measured = losses | _named(output, _WATCHED)
+        for warning in (self._spikes(losses), *(watcher(measured) for watcher in self._watchers)):
+            if warning:
                 tell(self.stream, f"warning: iteration {int(self.step.numpy())}: {warning}")
 
 

@@ -41,7 +41,7 @@ class Trainer(orbit.StandardTrainer):
         self.images_per_step = batch_size * len(method.domains)
         with strategy.scope():
             self.step = orbit.utils.create_global_step()
-        self._names = tuple(f"loss/{name}" if name in method.measured else name for name in method.measure_names)
+        self._names = method.metric_names
         self.progress = tf.Variable(tf.zeros([len(self._names) + 1]), trainable=False, name="progress")
         self._latest = tf.Variable(tf.zeros([len(self._names)]), trainable=False, name="latest")
         self._stopped = tf.Variable(False, trainable=False, name="stopped")  # whether any worker's `stop.flag` is set

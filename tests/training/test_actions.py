@@ -13,7 +13,7 @@ from fada_tf.data.labels import LabelSpace
 from fada_tf.methods.fada import DeadDiscriminator
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.runs.metrics import MetricsFile
-from fada_tf.training.actions import LogEvaluation, WarnOfLosses, WritePictures
+from fada_tf.training.actions import LogEvaluation, LogTraining, WarnOfLosses, WritePictures
 
 
 @pytest.fixture(params=[False])
@@ -64,6 +64,21 @@ def test_a_loss_that_jumps_is_warned_about(warn):
     assert not warn(segmentation=2.5)
     assert warn(segmentation=3.5).startswith("warning: iteration 100: loss segmentation 3.5 is over 3 times its median")
     assert not warn(segmentation=1.0)
+
+
+def test_what_is_watched_is_no_loss_and_reaches_the_watchers():
+    lines, seen, step = io.StringIO(), [], tf.Variable(5, dtype=tf.int64)
+    warn = WarnOfLosses(step, [lambda measured: seen.append(dict(measured))], lines)
+    metrics = types.SimpleNamespace(write=lambda kind, step, values: None)
+    log = LogTraining(step, 100, metrics, lines)
+    for share in (*[0.1] * 8, 0.9):
+        watched = {"watched/confident_share": share, "watched/entropy": share}
+        output = {"loss/mix": 1.0, **watched, "speed/seconds_per_step": 1.0, "speed/images_per_second": 1.0}
+        warn(output)
+    assert not lines.getvalue()
+    assert seen[-1] == {"mix": 1.0, "confident_share": 0.9, "entropy": 0.9}
+    log(output)
+    assert "5/100  mix 1.0000  confident_share 0.9000  1.00 steps/s" in lines.getvalue()
 
 
 @pytest.mark.parametrize("warn", [True], indirect=True)

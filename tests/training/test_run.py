@@ -85,6 +85,8 @@ def test_a_teacher_goes_on_exactly_and_is_what_is_scored_and_loaded(records, tmp
     logged = [json.loads(line) for line in (tmp_path / "whole/metrics.jsonl").read_text().splitlines()]
     line = [line for line in logged if line["kind"] == "evaluation"][-1]
     assert line["mean_iou"] == pytest.approx(scored["mean_iou"], abs=1e-6)
+    measured = {name for name in logged[0] if name.startswith(("loss/", "watched/"))}
+    assert measured == {"loss/segmentation", "loss/masked", "watched/seen_share"}
 
 
 def test_a_begun_run_continues_with_another_name_evaluation_batch_and_tolerance(records, tmp_path, capsys):

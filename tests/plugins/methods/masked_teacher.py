@@ -33,6 +33,7 @@ class MaskedTeacher(Method):
     domains = ("source", "target")
     labelled_domains = ("source",)
     measured = ("segmentation", "masked", "seen_share")
+    reported = ("seen_share",)
 
     def __init__(self, segmenter: keras.Model, groups, *, seed: int, cell: int, decay: float, accumulation_steps: int):
         teacher = moving_average.copy_of(segmenter)
@@ -73,8 +74,8 @@ class MaskedTeacher(Method):
         return tf.repeat(tf.repeat(kept, self.cell, 1), self.cell, 2)[:, :height, :width, None]
 
 
-def _nothing_seen(losses: Mapping[str, float]) -> str | None:
-    return "the masks leave nothing to see" if losses["seen_share"] == 0 else None
+def _nothing_seen(measured: Mapping[str, float]) -> str | None:
+    return "the masks leave nothing to see" if measured["seen_share"] == 0 else None
 
 
 def build(config: Config, segmenter: keras.Model) -> MaskedTeacher:
