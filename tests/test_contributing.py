@@ -14,6 +14,7 @@ from fada_tf.config import Config, method_settings, set_fields
 from fada_tf.data import conversion
 from fada_tf.data.datasets import base
 from fada_tf.errors import InputError
+from fada_tf.models import moving_average
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.training import made_up
 from fada_tf.validation import validate
@@ -72,6 +73,24 @@ def test_a_backbone():
     np.testing.assert_allclose(again(images, training=True), segmenter(images, training=True), rtol=1e-4, atol=1e-5)
     with pytest.raises(InputError, match="'plain_huge' is unknown: choose from plain_large, plain_small, resnet101"):
         build_segmenter("plain_huge", num_classes=3)
+
+
+def test_a_head():
+    images = np.random.default_rng(0).uniform(0, 255, (2, 36, 52, 3)).astype(np.float32)
+    segmenter = build_segmenter("plain_small", num_classes=3, head="skips")
+    assert segmenter.stride == 4
+    for score in ("score4", "score8"):
+        layer = segmenter.classifier.get_layer(score)
+        layer.bias.assign([1.0, 10.0, 100.0])
+        layer.kernel.assign(layer.kernel * (score == "score8"))
+    coarse = segmenter.classifier.get_layer("score8")(segmenter.maps(images)[8])
+    logits = segmenter(images).numpy()
+    assert coarse.shape == (2, 5, 7, 3) and logits.shape == (2, 9, 13, 3)
+    np.testing.assert_allclose(logits[:, ::2, ::2] - [1, 10, 100], coarse, rtol=1e-5, atol=1e-4)
+    again = moving_average.copy_of(segmenter)
+    np.testing.assert_array_equal(again(images), logits)
+    with pytest.raises(InputError, match="'skip' is not one of the heads: choose from aspp, skips"):
+        build_segmenter("plain_small", num_classes=3, head="skip")
 
 
 def test_a_method():
