@@ -14,6 +14,7 @@ def validate(config: Config) -> None:
     if not isinstance(config.method, MethodSettings):
         raise InputError(f"config.method is {config.method!r}: set it to method_settings(NAME), of fada_tf.config")
     schema.check(config)
+    config.method.check(config)
     training, schedule = config.training, config.schedule
     if training.batch_size % training.accumulation_steps:
         raise InputError(

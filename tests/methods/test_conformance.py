@@ -178,7 +178,10 @@ def test_other_precisions_make_the_same_steps(plain, name, precision):
         devices.set_precision("float32")
     assert ("loss_scale" in found) == (precision == "mixed_float16")
     of_losses, of_steps = PRECISIONS[precision]
-    assert losses(found) == pytest.approx(losses(measures), rel=of_losses)
+    for key, value in losses(measures).items():
+        # Shares of pixels move by whole pixels.
+        tolerance = {"abs": 0.02} if key in method.reported else {"rel": of_losses}
+        assert found[key] == pytest.approx(value, **tolerance), key
     assert_same_steps(start, after, weights(method), of_steps)
 
 

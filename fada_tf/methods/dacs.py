@@ -1,0 +1,322 @@
+"""DACS: a teacher labels the target, and the student learns what is pasted together of both domains.
+
+Tranheden et al., WACV 2021, https://arxiv.org/abs/2007.08702. ClassMix: Olsson et al., WACV 2021,
+https://arxiv.org/abs/2007.07936. "code" names a place in https://github.com/lhoyer/MIC/blob/2f932a9.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import keras
+import tensorflow as tf
+
+from fada_tf import randomness
+from fada_tf.augmentations import blur, classmix, color
+from fada_tf.config import Config, MethodSettings
+from fada_tf.errors import InputError
+from fada_tf.losses.row_blocks import sum_over_row_blocks
+from fada_tf.losses.segmentation import count_pixels, cross_entropy
+from fada_tf.methods.base import Batch, Loss, Method, Watcher
+from fada_tf.methods.fada import Fada, FineGrainedAdversary, build_fine_grained
+from fada_tf.methods.source_only import SourceOnly, segmenter_optimizer
+from fada_tf.models import moving_average
+from fada_tf.models.class_maps import predict_confident_map
+from fada_tf.schema import option, section
+
+Pass = dict[str, Loss | tf.Tensor]
+
+# https://github.com/lhoyer/MIC/blob/2f932a9/seg/mmseg/models/utils/dacs_transforms.py#L52-L66
+_BLURRED = 0.5  # share of the images
+_SIGMAS = (0.15, 1.15)  # pixels
+
+
+@dataclasses.dataclass
+class TeacherSettings(MethodSettings):
+    """What users choose of any method with a teacher that labels the target."""
+
+    inference: str = option("segmenter", "what is scored and exported", choices=("segmenter", "teacher"))
+    teacher_decay: float = option(
+        0.99, "a, the most that the teacher keeps of itself in an update; DAFormer and MIC: 0.999", minimum=0
+    )
+    confidence_threshold: float = option(
+        0.968, "pixels whose likeliest class is at least as probable for the teacher are confident", minimum=0
+    )
+    weight_per: str = option(
+        "image", "whose share of confident pixels is the weight of its pseudo labels: each image's own, or (code) that "
+        "of one replica's part of a batch, which then depends on how the batch is split", choices=("image", "batch"),
+    )  # fmt: skip
+    mix_weight: float = option(1.0, "of the loss on mixed images", minimum=0)
+    color_jitter: float = option(
+        0.2, "largest change of brightness, contrast, saturation and hue of mixed and masked images", minimum=0
+    )
+    blur: bool = option(True, "blur half of the mixed and masked images")
+
+
+@dataclasses.dataclass
+class Settings(TeacherSettings):
+    """What users choose."""
+
+    segmentation_temperature: float = option(1.0, "source logits are divided by this before L_seg", above=0)
+    adversarial: bool = option(False, "train against FADA's discriminator as well, on the images that are not mixed")
+    fada: FineGrainedAdversary = section(FineGrainedAdversary)
+
+    def check(self, config: Config) -> None:
+        """Raises `InputError` if the domains' images have two sizes, or FADA's settings have no effect."""
+        source, target = config.data.source, config.data.target
+        if (source.height, source.width) != (target.height, target.width):
+            raise InputError(
+                f"method {self.name} mixes both domains, and config.data.source is {source.height} x {source.width} "
+                f"pixels, config.data.target {target.height} x {target.width}: give both one height and width, and crop"
+            )
+        if not self.adversarial and self.fada != FineGrainedAdversary():
+            raise InputError(
+                "config.method.fada has settings, and config.method.adversarial is False, which has no use for them: "
+                "set it to True, or leave them out"
+            )
+
+
+class TeacherMethod(Method):
+    """What all methods with a teacher have in common: pseudo labels, and losses by them.
+
+    The teacher's weights are an average of the student's. It labels target images that are at most flipped, cropped
+    and scaled; the student learns its labels on images that are harder to recognise.
+    """
+
+    def __init__(
+        self,
+        networks: Mapping[str, keras.Model],
+        optimizers: Mapping[str, keras.Model],
+        settings: TeacherSettings,
+        *,
+        seed: int,
+        accumulation_steps: int = 1,
+    ):
+        """Sets up the method.
+
+        Args:
+          networks: all but the teacher, which starts as a copy of the segmenter.
+          optimizers: see `Method`.
+          settings: what users choose.
+          seed: of the method's own random numbers.
+          accumulation_steps: see `Method`.
+        """
+        self.teacher = moving_average.copy_of(networks["segmenter"])
+        super().__init__({**networks, "teacher": self.teacher}, optimizers, accumulation_steps)
+        self.settings, self.seed = settings, seed
+        histogram = tuple(f"pseudo_label_share/{k}" for k in range(self.segmenter.num_classes))
+        self.reported: tuple[str, ...] = ("confident_share", "pseudo_label_entropy", "disagreement", *histogram)
+
+    def after_update(self, iteration: tf.Tensor) -> None:
+        """Moves the teacher towards the student, at first in large steps."""
+        ramp = 1 - 1 / (tf.cast(iteration, tf.float32) + 1)
+        moving_average.update(self.teacher, self.segmenter, tf.minimum(ramp, self.settings.teacher_decay))
+
+    def watchers(self) -> Sequence[Watcher]:
+        """Returns what watches the pseudo labels."""
+        return [NothingConfident(), Collapse(self.segmenter.num_classes)]
+
+    def pseudo_labels(self, target: Batch) -> dict[str, tf.Tensor]:
+        """Lets the teacher label a part of a batch.
+
+        Returns:
+          "label" int64 [batch, height, width]; "share" float32 [batch], that of confident pixels; and "weight" float32
+          [batch, height, width], which is the share and, where "valid" of the target is 0, 0.
+        """
+        images = target["image"]
+        labels, confidence = predict_confident_map(self.teacher(images, training=False), images.shape[1:3])
+        confident = tf.cast(confidence >= self.settings.confidence_threshold, tf.float32)
+        shares = tf.reduce_mean(confident, axis=[1, 2])
+        if self.settings.weight_per == "batch":
+            shares = tf.fill(tf.shape(shares), tf.reduce_mean(shares))
+        weights = shares[:, None, None] * tf.ones_like(confidence)
+        if "valid" in target:
+            weights *= tf.cast(target["valid"], tf.float32)
+        return {"label": tf.cast(labels, tf.int64), "weight": weights, "share": shares}
+
+    def statistics(self, pseudo: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Returns means over the images: the share of confident pixels, the histogram of pseudo labels, its entropy.
+
+        An entropy of 1 is that of all classes alike, and of 0 that of one class alone.
+        """
+        classes = range(self.segmenter.num_classes)
+        shares = [tf.reduce_mean(tf.cast(pseudo["label"] == k, tf.float32), axis=[1, 2]) for k in classes]
+        entropies = -tf.add_n([tf.math.xlogy(share, share) for share in shares]) / math.log(max(len(classes), 2))
+        return {
+            "confident_share": tf.reduce_mean(pseudo["share"]),
+            "pseudo_label_entropy": tf.reduce_mean(entropies),
+        } | {f"pseudo_label_share/{k}": tf.reduce_mean(share) for k, share in enumerate(shares)}
+
+    def strong(self, images: tf.Tensor, draws: tf.Tensor, purpose: str) -> tf.Tensor:
+        """Changes colours and sharpness of float32 images in 0..255, by random numbers for the purpose."""
+        if self.settings.color_jitter:
+            numbers = randomness.uniform(self.seed, f"jitter, {purpose}", draws, (5,))
+            images = color.jitter(images, numbers, self.settings.color_jitter)
+        if self.settings.blur:
+            chosen, place = tf.unstack(randomness.uniform(self.seed, f"blur, {purpose}", draws, (2,)), axis=1)
+            low, high = _SIGMAS
+            images = blur.gaussian_blur(images, tf.where(chosen < _BLURRED, low + (high - low) * place, 0.0))
+        return images
+
+    def mixed_of(self, above: Batch, below: Batch, mask: tf.Tensor, purpose: str) -> Batch:
+        """Pastes what the mask shows of some images, labels and weights onto others, and makes the images harder.
+
+        Args:
+          above: "image", "label" and "weight", of one batch.
+          below: the same of another batch of that size, and "draw".
+          mask: bool [batch, height, width].
+          purpose: of the random numbers.
+
+        Returns:
+          "image" float32 in 0..255, "label" int64, "weight" float32, "draw"; and "below", 1 where nothing was pasted,
+          float32 [batch, height, width].
+        """
+        images = classmix.paste(mask, tf.cast(above["image"], tf.float32), tf.cast(below["image"], tf.float32))
+        return {
+            "image": self.strong(images, below.get("draw"), purpose),
+            "label": classmix.paste(mask, tf.cast(above["label"], tf.int64), below["label"]),
+            "weight": classmix.paste(mask, above["weight"], below["weight"]),
+            "below": 1 - tf.cast(mask, tf.float32),
+        } | ({"draw": below["draw"]} if "draw" in below else {})
+
+    def mix_pass(self, mixed: Batch) -> Pass:
+        """The student learns a mixed batch; "disagreement" is its share of errors where nothing was pasted."""
+        counts = tf.reduce_sum(mixed["below"], axis=[1, 2], keepdims=True)
+        of_image = tf.math.divide_no_nan(mixed["below"], counts) / tf.cast(tf.shape(counts)[0], tf.float32)
+        loss, disagreement = self.consistency(mixed, of_image)
+        return {"mix": Loss(loss, trains="segmenter", weight=self.settings.mix_weight), "disagreement": disagreement}
+
+    def consistency(
+        self, batch: Batch, compared: tf.Tensor | None = None, mask: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the weighted cross entropy of the student, a mean over ALL pixels, and where it errs.
+
+        Args:
+          batch: "image", "label", "weight", and "draw" for networks that are random in training.
+          compared: float32 [batch, height, width], weights of the pixels in the second result; None: 0.
+          mask: see `Segmenter.maps`.
+        """
+        pixels = count_pixels(batch["image"])
+        compared = tf.zeros_like(batch["weight"]) if compared is None else compared
+
+        def sums_of_block(logits, labels, weights, compared):
+            wrong = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int64) != labels, tf.float32)
+            return cross_entropy(logits, labels, pixels, weights), tf.reduce_sum(wrong * compared)
+
+        draws = batch.get("draw")
+        maps = self.segmenter.maps(batch["image"], training=True, draws=draws, mask=mask)
+        logits = self.segmenter.classify(maps, training=True, draws=draws)
+        return sum_over_row_blocks(
+            sums_of_block, [logits], batch["image"].shape[1:3], [batch["label"], batch["weight"], compared]
+        )
+
+
+class Dacs(TeacherMethod):
+    """Minimises L_seg on the source, FADA's losses beside it if asked to, and L_mix on mixed images."""
+
+    domains = ("source", "target")
+    labelled_domains = ("source",)
+
+    def __init__(self, supervised: SourceOnly | Fada, settings: Settings, *, seed: int, accumulation_steps: int = 1):
+        """Sets up the method.
+
+        Args:
+          supervised: what is minimised on images that are not mixed.
+          settings: what users choose.
+          seed: see `TeacherMethod`.
+          accumulation_steps: see `Method`.
+        """
+        super().__init__(
+            supervised.networks, supervised.optimizers, settings, seed=seed, accumulation_steps=accumulation_steps
+        )
+        self.supervised = supervised
+        self.reported = (*supervised.reported, *self.reported)
+        self.measured = (*dict.fromkeys((*supervised.measured, "mix", *self.reported)),)
+
+    def passes(self, source: Batch, target: Batch) -> Iterator[Pass]:
+        """Yields the losses of images as they are, then that of their mix."""
+        yield from self.unmixed_passes(source, target)
+        pseudo = self.pseudo_labels(target)
+        yield self.mix_pass(self.mixed(source, target, pseudo)) | self.statistics(pseudo)
+
+    def unmixed_passes(self, source: Batch, target: Batch) -> Iterator[Pass]:
+        """Yields the losses of `supervised`."""
+        batches = {"source": source, "target": target}
+        yield from self.supervised.passes(*(batches[domain] for domain in self.supervised.domains))
+
+    def mixed(self, source: Batch, target: Batch, pseudo: Mapping[str, tf.Tensor]) -> Batch:
+        """Pastes half of the classes of every source image onto the target image of its place; see `mixed_of`.
+
+        "mix_classes" of the source, int [batch, any], -1 for none, are pasted if it has them.
+        """
+        labels, count = source["label"], self.segmenter.num_classes
+        if "mix_classes" in source:
+            classes = source["mix_classes"]
+        else:
+            numbers = randomness.uniform(self.seed, "classes, mix", source["draw"], (count,))
+            classes = classmix.choose_classes(labels, count, numbers)
+        mask = classmix.mask_of(labels, classes)
+        above = source | {"weight": tf.ones_like(pseudo["weight"])}
+        return self.mixed_of(above, target | pseudo, mask, "mix")
+
+    def watchers(self) -> Sequence[Watcher]:
+        """Returns what watches the pseudo labels and, if there is one, the discriminator."""
+        return [*super().watchers(), *self.supervised.watchers()]
+
+
+class NothingConfident:
+    """Warns when no pixel of the target is confident any more: then the teacher teaches nothing."""
+
+    def __init__(self):
+        self._silent = False
+
+    def __call__(self, measures: Mapping[str, float]) -> str | None:
+        """Looks at the mean share since the last report."""
+        was_silent, self._silent = self._silent, measures["confident_share"] < 1e-4
+        if was_silent or not self._silent:
+            return None
+        return (
+            "the teacher is confident of no pixel of the target, so that nothing is learned of it: start from a "
+            "segmenter that was trained longer, or lower config.method.confidence_threshold"
+        )
+
+
+class Collapse:
+    """Warns when nearly all pseudo labels are of one class."""
+
+    def __init__(self, num_classes: int, share: float = 0.95):
+        """Sets up the watcher; it warns above `share`."""
+        self._names = [f"pseudo_label_share/{k}" for k in range(num_classes)] if num_classes > 1 else []
+        self._share, self._collapsed = share, False
+
+    def __call__(self, measures: Mapping[str, float]) -> str | None:
+        """Looks at the mean histogram since the last report."""
+        shares = {name: measures[name] for name in self._names}
+        largest = max(shares, key=shares.get, default=None)
+        was_collapsed, self._collapsed = self._collapsed, largest is not None and shares[largest] > self._share
+        if was_collapsed or not self._collapsed:
+            return None
+        return (
+            f"{100 * shares[largest]:.0f} % of all pseudo labels are of class {largest.rpartition('/')[2]}: the "
+            "teacher collapses; start from a segmenter that was trained longer, such as one of FADA's, or lower "
+            "config.optimizer.learning_rate"
+        )
+
+
+def build(config: Config, segmenter: keras.Model) -> Dacs:
+    """Makes the method, its teacher and its optimizers from the config."""
+    return build_mixing(Dacs, config, segmenter)
+
+
+def build_mixing(method: type[Dacs], config: Config, segmenter: keras.Model) -> Dacs:
+    """Makes a method of a class that has the arguments of `Dacs` from the config."""
+    settings = config.method
+    if settings.adversarial:
+        supervised = build_fine_grained(config, segmenter, settings.fada, settings.segmentation_temperature)
+    else:
+        supervised = SourceOnly(
+            segmenter,
+            segmenter_optimizer(config, segmenter),
+            segmentation_temperature=settings.segmentation_temperature,
+        )
+    return method(supervised, settings, seed=config.seed, accumulation_steps=config.training.accumulation_steps)

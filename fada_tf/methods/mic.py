@@ -1,0 +1,103 @@
+"""MIC: masked image consistency beside DACS; what is hidden must be told from what is around it.
+
+Hoyer et al., CVPR 2023, https://arxiv.org/abs/2212.01322. Code: https://github.com/lhoyer/MIC/blob/2f932a9,
+seg/mmseg/models/uda/masking_consistency_module.py.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+import keras
+import tensorflow as tf
+
+from fada_tf import randomness
+from fada_tf.augmentations import block_mask, classmix
+from fada_tf.config import Config
+from fada_tf.methods import dacs
+from fada_tf.methods.base import Batch, Loss
+from fada_tf.methods.dacs import Dacs, Pass
+from fada_tf.schema import option
+
+
+@dataclasses.dataclass
+class MaskSettings:
+    """What users choose of masked consistency."""
+
+    mask_block: int = option(64, "pixels; side of what is hidden as one (paper: 64, at half resolution 32)", minimum=1)
+    mask_ratio: float = option(0.7, "share of the blocks that are hidden", minimum=0)
+    masked_weight: float = option(1.0, "lambda, of the loss on masked images; 0: no such pass", minimum=0)
+
+
+@dataclasses.dataclass
+class Settings(MaskSettings, dacs.Settings):
+    """What users choose."""
+
+    mode: str = option(
+        "target", "what is masked: target images, with other colours (rendered to real); or source and target images "
+        "in turn, as they are (separate: clear to adverse weather)", choices=("target", "separate"),
+    )  # fmt: skip
+
+
+class Mic(Dacs):
+    """Minimises what DACS does, and L_masked: the student tells the teacher's labels from masked images."""
+
+    def __init__(self, *args, **options):
+        """Sets up the method; see `Dacs`."""
+        super().__init__(*args, **options)
+        if self.settings.masked_weight:
+            self.measured = (*self.measured, "masked")
+
+    def passes(self, source: Batch, target: Batch) -> Iterator[Pass]:
+        """Yields the losses of images as they are, of their mix, and of masked images."""
+        yield from self.unmixed_passes(source, target)
+        pseudo = self.pseudo_labels(target)
+        yield self.mix_pass(self.mixed(source, target, pseudo)) | self.statistics(pseudo)
+        if self.settings.masked_weight:
+            yield self.masked_pass(self.masked(source, target, pseudo))
+
+    def masked(self, source: Batch, target: Batch, pseudo: Mapping[str, tf.Tensor]) -> Batch:
+        """Returns what is shown masked: "image", "label", "weight", and "mask" float32 [batch, height, width, 1].
+
+        "mask_cells" of the target, float32 [batch, rows, columns], are the blocks that stay visible if it has them.
+        """
+        whole = target | pseudo
+        if self.settings.mode == "separate":
+            # By an image's own number, so that parts of a batch hold what the whole one does.
+            of_source = tf.broadcast_to((target["draw"] % 2 == 0)[:, None, None], tf.shape(pseudo["label"]))
+            above = source | {"weight": tf.ones_like(pseudo["weight"])}
+            images, labels, weights = (
+                classmix.paste(of_source, tf.cast(above[key], dtype), tf.cast(whole[key], dtype))
+                for key, dtype in (("image", tf.float32), ("label", tf.int64), ("weight", tf.float32))
+            )
+            whole |= {"image": images, "label": labels, "weight": weights}
+        return with_mask(self, whole, colored=self.settings.mode == "target")
+
+    def masked_pass(self, masked: Batch) -> Pass:
+        """The student learns the labels of masked images."""
+        return masked_pass(self, masked)
+
+
+def with_mask(method: dacs.TeacherMethod, batch: Batch, *, colored: bool) -> Batch:
+    """Returns a batch with the mask of its images, which it makes harder to recognise beforehand if `colored`."""
+    images, settings = tf.cast(batch["image"], tf.float32), method.settings
+    if colored:
+        images = method.strong(images, batch.get("draw"), "masked")
+    size = images.shape[1:3]
+    if "mask_cells" in batch:
+        kept = batch["mask_cells"]
+    else:
+        cells = block_mask.cells(size, settings.mask_block)
+        numbers = randomness.uniform(method.seed, "mask", batch["draw"], cells)
+        kept = tf.cast(numbers > settings.mask_ratio, tf.float32)
+    return batch | {"image": images, "mask": block_mask.enlarged(kept, size)}
+
+
+def masked_pass(method: dacs.TeacherMethod, masked: Batch) -> Pass:
+    """Returns the loss of the student on masked images."""
+    loss, _ = method.consistency(masked, mask=masked["mask"])
+    return {"masked": Loss(loss, trains="segmenter", weight=method.settings.masked_weight)}
+
+
+def build(config: Config, segmenter: keras.Model) -> Mic:
+    """Makes the method, its teacher and its optimizers from the config."""
+    return dacs.build_mixing(Mic, config, segmenter)
