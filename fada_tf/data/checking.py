@@ -44,7 +44,7 @@ def read_pair(pair: Pair, settings: Settings) -> tuple[images.StoredImage, np.nd
     """Reads a pair's files and checks them against each other.
 
     Returns:
-      The image, and the label as [height, width] uint8 train ids and 255, or None.
+      The image, and the label as [height, width] uint8 train ids and 255; None where there is none.
 
     Raises:
       InputError: either file cannot be read, their sizes differ, or the label has an id of no class.
@@ -52,7 +52,7 @@ def read_pair(pair: Pair, settings: Settings) -> tuple[images.StoredImage, np.nd
     with _naming(pair.image):
         pair.name.encode()
         image = images.to_stored(files.read_bytes(pair.image))
-    if settings.labels is None:
+    if settings.labels is None or pair.label is None:
         return image, None
     with _naming(pair.label):
         label = settings.labels.train_ids(files.read_bytes(pair.label), ignore_unknown=settings.ignore_unknown)

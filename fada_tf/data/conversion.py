@@ -42,7 +42,9 @@ def make_record(pair: Pair, settings: Settings) -> Record:
     if settings.resize is not None:
         image, label = _resized(image, label, settings.resize)
     record = Record(pair.name, image.data, image.format, image.height, image.width)
-    return record if label is None else record.labelled(label, settings.labels.label_space.num_classes)
+    if label is None or settings.labels is None:
+        return record
+    return record.labelled(label, settings.labels.label_space.num_classes)
 
 
 def convert(
@@ -94,12 +96,12 @@ def convert(
         raise InputError(f"num_shards={num_shards} is more than the {len(good)} images: give at most one a shard")
     manifest = shards.write(
         output,
-        dataset.labels and dataset.labels.label_space,
+        dataset.labels.label_space if dataset.labels else None,
         [good[start:stop] for start, stop in pairwise(i * len(good) // num_shards for i in range(num_shards + 1))],
         partial(_records, settings=settings),
         job=_digest([(pair.name, finding.digest) for pair, finding in good], settings, num_shards),
         workers=workers,
-        labelled=dataset.labels and dataset.labels.classes,
+        labelled=dataset.labels.classes if dataset.labels else None,
     )
     findings.forget()
     changes = tuple(finding.changes for _, finding in good if finding.changes)

@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -45,13 +46,13 @@ def passed_over(names: Iterable[str], folder: str) -> tuple[str, ...]:
         if not name.lower().endswith(SUFFIXES):
             others.setdefault(os.path.splitext(name)[1], []).append(name)
     return tuple(
-        f"{os.path.join(folder, found[0])}{f' and {len(found) - 1} more' if found[1:] else ''}: no picture, since the "
+        f"{os.path.join(folder, first)}{f' and {len(rest)} more' if rest else ''}: no picture, since the "
         f"name ends in {suffix!r} and not in {', '.join(SUFFIXES)}"
-        for suffix, found in sorted(others.items())
+        for suffix, (first, *rest) in sorted(others.items())
     )
 
 
-def decode_image(encoded):
+def decode_image(encoded: Any) -> Any:
     """Decodes a JPEG or PNG with the pixels that Pillow gives (the accurate DCT), [height, width, 3] uint8 tensor."""
     import tensorflow as tf
 
@@ -82,7 +83,7 @@ def to_stored(data: bytes) -> StoredImage:
     if changes:
         data, stored_format = encode_png(np.asarray(upright.convert("RGB"))), "png"
     else:
-        stored_format = STORED_FORMATS[original.format]
+        stored_format = STORED_FORMATS[str(original.format)]
     return StoredImage(data, stored_format, upright.height, upright.width, changes)
 
 

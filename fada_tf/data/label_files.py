@@ -52,7 +52,7 @@ class LabelFiles:
                 f"has {len(values)} colours where ids are due: take the data set's files of one 8-bit channel of ids"
             )
         whole = [reading for reading in readings if UNKNOWN_ID not in reading]
-        if any((reading != whole[0]).any() for reading in whole):
+        if pixels.colors is not None and any((reading != whole[0]).any() for reading in whole):
             raise InputError(
                 f"could be read in two ways: its values {_listed(values)} and its colours "
                 f"{_listed(pixels.colors[values])} mean different classes: save it with one channel of 8-bit ids"
@@ -87,7 +87,7 @@ class LabelFiles:
     def _unknown(self, pixels: images.LabelPixels, values: np.ndarray, reading: np.ndarray) -> str:
         unknown = values[reading == UNKNOWN_ID]
         advice = "mend it, or take such pixels as ignored with --unknown_ids=ignore"
-        if pixels.are_ids:
+        if pixels.are_ids or pixels.colors is None:
             return f"has ids {_listed(unknown)} that {self.wrong}; {advice}"
         return f"has colours {_listed(pixels.colors[unknown])} that no class, or more than one, has; {advice}"
 

@@ -54,7 +54,8 @@ class Shard:
         Raises:
           ValueError, KeyError, TypeError: the values are of no shard.
         """
-        entries = tuple(Entry(*fields, pixels=tuple(pixels)) for *fields, pixels in values["records"])
+        lines = ((*fields, tuple(pixels)) for *fields, pixels in values["records"])
+        entries = tuple(Entry(*line) for line in lines)
         shard = cls(values["file"], values["size"], values["sha256"], entries)
         if not isinstance(shard.file, str) or shard.file != os.path.basename(shard.file) or shard.file in ("", ".."):
             raise ValueError(f"{shard.file!r} is no file name")
@@ -149,12 +150,17 @@ class Manifest:
         """The number of records."""
         return len(self.entries)
 
+    @property
+    def _label_space(self) -> LabelSpace:
+        """The classes of the labels, which there must be."""
+        if self.label_space is None:
+            raise InputError(f"the records in {self.folder} have no labels: convert them again with labels")
+        return self.label_space
+
     @cached_property
     def pixels(self) -> np.ndarray:
         """Pixels of each class and, last, ignored ones, by record: [records, classes + 1] int64."""
-        if self.label_space is None:
-            raise InputError(f"the records in {self.folder} have no labels: convert them again with labels")
-        columns = self.label_space.num_classes + 1
+        columns = self._label_space.num_classes + 1
         return np.array([entry.pixels for entry in self.entries], np.int64).reshape(-1, columns)
 
     @property
@@ -164,19 +170,22 @@ class Manifest:
         return pixels / max(pixels.sum(), 1)
 
     @cached_property
+    def _shown(self) -> set[str]:
+        """Names of the classes that some label shows."""
+        counts = zip(self._label_space.names, self.pixels[:, :-1].sum(axis=0), strict=True)
+        return {name for name, count in counts if count}
+
+    @property
     def unseen(self) -> tuple[str, ...]:
         """Names of the classes that the labels can hold and no label shows."""
-        shown = self.pixels[:, :-1].any(axis=0)
-        names = zip(self.label_space.names, shown, strict=True)
-        return tuple(name for name, is_shown in names if not is_shown and name in self.classes)
+        return tuple(name for name in self.classes if name not in self._shown)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Names of the classes that the labels can hold: those that they were made for or show."""
         if self.labelled is None:
-            return self.label_space.names
-        names = zip(self.label_space.names, self.pixels[:, :-1].any(axis=0), strict=True)
-        return tuple(name for name, is_shown in names if is_shown or name in self.labelled)
+            return self._label_space.names
+        return tuple(name for name in self._label_space.names if name in self._shown or name in self.labelled)
 
     def unlabelled(self, label_space: LabelSpace) -> tuple[str, ...]:
         """Returns the names of the classes of `label_space` that the labels cannot hold, and so cannot be scored on."""
@@ -195,21 +204,20 @@ class Manifest:
         Raises:
           InputError: there are no labels, or they cannot hold a class that is asked for.
         """
-        if self.label_space is None:
-            raise InputError(f"the records in {self.folder} have no labels: convert them again with labels")
         missing = self.unlabelled(label_space)
         if missing and not (partial and set(self.classes) <= set(label_space.names)):
             raise InputError(
                 f"label space {label_space.name!r} has classes that {self.folder} lacks: "
                 f"{', '.join(missing)}: choose a space made of {', '.join(self.classes)}"
             )
-        return self.label_space.subset_map(label_space)
+        return self._label_space.subset_map(label_space)
 
     def with_classes(self, label_space: LabelSpace) -> "Manifest":
         """Returns the manifest as of labels of `label_space`, some of the classes on disk; all others are ignored."""
-        if label_space.names == self.label_space.names:
+        names = self._label_space.names
+        if label_space.names == names:
             return self
-        places = [self.label_space.names.index(name) for name in label_space.names]
+        places = [names.index(name) for name in label_space.names]
 
         def reduced(entry: Entry) -> Entry:
             kept = [entry.pixels[i] for i in places]
@@ -222,7 +230,8 @@ class Manifest:
     def places(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The shard number, first byte and payload length of each record, three [records] int64."""
         rows = [(i, entry.offset, entry.length) for i, shard in enumerate(self.shards) for entry in shard.entries]
-        return tuple(np.array(rows, np.int64).reshape(-1, 3).T)
+        numbers, offsets, lengths = np.array(rows, np.int64).reshape(-1, 3).T
+        return numbers, offsets, lengths
 
     @property
     def shard_paths(self) -> list[str]:

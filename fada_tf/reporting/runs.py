@@ -114,7 +114,7 @@ def with_distances(runs: Sequence[Run], records: str) -> list[Run]:
     """
     measured = [{_settings(values): values for values in _distances(run, records)} for run in runs]
     common = set.intersection(*(set(distances) for distances in measured if distances)) if any(measured) else set()
-    chosen = max(common, default=None)
+    chosen = max(common, default=())
     return [dataclasses.replace(run, ccd=distances.get(chosen)) for run, distances in zip(runs, measured, strict=True)]
 
 
