@@ -91,7 +91,9 @@ class LabelSpace:
         return cls(values["name"], tuple(names), tuple(tuple(entry["color"]) for entry in classes))
 
 
-# Train id order, names, label ids and colours of Cordts et al., CVPR 2016 (cityscapesscripts/helpers/labels.py).
+# Train ids in order, names, label ids and colours of Cityscapes (Cordts et al., CVPR 2016):
+# https://github.com/mcordts/cityscapesScripts/blob/0bcc4a7/cityscapesscripts/helpers/labels.py#L62-L99
+# SYNTHIA's ids: https://github.com/JDAI-CV/FADA/blob/a1c6403/core/datasets/synthia.py#L77-L94
 _CITYSCAPES = (
     # name, Cityscapes (and GTA5) label id, SYNTHIA id, colour
     ("road", 7, 3, (128, 64, 128)),

@@ -1,4 +1,7 @@
-"""Records of an image and its label, with the keys of DeepLab and the Model Garden: written, parsed, read by place."""
+"""Records of an image and its label: written, parsed, read by place.
+
+The keys are those of DeepLab2: https://github.com/google-research/deeplab2/blob/64bc1c1a/common.py#L96-L107.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -6,13 +6,16 @@ import numpy as np
 from fada_tf.models.layers import LeakyReLU, convolution, torch_uniform
 from fada_tf.models.segmenter import Segmenter
 
+# https://github.com/JDAI-CV/FADA/blob/a1c6403/core/models/build.py#L36
+_FILTERS = 256  # of the first convolution; the second has half of them
+# https://github.com/JDAI-CV/FADA/blob/a1c6403/core/models/discriminator.py#L44
 _SLOPE = 0.2  # of the leaky ReLU below zero
 
 
 def build_discriminator(segmenter: Segmenter, num_classes: int, seed: int = 0) -> keras.Model:
     """Builds D: two 3x3 convolutions and a head a domain (paper 3.3).
 
-    The widths are the authors': https://github.com/JDAI-CV/FADA/blob/a1c6403/core/models/discriminator.py#L38-L50.
+    Source: https://github.com/JDAI-CV/FADA/blob/a1c6403/core/models/discriminator.py#L38-L56.
 
     Args:
       segmenter: the model whose map it will see, the one that `Segmenter.features` returns.
@@ -32,7 +35,7 @@ def build_discriminator(segmenter: Segmenter, num_classes: int, seed: int = 0) -
         )  # fmt: skip
 
     features = x = keras.Input((None, None, segmenter.feature_channels), name="features")
-    for filters, name in ((256, "conv1"), (128, "conv2")):
+    for filters, name in ((_FILTERS, "conv1"), (_FILTERS // 2, "conv2")):
         x = convolve(x, filters, name)
         x = LeakyReLU(_SLOPE, name=f"{name}_relu")(x)
     heads = [convolve(x, num_classes, f"{domain}_head") for domain in ("source", "target")]

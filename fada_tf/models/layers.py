@@ -17,7 +17,10 @@ Initialize = Callable[[int, int], keras.Initializer]  # (fan_in, seed) -> initia
 
 
 def he_normal(fan_in: int, seed: int) -> keras.Initializer:
-    """Returns torchvision's kernel initializer: normal, variance 2 / fan_out."""
+    """Returns torchvision's kernel initializer: normal, variance 2 / fan_out.
+
+    Source: https://github.com/JDAI-CV/FADA/blob/a1c6403/core/models/resnet.py#L152-L154, a copy of torchvision's file.
+    """
     del fan_in
     return keras.initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal", seed=seed)
 
@@ -237,6 +240,8 @@ def normalized_convolution(
 class FrozenBatchNorm(keras.layers.Layer):
     """Batch norm whose four vectors are constants, WITHOUT epsilon: gamma * (x - mean) / sqrt(variance) + beta.
 
+    Source: https://github.com/JDAI-CV/FADA/blob/a1c6403/core/models/layers.py#L18-L23.
+
     Attributes:
       folded: whether the convolution that made its inputs normalises them.
     """
@@ -300,7 +305,8 @@ class FrozenBatchNorm(keras.layers.Layer):
 class BatchNorm(FrozenBatchNorm):
     """Batch norm as torch defines it, in float32, with statistics over the batches of all replicas.
 
-    The running variance is the unbiased one (divided by n - 1), as in torch and unlike Keras.
+    The running variance is the unbiased one (divided by n - 1), as in torch and unlike Keras. Epsilon and
+    1 - momentum are torch's defaults: https://github.com/pytorch/pytorch/blob/5c6695ee/torch/nn/modules/batchnorm.py#L33-L34.
     """
 
     trainable_affine = True

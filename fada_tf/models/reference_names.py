@@ -1,7 +1,8 @@
 """The names and layouts of the reference's PyTorch checkpoints, in NumPy alone.
 
 A reference checkpoint holds a state dict for each of `feature_extractor`, `classifier` and `model_D`. Its ResNet layers
-are named as ours, with dots for underscores; its VGG-16 is a sequence, so its names are positions.
+are named as ours, with dots for underscores; its VGG-16 is a sequence, so its names are positions:
+https://github.com/JDAI-CV/FADA/blob/a1c6403/core/models/feature_extractor.py#L16-L24.
 """
 
 import dataclasses

@@ -13,7 +13,9 @@ import numpy as np
 from fada_tf.data import files
 from fada_tf.errors import InputError
 
-# As torchvision and jcjohnson/pytorch-vgg name their files: the digits begin the file's SHA-256.
+# The digits in the names of published files begin the file's SHA-256:
+# https://github.com/pytorch/vision/blob/054e54c5/torchvision/models/resnet.py#L9-L15
+# https://github.com/jcjohnson/pytorch-vgg/blob/121d07b3/README.md?plain=1#L8
 _PUBLISHED = re.compile(r"(?:resnet50|resnet101|vgg16)-([0-9a-f]{8})\.pth")
 
 _SAFETENSORS = re.compile(rb".{8}\{\s*\"", re.DOTALL)  # the length of the JSON that follows

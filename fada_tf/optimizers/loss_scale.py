@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+# Both are Keras's: https://github.com/keras-team/keras/blob/3422977a/keras/src/optimizers/loss_scale_optimizer.py#L49-L50
 _INITIAL = 2.0**15
 _GROWTH_INTERVAL = 2000  # updates without overflow after which the scale doubles
 

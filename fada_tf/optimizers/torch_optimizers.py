@@ -10,7 +10,8 @@ from keras import ops
 from fada_tf.optimizers.groups import ParameterGroup, is_norm_or_position
 from fada_tf.optimizers.schedules import Schedule
 
-# torch.nn.utils.clip_grad_norm_ adds it to the norm that it divides by.
+# Added to the norm that is divided by, as in torch.nn.utils.clip_grad_norm_:
+# https://github.com/pytorch/pytorch/blob/20592e4d/torch/nn/utils/clip_grad.py#L162
 _CLIP_EPSILON = 1e-6
 
 

@@ -34,6 +34,7 @@ class Normalization:
         return (images * self.scale - tf.constant(self.mean)) / tf.constant(self.std)
 
 
+# https://github.com/JDAI-CV/FADA/blob/a1c6403/core/configs/defaults.py#L20-L21
 IMAGENET_RGB = Normalization("RGB", 1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 

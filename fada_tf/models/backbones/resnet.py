@@ -1,4 +1,7 @@
-"""ResNet-50 and ResNet-101 of torchvision at output stride 8 (stride on the 3x3; stages 3 and 4 dilated by 2 and 4)."""
+"""ResNet-50 and ResNet-101 of torchvision at output stride 8 (stride on the 3x3; stages 3 and 4 dilated by 2 and 4).
+
+The authors' copy of torchvision's file: https://github.com/JDAI-CV/FADA/blob/a1c6403/core/models/resnet.py#L73-L259.
+"""
 
 import functools
 
@@ -9,7 +12,8 @@ from fada_tf.models.backbones.base import IMAGENET_RGB, Backbone, Maps
 from fada_tf.models.layers import normalized_convolution
 
 _EXPANSION = 4  # of the last convolution of a bottleneck block
-# By stage: filters, stride, dilation of the first block, dilation of the others.
+# By stage: filters, stride, dilation of the first block, dilation of the others. Strides give way to dilations as in
+# https://github.com/JDAI-CV/FADA/blob/a1c6403/core/models/feature_extractor.py#L42
 _STAGES = ((64, 1, 1, 1), (128, 2, 1, 1), (256, 1, 1, 2), (512, 1, 2, 4))
 _BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}  # by stage
 

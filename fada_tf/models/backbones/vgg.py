@@ -1,4 +1,7 @@
-"""VGG-16 at output stride 8: no pool4 and pool5, dilated conv5, fc6 and fc7 as dilated 3x3 convolutions."""
+"""VGG-16 at output stride 8: no pool4 and pool5, dilated conv5, fc6 and fc7 as dilated 3x3 convolutions.
+
+Source: https://github.com/JDAI-CV/FADA/blob/a1c6403/core/models/feature_extractor.py#L16-L24.
+"""
 
 import keras
 import numpy as np
@@ -38,6 +41,8 @@ def _imagenet_weights() -> dict[str, np.ndarray]:
     return {weight.path: np.asarray(weight) for weight in model.weights}
 
 
+# The order of channels and the means are those of Caffe's weights:
+# https://github.com/JDAI-CV/FADA/blob/a1c6403/configs/deeplabv2_vgg16_src.yaml#L11-L13
 VARIANTS = {
     "vgg16": Backbone(
         _maps,

@@ -1,4 +1,4 @@
-"""Atrous spatial pyramid pooling as in DeepLab-v2, of the deepest map."""
+"""Atrous spatial pyramid pooling of the deepest map, as in DeepLab-v2 (Chen et al., TPAMI 2018)."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,6 +11,7 @@ from fada_tf.convolutions import cpu
 from fada_tf.models.heads.base import Head
 from fada_tf.models.layers import torch_uniform
 
+# https://github.com/JDAI-CV/FADA/blob/a1c6403/core/models/build.py#L31
 DILATIONS = (6, 12, 18, 24)
 
 
