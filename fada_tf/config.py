@@ -41,6 +41,12 @@ class DomainConfig:
     )
     crop: bool = option(False, "random crop of height x width out of the scaled image, instead of resizing")
     flip: bool = option(False, "mirror half of the images")
+    margin_top: int = option(
+        0, "pixels at the top of a stored image whose label, read or made by the method, teaches nothing", minimum=0
+    )
+    margin_bottom: int = option(0, "as margin_top; on Cityscapes the car's bonnet", minimum=0)
+    margin_left: int = option(0, "as margin_top", minimum=0)
+    margin_right: int = option(0, "as margin_top", minimum=0)
     sampling: str = option(
         "shuffled", "order of the draws", choices=("shuffled", "class_balanced", "rare_class", "sequential")
     )

@@ -46,14 +46,17 @@ def train_dataset(
 
     Returns:
       A dataset of 'image' [batch, height, width, 3] uint8, 'name' [batch] string, 'draw' [batch] int64 and,
-      with a label space, 'label' [batch, height, width] uint8, train ids and 255.
+      with a label space, 'label' [batch, height, width] uint8, train ids and 255. Without one, but with margins or
+      crops, 'valid' [batch, height, width] uint8: 0 in the margins and beside the image, 1 elsewhere.
 
     Raises:
-      InputError: no manifest, missing or shortened shards, no labels, or other classes than those asked for.
+      InputError: no manifest, missing or shortened shards, no labels, other classes than those asked for, or an image
+        that is all margin.
     """
     manifest = Manifest.load(records)
     translate = _translation(manifest, label_space)
     reader = _Reader(manifest, max_bad_records)
+    _check_margins(manifest, augmentation.margins)
     reader.check_shards(", or skip them with max_bad_records")
 
     def blocks():
@@ -70,9 +73,16 @@ def train_dataset(
     def load(draw, payload):
         element = parse(payload, with_label=label_space is not None)
         draw_seed = tf.random.experimental.stateless_fold_in([seed, 0], draw)
-        image, label = transforms.augment(element["image"], element.get("label"), draw_seed, augmentation)
+        label = element.get("label")
+        if label_space is None and not augmentation.labels_all:
+            label = tf.zeros(tf.shape(element["image"])[:2], tf.uint8)  # to see where labels would be
+        image, label = transforms.augment(element["image"], label, draw_seed, augmentation)
         loaded = {"image": image, "name": element["name"], "draw": draw}
-        return loaded if label is None else loaded | {"label": translate(label)}
+        if label is None:
+            return loaded
+        if label_space is None:
+            return loaded | {"valid": tf.cast(label != IGNORE, tf.uint8)}
+        return loaded | {"label": translate(label)}
 
     indices = tf.data.Dataset.from_generator(blocks, output_signature=tf.TensorSpec([None], tf.int64)).unbatch()
     draws = indices.enumerate(start_draw)
@@ -152,6 +162,16 @@ def _only_size(manifest: Manifest) -> tuple[int, int]:
             f"{manifest.folder} holds images of {len(sizes)} sizes, {sizes[:3]} and so on: give a height and a width"
         )
     return sizes[0]
+
+
+def _check_margins(manifest: Manifest, margins: tuple[int, int, int, int]) -> None:
+    top, bottom, left, right = margins
+    for entry in manifest.entries:
+        if top + bottom >= entry.height or left + right >= entry.width:
+            raise InputError(
+                f"margins of {top} + {bottom} rows and {left} + {right} columns leave nothing of {entry.filename} in "
+                f"{manifest.folder}, which is {entry.height}x{entry.width}: lower margin_top and the like"
+            )
 
 
 def _translation(

@@ -25,6 +25,7 @@ class Augmentation:
       base_width: columns of the image at scale 1; 0 for `width`.
       crop: cut height x width out of the scaled image at random; without it the image is resized to height x width.
       flip: mirror left and right half of the time.
+      margins: pixels at top, bottom, left and right of the image before all that, whose label becomes 255.
     """
 
     height: int
@@ -35,10 +36,16 @@ class Augmentation:
     base_width: int = 0
     crop: bool = False
     flip: bool = False
+    margins: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    @property
+    def labels_all(self) -> bool:
+        """Whether every pixel of the result keeps its label, as none is of a margin or beside the image."""
+        return not self.crop and not any(self.margins)
 
 
 def augment(image: tf.Tensor, label: tf.Tensor | None, seed: tf.Tensor, options: Augmentation):
-    """Jitters, then resizes or scales and crops, then flips, as `options` say.
+    """Empties the label's margins, jitters, then resizes or scales and crops, then flips, as `options` say.
 
     Args:
       image: [any height, any width, 3] uint8.
@@ -50,6 +57,8 @@ def augment(image: tf.Tensor, label: tf.Tensor | None, seed: tf.Tensor, options:
       The image [options.height, options.width, 3] uint8 and the label of that size, or None.
     """
     jitter_seed, scale_seed, crop_seed, flip_seed = tf.unstack(tf.random.experimental.stateless_split(seed, 4))
+    if label is not None and any(options.margins):
+        label = without_margins(label, options.margins)
     if options.color_jitter:
         image = color_jitter(image, jitter_seed)
     if options.crop:
@@ -63,6 +72,14 @@ def augment(image: tf.Tensor, label: tf.Tensor | None, seed: tf.Tensor, options:
         image, label = random_flip(image, label, flip_seed)
     image = tf.ensure_shape(image, [options.height, options.width, 3])
     return image, None if label is None else tf.ensure_shape(label, [options.height, options.width])
+
+
+def without_margins(label: tf.Tensor, margins: tuple[int, int, int, int]) -> tf.Tensor:
+    """Returns the label with 255 in the margins (top, bottom, left, right), which are smaller than it."""
+    top, bottom, left, right = margins
+    height, width = tf.unstack(tf.shape(label))
+    inside = label[top : height - bottom, left : width - right]
+    return tf.pad(inside, [[top, bottom], [left, right]], constant_values=IGNORE)
 
 
 def resize(image: tf.Tensor, label: tf.Tensor | None, size):

@@ -123,7 +123,9 @@ class Method(abc.ABC):
         Args:
           *batches: this replica's images of each domain: "image" uint8 [batch, height, width, 3], "label" uint8
             [batch, height, width], 255 where there is none, if the domain has labels, and "draw" int64 [batch], each
-            image's number among those that are drawn of its domain; the i-th of two domains have the same.
+            image's number among those that are drawn of its domain; the i-th of two domains have the same. Of a domain
+            without labels perhaps "valid" uint8 [batch, height, width], 0 where labels would be 255: in margins and
+            beside the image.
 
         Returns:
           float32 scalars of this replica: what was measured, and "gradient_norm/GROUP", the L2 norms of its own

@@ -99,6 +99,7 @@ def _augmentation(domain: DomainConfig) -> Augmentation:
         base_width=domain.full_width,
         crop=domain.crop,
         flip=domain.flip,
+        margins=(domain.margin_top, domain.margin_bottom, domain.margin_left, domain.margin_right),
     )
 
 

@@ -119,6 +119,47 @@ def test_a_target_needs_no_labels_and_ignores_those_it_has(labelled, unlabelled)
     np.testing.assert_array_equal(with_labels[1]["image"], without[1]["image"])
 
 
+def test_without_labels_valid_tells_where_they_would_be(labelled):
+    # Higher and narrower than the images after their resize.
+    size = {"height": 14, "width": 13, "base_height": 12, "base_width": 18, "crop": True, "flip": True}
+    cut, inside = transforms.Augmentation(**size), transforms.Augmentation(**size, margins=(2, 3, 0, 5))
+    dataset = train(labelled, None, cut)
+    assert dataset.element_spec["valid"] == tf.TensorSpec((2, 14, 13), tf.uint8)
+    assert "label" not in dataset.element_spec
+    for batch, without_margins, with_label in zip(
+        batches(dataset, 7),
+        batches(train(labelled, None, inside), 7),
+        batches(train(labelled, augmentation=inside), 7),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(batch["valid"], batch["image"].any(axis=-1))  # no pixel of a texture is black
+        assert (batch["valid"].sum(axis=(1, 2)) == 12 * 13).all()
+        np.testing.assert_array_equal(batch["image"], without_margins["image"])
+        np.testing.assert_array_equal(batch["image"], with_label["image"])
+        valid = without_margins["valid"]
+        assert valid.sum() < batch["valid"].sum() and (valid <= batch["valid"]).all()
+        # Some stored pixels have no label either.
+        assert (with_label["label"][valid == 0] == 255).all() and (with_label["label"][valid == 1] != 255).any()
+        assert "valid" not in with_label
+
+
+def test_valid_is_left_out_where_it_would_be_everywhere(labelled):
+    assert "valid" not in train(labelled, None, RESIZE).element_spec
+    margins = transforms.Augmentation(10, 14, margins=(1, 0, 0, 0))
+    assert (batches(train(labelled, None, margins), 1)[0]["valid"].sum(axis=(1, 2)) == 9 * 14).all()
+
+
+@pytest.mark.parametrize("margins", [(6, 6, 0, 0), (0, 0, 20, 0)])
+def test_more_margin_than_image_is_one_line_before_the_first_batch(labelled, margins):
+    with pytest.raises(InputError) as error:
+        train(labelled, augmentation=transforms.Augmentation(10, 14, margins=margins))
+    top, bottom, left, right = margins
+    assert str(error.value) == (
+        f"margins of {top} + {bottom} rows and {left} + {right} columns leave nothing of 000.png in {labelled.folder}, "
+        "which is 12x16: lower margin_top and the like"
+    )
+
+
 def test_asking_for_what_is_not_there_fails_before_the_first_batch(labelled, unlabelled, tmp_path):
     with pytest.raises(InputError, match="have no labels"):
         train(unlabelled)

@@ -149,6 +149,27 @@ def test_augment_always_gives_the_size_asked_for(height, width, jitter, crop, fl
     assert (result_label.numpy() == 3).any()
 
 
+def test_margins_are_pixels_of_the_stored_image_and_go_with_the_label():
+    label = np.arange(2048, dtype=np.int32).reshape(32, 64) % 250
+    image = np.repeat(label[..., None], 3, axis=2).astype(np.uint8)
+    expected = np.full((32, 64), 255)
+    expected[3:25, 2:60] = label[3:25, 2:60]
+
+    def augmented(**options):
+        options = transforms.Augmentation(margins=(3, 7, 2, 4), **options)
+        image_and_label = tf.constant(image), tf.constant(label.astype(np.uint8))
+        return [result.numpy() for result in transforms.augment(*image_and_label, seed(2), options)]
+
+    np.testing.assert_array_equal(augmented(height=32, width=64)[1], expected)
+    half = transforms.resize_label(expected, (16, 32))  # rows 1, 3, ... 31 and columns alike
+    np.testing.assert_array_equal(augmented(height=16, width=32)[1], half)
+    assert (np.asarray(half) != 255).sum() == 11 * 29
+    cut, cut_label = augmented(height=40, width=50, base_height=32, base_width=64, crop=True, flip=True)
+    seen = cut_label != 255
+    assert seen.any(axis=1).sum() == 22 and (cut[..., 0] == cut_label)[seen].all()
+    assert cut.any(axis=(1, 2)).sum() == 32  # the image itself keeps its margins
+
+
 def test_jitter_comes_before_the_resize():
     image = tf.constant(makers.texture(20, 30))
     options = transforms.Augmentation(10, 15, color_jitter=True)
