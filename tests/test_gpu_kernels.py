@@ -38,13 +38,11 @@ def gpu_kernels(kind: str) -> list:
     return [kernel for kernel in found if kernel.device_type in ("GPU", "DEFAULT")]
 
 
-pytestmark = [
-    pytest.mark.usefixtures("methods_of_the_tests"),
-    pytest.mark.skipif(
-        not any(kernel.device_type == "GPU" for kernel in gpu_kernels("Conv2D")),
-        reason="this TensorFlow holds no kernels for GPUs",
-    ),
-]
+needs_gpu_kernels = pytest.mark.skipif(
+    not any(kernel.device_type == "GPU" for kernel in gpu_kernels("Conv2D")),
+    reason="this TensorFlow holds no kernels for GPUs",
+)
+pytestmark = [pytest.mark.usefixtures("methods_of_the_tests"), needs_gpu_kernels]
 
 
 def operations_of(graph):
