@@ -96,23 +96,23 @@ def _prepare_tensorflow() -> None:
 
 def _memory_advice() -> str:
     """Returns which options decide how much memory this program takes."""
-    own = [f"--{name}" for name in ("batch_size", "max_batch", "height", "width", "workers") if name in flags.FLAGS]
+    sizes = [f"--{name}" for name in ("batch_size", "max_batch", "height", "width", "workers") if name in flags.FLAGS]
     fewer = ["fewer --scales"] if "scales" in flags.FLAGS else []
     if "config" in flags.FLAGS:
         return (
             "less is needed with a higher config.training.accumulation_steps, with config.model.recompute=True, with "
             "config.training.precision=mixed_bfloat16, and with a smaller config.data.evaluation.batch_size"
         )
-    return (
-        f"give a smaller {', '.join([*own, *fewer])}" if own or fewer else "end other programs, or use another device"
-    )
+    if not (sizes or fewer):
+        return "end other programs, or use another device"
+    return f"give a smaller {', '.join([*sizes, *fewer])}"
 
 
 def _share_memory_arenas() -> None:
     """Has threads share what glibc keeps of freed memory: a training step on two cores needs a fifth less of it.
 
-    One arena for every two cores: threads of many cores would wait for each other. Not beside a GPU, where steps need
-    little of this memory and many threads decode.
+    Threads of many cores would wait for each other at a single arena: there is one for every two cores. Beside a GPU,
+    steps need little of this memory and many threads decode: there, nothing is shared.
     """
     if machine.has_nvidia_driver() and not machine.hides_gpus():
         return
@@ -138,7 +138,7 @@ class _LeanTensorFlow(importlib.abc.MetaPathFinder):
 
 def _parse_flags(argv: Sequence[str]) -> list[str]:
     # Shells leave a ~ after an equals sign alone.
-    argv = [_HOME.sub(lambda found: found[1] + os.path.expanduser(found[2]), argument) for argument in argv]
+    argv = [_HOME.sub(lambda match: match[1] + os.path.expanduser(match[2]), argument) for argument in argv]
     try:
         rest = flags.FLAGS(_as_settings(argv) if "set" in flags.FLAGS else argv)
         _check_empty()
@@ -156,11 +156,11 @@ def _as_settings(argv: Sequence[str]) -> list[str]:
     rest, arguments = [], list(argv)
     while arguments:
         argument = arguments.pop(0)
-        found = re.fullmatch(r"--?(no)?config\.([^=]+)(?:=(.*))?", argument, re.DOTALL)
-        if found is None:
+        match = re.fullmatch(r"--?(no)?config\.([^=]+)(?:=(.*))?", argument, re.DOTALL)
+        if match is None:
             rest.append(argument)
             continue
-        negated, field, value = found.groups()
+        negated, field, value = match.groups()
         if value is None:
             follows = not negated and arguments and not arguments[0].startswith("-")
             value = arguments.pop(0) if follows else str(not negated)

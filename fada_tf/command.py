@@ -37,8 +37,8 @@ def main() -> None:
 
 def programs() -> list[str]:
     """Returns the names of all programs, in the order of work."""
-    found = registry.names(_PACKAGE)
-    return [*(name for name in _ORDER if name in found), *(name for name in found if name not in _ORDER)]
+    names = registry.names(_PACKAGE)
+    return [*(name for name in _ORDER if name in names), *(name for name in names if name not in _ORDER)]
 
 
 def summary() -> str:
@@ -71,7 +71,7 @@ def run_as_main(name: str) -> None:
     Raises:
       InputError: there is no such module.
     """
-    spec, loader = _found(name)
+    spec, loader = _find(name)
     module = importlib.util.module_from_spec(spec)
     module.__name__ = "__main__"
     sys.modules["__main__"] = module
@@ -92,7 +92,7 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONSAFEPATH": "1"}
 
 
-def _found(name: str) -> tuple[importlib.machinery.ModuleSpec, importlib.abc.InspectLoader]:
+def _find(name: str) -> tuple[importlib.machinery.ModuleSpec, importlib.abc.InspectLoader]:
     """Finds a module and what loads it, without importing it."""
     spec = importlib.util.find_spec(name)
     if spec is None or not isinstance(spec.loader, importlib.abc.InspectLoader):
@@ -102,5 +102,5 @@ def _found(name: str) -> tuple[importlib.machinery.ModuleSpec, importlib.abc.Ins
 
 def _first_line(program: str) -> str:
     name = f"{_PACKAGE}.{program}"
-    source = _found(name)[1].get_source(name) or ""
+    source = _find(name)[1].get_source(name) or ""
     return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]

@@ -215,11 +215,11 @@ def explained(path: str, *schemas: type) -> Iterator[None]:
         lines = [frame.lineno for frame in frames if os.path.abspath(frame.filename) == os.path.abspath(path)]
         line = error.lineno if isinstance(error, SyntaxError) else next(reversed(lines), None)
         text = f"{type(error).__name__}: {error}"
-        if found := _UNEXPECTED.search(text):
+        if match := _UNEXPECTED.search(text):
             fields = {schema.__name__: [field.name for field in dataclasses.fields(schema)] for schema in schemas}
-            if found[1] in fields:
+            if match[1] in fields:
                 text = text.partition(". Did you mean")[0]  # Python's own guess, from 3.13 on
-                text += f", nearest is {nearest(found[2], fields[found[1]])}"
+                text += f", nearest is {nearest(match[2], fields[match[1]])}"
         if isinstance(error, AttributeError) and error.name and dataclasses.is_dataclass(error.obj):
             text += f", nearest is {schema.meant_attribute(error.obj, error.name)}"
         where = path if line is None else f"{path}, line {line}"

@@ -52,11 +52,11 @@ def check(config: Any) -> None:
         raise InputError(f"no such field: {', '.join(_with_nearest(config, name) for name in unknown)}")
     _check_values(config, "config")
     for holder, field, default, prefix in _without_effect(config):
-        needed, values = field.metadata["needs"]
+        needed, choices = field.metadata["needs"]
         raise InputError(
             f"config.{prefix}{field.name} is {getattr(holder, field.name)!r}, which config.{prefix}{needed} "
             f"{getattr(holder, needed)!r} has no use for: set it to {default!r}, or {needed} to "
-            f"{' or '.join(map(repr, values))}"
+            f"{' or '.join(map(repr, choices))}"
         )
 
 
@@ -72,10 +72,10 @@ def check_field(config: Any, name: str) -> None:
     Raises:
       InputError: it has none; the message names the nearest.
     """
-    kinds = dict(_names(config))
-    if name not in kinds:
+    field_types = dict(_names(config))
+    if name not in field_types:
         raise InputError(f"no such field: {_with_nearest(config, name)}")
-    if dataclasses.is_dataclass(kinds[name]):
+    if dataclasses.is_dataclass(field_types[name]):
         raise InputError(f"{name} is a section of the config: name one of its fields, such as {name}.FIELD")
 
 
@@ -86,9 +86,9 @@ def set_field(config: Any, name: str, value: Any) -> None:
       InputError: the text is not of the field's type.
     """
     holder, last = _place(config, name)
-    kind = dict(_names(config))[name]
-    if isinstance(value, str) and kind is not str and not dataclasses.is_dataclass(kind):
-        value = _read(value, kind, name)
+    field_type = dict(_names(config))[name]
+    if isinstance(value, str) and field_type is not str and not dataclasses.is_dataclass(field_type):
+        value = _read(value, field_type, name)
     setattr(holder, last, value)
 
 
@@ -100,22 +100,23 @@ def fill(config: Any, values: Any, where: str) -> None:
     """
     if not isinstance(values, dict):
         raise InputError(f"{where} is {values!r}: it should hold the fields of {type(config).__name__}")
-    kinds = _kinds(config)
-    if unknown := [name for name in values if name not in kinds]:
-        raise InputError(f"{where} has unknown fields {printable(', '.join(unknown))}: choose from {', '.join(kinds)}")
+    field_types = _field_types(config)
+    if unknown := [name for name in values if name not in field_types]:
+        known = ", ".join(field_types)
+        raise InputError(f"{where} has unknown fields {printable(', '.join(unknown))}: choose from {known}")
     for name, content in values.items():
-        if dataclasses.is_dataclass(kinds[name]):
+        if dataclasses.is_dataclass(field_types[name]):
             fill(getattr(config, name), content, f"{where}.{name}")
-        elif has_type(content, kinds[name]):
+        elif has_type(content, field_types[name]):
             setattr(config, name, content)
         else:
-            raise InputError(f"{where}.{name} is {content!r}: it takes a value of type {kinds[name].__name__}")
+            raise InputError(f"{where}.{name} is {content!r}: it takes a value of type {field_types[name].__name__}")
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Returns the values of nested dictionaries by their full names."""
     entries: dict[str, Any] = {}
-    for name, content in values.items():
+    for name, content in nested.items():
         full = f"{prefix}{name}"
         entries |= flat(content, f"{full}.") if isinstance(content, Mapping) else {full: content}
     return entries
@@ -126,12 +127,12 @@ def meant(name: str, config: Any) -> str:
     if name in MOVED:
         return MOVED[name]
     where, _, last = name.rpartition(".")
-    names = [each for each, _ in _names(config)]
-    beside = {each.rpartition(".")[2]: each for each in names if each.rpartition(".")[0] == where}
-    outermost_last = sorted(reversed(names), key=lambda each: -each.count("."))
-    everywhere = {each.rpartition(".")[2]: each for each in outermost_last}
+    fields = [field for field, _ in _names(config)]
+    beside = {field.rpartition(".")[2]: field for field in fields if field.rpartition(".")[0] == where}
+    outermost_last = sorted(reversed(fields), key=lambda field: -field.count("."))
+    everywhere = {field.rpartition(".")[2]: field for field in outermost_last}
     tries = ((beside, 0.6), (everywhere, 0.8), (beside or everywhere, 0.0))
-    return next(places[found] for places, likeness in tries if (found := nearest(last, places, likeness)))
+    return next(places[near] for places, likeness in tries if (near := nearest(last, places, likeness)))
 
 
 def meant_attribute(section: Any, name: str) -> str | None:
@@ -155,38 +156,38 @@ def _place(config: Any, name: str) -> tuple[Any, str]:
     return functools.reduce(getattr, sections, config), last
 
 
-def _read(text: str, kind: type, name: str) -> Any:
-    if kind is bool and text.lower() in ("true", "false"):
+def _read(text: str, field_type: type, name: str) -> Any:
+    if field_type is bool and text.lower() in ("true", "false"):
         return text.lower() == "true"
-    if kind in (int, float):
+    if field_type in (int, float):
         try:
-            return kind(text)
+            return field_type(text)
         except ValueError:
             pass
-    raise InputError(f"config.{name} is {text!r}: it takes a value of type {kind.__name__}")
+    raise InputError(f"config.{name} is {text!r}: it takes a value of type {field_type.__name__}")
 
 
-def _kinds(section: Any) -> dict[str, Any]:
+def _field_types(section: Any) -> dict[str, Any]:
     """Returns the types of a section's fields by name."""
     return {field.name: field.type for field in dataclasses.fields(section)}
 
 
 def _names(section: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields full name and type of every field and section."""
-    for name, kind in _kinds(section).items():
-        yield f"{prefix}{name}", kind
-        if dataclasses.is_dataclass(kind):
+    for name, field_type in _field_types(section).items():
+        yield f"{prefix}{name}", field_type
+        if dataclasses.is_dataclass(field_type):
             yield from _names(getattr(section, name), f"{prefix}{name}.")
 
 
 def _unknown(section: Any, prefix: str = "") -> Iterator[str]:
     """Yields the full names of attributes that were set and are no fields."""
-    kinds = _kinds(section)
-    yield from (f"{prefix}{name}" for name in vars(section) if name not in kinds)
-    for name, kind in kinds.items():
-        if dataclasses.is_dataclass(kind):
+    field_types = _field_types(section)
+    yield from (f"{prefix}{name}" for name in vars(section) if name not in field_types)
+    for name, field_type in field_types.items():
+        if dataclasses.is_dataclass(field_type):
             content = getattr(section, name)
-            if not isinstance(content, kinds[name]):
+            if not isinstance(content, field_types[name]):
                 raise InputError(f"config.{prefix}{name} is {content!r}: it is a section, set its fields one by one")
             yield from _unknown(content, f"{prefix}{name}.")
 
@@ -197,12 +198,13 @@ def _with_nearest(config: Any, name: str) -> str:
 
 def _check_values(section: Any, where: str) -> None:
     for field in dataclasses.fields(section):
-        content, name, kind = getattr(section, field.name), f"{where}.{field.name}", _kinds(section)[field.name]
-        if dataclasses.is_dataclass(kind):
+        content, name = getattr(section, field.name), f"{where}.{field.name}"
+        field_type: Any = field.type
+        if dataclasses.is_dataclass(field_type):
             _check_values(content, name)
             continue
-        if not has_type(content, kind):
-            raise InputError(f"{name} is {content!r}: it takes a value of type {kind.__name__}")
+        if not has_type(content, field_type):
+            raise InputError(f"{name} is {content!r}: it takes a value of type {field_type.__name__}")
         if isinstance(content, float) and not math.isfinite(content):
             raise InputError(f"{name} is {content!r}: it takes a finite number")
         limits = field.metadata
@@ -218,9 +220,9 @@ def _without_effect(config: Any) -> Iterator[tuple[Any, dataclasses.Field, Any, 
     """Yields section, field, default and the names around of every value that is not the default and does nothing."""
     for holder, defaults, prefix in _sections(config, type(config)()):
         for field in dataclasses.fields(holder):
-            needed, values = field.metadata.get("needs") or (field.name, (getattr(holder, field.name),))
+            needed, choices = field.metadata.get("needs") or (field.name, (getattr(holder, field.name),))
             default = getattr(defaults, field.name)
-            if getattr(holder, needed) not in values and getattr(holder, field.name) != default:
+            if getattr(holder, needed) not in choices and getattr(holder, field.name) != default:
                 yield holder, field, default, prefix
 
 

@@ -9,7 +9,7 @@ apart into a batch of grids, halves or tiles. Where grids would be small, the pi
 Two CPUs were measured, two cores of each, in float32. On the first, with AVX-512 and AMX, plain convolutions of one
 image, dilated ones and gradients by kernels of few channels ran at a third to two thirds of the rate of a large
 product, and these forms at 0.8 to 0.95 of it: it chose the constants. The milliseconds beside them are of the second,
-with AVX-512 alone, of one image and 3x3 kernels, the lower of two runs of `python -m tests.convolutions.thresholds`,
+with AVX-512 alone, of one image and 3x3 kernels, the lower of two tables of `python -m tests.convolutions.thresholds`,
 which times both sides of each.
 """
 

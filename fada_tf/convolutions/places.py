@@ -27,16 +27,16 @@ def tap_offsets(size: int, dilation: int) -> Offsets:
     return [(row, column) for row in steps for column in steps]
 
 
-def shape_of(values: tf.Tensor) -> list[Size]:
+def shape_of(tensor: tf.Tensor) -> list[Size]:
     """Returns the sizes of the dimensions: integers where they are known when the graph is traced."""
-    if values.shape.is_fully_defined():
-        return values.shape.as_list()
-    return [known or size for known, size in zip(values.shape, tf.unstack(tf.shape(values)), strict=True)]
+    if tensor.shape.is_fully_defined():
+        return tensor.shape.as_list()
+    return [known or size for known, size in zip(tensor.shape, tf.unstack(tf.shape(tensor)), strict=True)]
 
 
-def pixels(values: tf.Tensor) -> tf.Tensor:
+def pixels(images: tf.Tensor) -> tf.Tensor:
     """Returns [batch, height, width, channels] as [pixels, channels]."""
-    return tf.reshape(values, [-1, values.shape[-1]])
+    return tf.reshape(images, [-1, images.shape[-1]])
 
 
 def seen_by_taps(upstream: tf.Tensor, offsets: Offsets) -> tf.Tensor:
@@ -90,9 +90,9 @@ def _places_of(rows: tf.Tensor, columns: tf.Tensor, height: Size, width: Size) -
     return tf.where(inside, rows * width + columns, height * width)
 
 
-def with_zero(values: tf.Tensor) -> tf.Tensor:
+def with_zero(rows: tf.Tensor) -> tf.Tensor:
     """Appends zeros to the rows of [batch, rows, channels]."""
-    return tf.pad(values, [[0, 0], [0, 1], [0, 0]])
+    return tf.pad(rows, [[0, 0], [0, 1], [0, 0]])
 
 
 def tiles(images: tf.Tensor, halo: int) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Jobs: runs of the programs, one after the other, each in a process of its own, each only once."""
+"""Jobs: programs that are started one after the other, each in a process of its own, each only once."""
 
 import contextlib
 import dataclasses
@@ -25,7 +25,7 @@ from fada_tf.runs import layout
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One run of one program.
+    """A program and what it is started with.
 
     Attributes:
       name: unique, with `/` between its parts.
@@ -132,7 +132,8 @@ def _run_one(job: Job, key: str, folder: str, progress: "_Progress") -> None:
     start = time.monotonic()
     with _local(path + ".log") as log_path, open(log_path, "ab") as log:
         begin = log.tell()
-        # In a session of its own: the terminal's Ctrl-C reaches it once, through this program; twice would kill it.
+        # A second Ctrl-C would kill the job, and a terminal sends one to all of its session, this program another one
+        # to the job: so the job has a session of its own.
         environment = command.environment() | {"PYTHONUNBUFFERED": "1"}
         process = subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
         try:

@@ -184,14 +184,13 @@ class StudyJobs:
 
     def results(self) -> list["Result"]:
         """Returns what has been measured so far, a result for every row, in order."""
-        found: dict[str, Result] = {}
+        by_title: dict[str, Result] = {}
         for row in self.rows:
-            values = {seed: self._measured(row, seed) for seed in self.study.seeds}
+            measured = ((seed, self._measured(row, seed)) for seed in self.study.seeds)
+            by_seed = {seed: metrics for seed, metrics in measured if metrics}
             iterations = self.experiment.total_iterations(row.training)
-            found[row.title] = Result(
-                row.title, iterations, {seed: one for seed, one in values.items() if one}, found.get(row.control)
-            )
-        return list(found.values())
+            by_title[row.title] = Result(row.title, iterations, by_seed, by_title.get(row.control))
+        return list(by_title.values())
 
     def _measured(self, row: Row, seed: int) -> dict[str, float]:
         run_dir = os.path.join(self._runs(seed), row.training)
@@ -202,11 +201,11 @@ class StudyJobs:
         ccd = results.find(self._analysis, run_dir, iteration) if self._analysis else None
         if scores is None:
             return {}
-        values = {"mean_iou": scores["mean_iou"]}
-        values |= {f"mean_iou_{count}": value for count, value in scores["subset_mean_iou"].items()}
-        values |= {"pixel_accuracy": scores["pixel_accuracy"], "ccd": ccd and ccd["mean_ccd"]}
-        values |= {f"iou/{name}": value for name, value in scores["class_iou"].items()}
-        return {name: value for name, value in values.items() if value is not None}
+        metrics = {"mean_iou": scores["mean_iou"]}
+        metrics |= {f"mean_iou_{count}": value for count, value in scores["subset_mean_iou"].items()}
+        metrics |= {"pixel_accuracy": scores["pixel_accuracy"], "ccd": ccd and ccd["mean_ccd"]}
+        metrics |= {f"iou/{name}": value for name, value in scores["class_iou"].items()}
+        return {name: value for name, value in metrics.items() if value is not None}
 
     def write_table(self) -> None:
         """Writes table.md, table.json and table.csv of what has been measured so far, each whole or not at all."""
@@ -224,34 +223,34 @@ class Result:
     Attributes:
       title: of the row.
       iterations: of its training and of those before it.
-      values: by seed and then by name: "mean_iou" and "iou/CLASS" in 0..1, "ccd" and so on.
+      by_seed: the metrics by name: "mean_iou" and "iou/CLASS" in 0..1, "ccd" and so on.
       control: the row that it is compared with.
     """
 
     title: str
     iterations: int
-    values: dict[int, dict[str, float]]
+    by_seed: dict[int, dict[str, float]]
     control: "Result | None" = None
 
     @property
     def names(self) -> list[str]:
-        """Names of the values that any seed has."""
-        return list(dict.fromkeys(name for own in self.values.values() for name in own))
+        """Names of the metrics that any seed has."""
+        return list(dict.fromkeys(name for metrics in self.by_seed.values() for name in metrics))
 
     def of(self, name: str) -> list[float]:
-        """Returns one value of every seed that has it."""
-        return [own[name] for own in self.values.values() if name in own]
+        """Returns one metric of every seed that has it."""
+        return [metrics[name] for metrics in self.by_seed.values() if name in metrics]
 
     @property
     def gains(self) -> list[float]:
         """Mean IoU above the control's, of every seed that both have."""
         if self.control is None:
             return []
-        own, control = (
-            {seed: values["mean_iou"] for seed, values in result.values.items() if "mean_iou" in values}
+        mean_iou, control = (
+            {seed: metrics["mean_iou"] for seed, metrics in result.by_seed.items() if "mean_iou" in metrics}
             for result in (self, self.control)
         )
-        return [own[seed] - control[seed] for seed in own if seed in control]
+        return [mean_iou[seed] - control[seed] for seed in mean_iou if seed in control]
 
 
 def _mean_and_spread(values: Sequence[float]) -> dict[str, float | None]:
@@ -277,7 +276,7 @@ def markdown(study: Study, rows: Sequence[Result]) -> str:
     header += ["above control", "pixel accuracy", "CCD"]
     lines = [header, ["---"] * len(header)]
     for result in rows:
-        cells = [result.title, f"{result.iterations:,}", str(len(result.values))]
+        cells = [result.title, f"{result.iterations:,}", str(len(result.by_seed))]
         cells += [_cell(result.of(name), 100, 1) for name in ("mean_iou", *subsets)]
         cells += [_cell(result.gains, 100, 1, "+"), _cell(result.of("pixel_accuracy"), 100, 1)]
         lines.append([*cells, _cell(result.of("ccd"), 1, 2)])
@@ -305,7 +304,7 @@ def as_json(study: Study, rows: Sequence[Result]) -> str:
                 "control": result.control and result.control.title,
                 "iterations": result.iterations,
                 "summary": summary,
-                "seeds": {str(seed): values for seed, values in result.values.items()},
+                "seeds": {str(seed): metrics for seed, metrics in result.by_seed.items()},
             }
         )
     head = {"name": study.name, "experiment": study.experiment, "test_records": study.test_records}
@@ -319,7 +318,7 @@ def as_csv(rows: Sequence[Result]) -> str:
     writer = csv.writer(table)
     writer.writerow(["row", "seed", "iterations", *names])
     for result in rows:
-        for seed, values in result.values.items():
-            cells = [f"{values[name]:.6f}" if name in values else "" for name in names]
+        for seed, metrics in result.by_seed.items():
+            cells = [f"{metrics[name]:.6f}" if name in metrics else "" for name in names]
             writer.writerow([result.title, seed, result.iterations, *cells])
     return table.getvalue()

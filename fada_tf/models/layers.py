@@ -101,7 +101,7 @@ class Convolution(keras.layers.Conv2D):
         if self.strides == (1, 1):
             return _convolve(inputs, kernel, dilation, scale, offset, kernel_gradient_first=self._kernel_gradient_first)
         if pad := dilation * (self.kernel_size[0] - 1) // 2:
-            # By an operation of its own: with explicit padding, oneDNN does not compute the gradients.
+            # With explicit padding, oneDNN does not compute the gradients: so an operation of its own pads.
             inputs = tf.pad(inputs, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
         return _plain(inputs, kernel, dilation, scale, offset, strides=self.strides, padding="VALID")
 
@@ -229,11 +229,11 @@ def normalized_convolution(
     Raises:
       InputError: no such batch norm.
     """
-    kinds = {"frozen": functools.partial(FrozenBatchNorm, folded=True), "synchronized": BatchNorm}
-    if batch_norm not in kinds:
-        raise InputError(f"batch norm {batch_norm!r} is unknown: choose from {', '.join(kinds)}")
+    layers = {"frozen": functools.partial(FrozenBatchNorm, folded=True), "synchronized": BatchNorm}
+    if batch_norm not in layers:
+        raise InputError(f"batch norm {batch_norm!r} is unknown: choose from {', '.join(layers)}")
     x = convolution(inputs, filters, kernel_size, name=name, rng=rng, stride=stride, dilation=dilation)
-    return kinds[batch_norm](name=norm_name)(x)
+    return layers[batch_norm](name=norm_name)(x)
 
 
 @keras.saving.register_keras_serializable("fada_tf")
@@ -335,12 +335,12 @@ class BatchNorm(FrozenBatchNorm):
         variable.assign(self.momentum * variable + (1 - self.momentum) * tf.stop_gradient(value))
 
 
-def _replica_sum(values: list[tf.Tensor]) -> list[tf.Tensor]:
-    """Returns the sums of `values` over the replicas, differentiably."""
+def _replica_sum(tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Returns the sums of `tensors` over the replicas, differentiably."""
     context = tf.distribute.get_replica_context()
     if context is None or context.num_replicas_in_sync == 1:
-        return values
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
+        return tensors
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, tensors)
 
 
 def resize_align_corners(x: tf.Tensor, size) -> tf.Tensor:

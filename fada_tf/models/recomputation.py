@@ -55,9 +55,9 @@ def recomputed(model: keras.Model, block_ends: str) -> Callable[..., list[tf.Ten
 
             # The gradient begins with the last part, whose values are still there.
             step = step if part is parts[-1][0] else tf.recompute_grad(step)
-            values = keras.tree.flatten(step(inputs))  # of a list of one, recompute_grad returns the tensor
-            outputs += values[:count]
-            inputs = values[-1]
+            computed = keras.tree.flatten(step(inputs))  # of a list of one, recompute_grad returns the tensor
+            outputs += computed[:count]
+            inputs = computed[-1]
         return outputs
 
     return compute

@@ -87,20 +87,20 @@ def from_reference(module: str, model: keras.Model, state: dict[str, np.ndarray]
     Raises:
       InputError: a tensor has another shape; nothing was assigned then.
     """
-    state = {_full_name(module, name): np.asarray(value) for name, value in state.items()}
+    state = {_full_name(module, name): np.asarray(array) for name, array in state.items()}
     variables = {_name(module, path): variable for path, variable in named_variables(model).items()}
-    values = {}
+    arrays = {}
     for name in variables.keys() & state.keys():
-        value, shape = state[name], tuple(variables[name].shape)
-        values[name] = value.transpose(_FROM_TORCH) if value.ndim == 4 else value
-        if values[name].shape != shape:
-            raise InputError(f"{module}: {name} has shape {value.shape}, and {_torch_shape(shape)} is wanted")
-    for name, value in values.items():
-        variables[name].assign(value)
+        array, shape = state[name], tuple(variables[name].shape)
+        arrays[name] = array.transpose(_FROM_TORCH) if array.ndim == 4 else array
+        if arrays[name].shape != shape:
+            raise InputError(f"{module}: {name} has shape {array.shape}, and {_torch_shape(shape)} is wanted")
+    for name, array in arrays.items():
+        variables[name].assign(array)
     return Account(
-        loaded=tuple(sorted(values)),
-        missing=tuple(sorted(variables.keys() - values.keys())),
-        unused=tuple(sorted(name for name in state.keys() - values.keys() if not name.endswith(_STEP_COUNTER))),
+        loaded=tuple(sorted(arrays)),
+        missing=tuple(sorted(variables.keys() - arrays.keys())),
+        unused=tuple(sorted(name for name in state.keys() - arrays.keys() if not name.endswith(_STEP_COUNTER))),
     )
 
 

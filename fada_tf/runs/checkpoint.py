@@ -34,8 +34,8 @@ def checkpoint_path(checkpoint: str) -> str:
     if files.exists(checkpoint + ".index"):
         return checkpoint
     for folder in (os.path.join(checkpoint, layout.CHECKPOINTS), checkpoint):
-        if found := _checkpoints(folder):
-            return found[max(found)]
+        if by_iteration := _checkpoints(folder):
+            return by_iteration[max(by_iteration)]
     raise InputError(
         f"{checkpoint or 'the empty path'} holds no checkpoint: name a run directory of fada-tf train, or RUN/best"
     )
@@ -47,10 +47,11 @@ def all_checkpoints(run: str) -> list[str]:
     Raises:
       InputError: there is none.
     """
-    found = _checkpoints(os.path.join(run, layout.BEST)) | _checkpoints(os.path.join(run, layout.CHECKPOINTS))
-    if not found:
+    best, newest = (_checkpoints(os.path.join(run, folder)) for folder in (layout.BEST, layout.CHECKPOINTS))
+    by_iteration = best | newest
+    if not by_iteration:
         raise InputError(f"{run} holds no checkpoint: name a run directory of fada-tf train")
-    return [found[key] for key in sorted(found)]
+    return [path for _, path in sorted(by_iteration.items())]
 
 
 def _checkpoints(folder: str) -> dict[int, str]:

@@ -62,8 +62,8 @@ def read(directory: str) -> list[dict]:
 
 def input_checksums(config: Config, without: str = "") -> dict[str, str]:
     """Returns SHA-256 digests, by config field, of all that a run reads, one field perhaps left out."""
-    values = flatten(config)
-    digests = {f"config.{field}": _digest(field, values[field]) for field in INPUT_FIELDS if field != without}
+    fields = flatten(config)
+    digests = {f"config.{field}": _digest(field, fields[field]) for field in INPUT_FIELDS if field != without}
     return {field: digest for field, digest in digests.items() if digest}
 
 
@@ -71,12 +71,12 @@ def moved_inputs(directory: str, fields: Iterable[str], config: Config) -> list[
     """Returns those of some fields of the config that name, elsewhere, the very content that a run was begun with."""
     if not files.exists(os.path.join(directory, layout.PROVENANCE)):
         return []
-    first, values = read(directory)[0]["inputs"], flatten(config)
+    first, paths = read(directory)[0]["inputs"], flatten(config)
     moved = []
     for field in fields:
         if field in INPUT_FIELDS and f"config.{field}" in first:
             with contextlib.suppress(InputError, OSError):
-                if _digest(field, values[field]) == first[f"config.{field}"]:
+                if _digest(field, paths[field]) == first[f"config.{field}"]:
                     moved.append(field)
     return moved
 
@@ -94,9 +94,9 @@ def _digest(field: str, path: str) -> str | None:
     return None
 
 
-def check_inputs(expected: dict[str, str], found: dict[str, str], directory: str) -> None:
-    """Raises an `InputError` if a digest differs."""
-    changed = [field for field in expected if expected[field] != found.get(field)]
+def check_inputs(expected: dict[str, str], digests: dict[str, str], directory: str) -> None:
+    """Raises an `InputError` if one of the digests, by field, is not the expected one."""
+    changed = [field for field in expected if expected[field] != digests.get(field)]
     if changed:
         raise InputError(
             f"{', '.join(changed)} is not what {directory} was begun with (its SHA-256 differs): "
@@ -106,8 +106,8 @@ def check_inputs(expected: dict[str, str], found: dict[str, str], directory: str
 
 def environment() -> dict:
     """Returns versions of Python and of all packages, the machine, and the commit of the sources."""
-    found = importlib.metadata.distributions()  # one that was removed by halves has no name
-    packages = {package.name: package.version for package in found if package.name}
+    installed = importlib.metadata.distributions()  # one that was removed by halves has no name
+    packages = {package.name: package.version for package in installed if package.name}
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -130,10 +130,10 @@ def _git(*arguments: str) -> str:
 def changes(run: str) -> list[str]:
     """Returns a line for each part of the environment that is another now than when the run was begun."""
 
-    def flat(values: dict) -> dict:
-        groups = [content for content in values.values() if isinstance(content, dict)]
+    def flat(nested: dict) -> dict:
+        groups = [content for content in nested.values() if isinstance(content, dict)]
         return {
-            name: content for group in (values, *groups) for name, content in group.items() if content not in groups
+            name: content for group in (nested, *groups) for name, content in group.items() if content not in groups
         }
 
     then, now = flat(read(run)[0]["environment"]), flat(environment())

@@ -129,24 +129,24 @@ def read(path: str, key: Mapping[str, Any]) -> dict:
       InputError: it has others, or cannot be read.
     """
     try:
-        values = files.read_json(path)
-        different = [name for name, value in key.items() if values.get(name) != value]
+        content = files.read_json(path)
+        different = [name for name, value in key.items() if content.get(name) != value]
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{path} cannot be read ({error}): delete it, and measure the run again") from error
     if different:
         raise InputError(
-            f"{path} was measured with another {' and '.join(different)} ({_values(values, different)}; wanted is "
-            f"{_values(key, different)}): delete it, and measure the run again"
+            f"{path} was measured with another {' and '.join(different)} ({_listed(content, different)}; wanted is "
+            f"{_listed(key, different)}): delete it, and measure the run again"
         )
-    return values
+    return content
 
 
-def _values(values: Mapping[str, Any], names: list[str]) -> str:
-    return ", ".join(str(values.get(name, "nothing"))[:12] for name in names)
+def _listed(content: Mapping[str, Any], names: list[str]) -> str:
+    return ", ".join(str(content.get(name, "nothing"))[:12] for name in names)
 
 
 def _name(records: str, *, with_classes: bool = False) -> str:
     digest = ""
-    with contextlib.suppress(InputError):  # of records that are still to be made, for a dry run
+    with contextlib.suppress(InputError):  # a dry run names records that are still to be made
         digest = f"-{manifest.digest(records, with_classes=with_classes)[:8]}"
     return os.path.basename(os.path.normpath(records)) + digest

@@ -67,7 +67,7 @@ class Classifier(keras.Model):
 
 @forms.on_cpus(cpu.sum_of_convolutions)
 def _sum_of_convolutions(features, kernels: Sequence, dilations: Sequence[int]) -> tf.Tensor:
-    # Dilated layers of Keras would take the features apart into grids, in four times the memory.
+    # Keras's dilated layers take the features apart into grids, in four times the memory; this operation does not.
     pairs = zip(kernels, dilations, strict=True)
     branches = [tf.nn.conv2d(features, kernel, 1, "SAME", dilations=dilation) for kernel, dilation in pairs]
     return tf.add_n([tf.cast(branch, tf.float32) for branch in branches])
