@@ -39,6 +39,7 @@ class Training:
       stage: of the experiment file.
       start: name of the training that came before. Where the stage starts from another, the weights are those of this
         one, or of the nearest before it that is of that other stage; empty: none.
+      directly: the weights are those of `start`, whatever stage the experiment file names.
       continues: train on what `start` was, instead of a new run with its weights.
       as_long_as: trained for as many iterations as this training and all before it have together; empty: for the
         experiment's own.
@@ -49,6 +50,7 @@ class Training:
     name: str
     stage: str
     start: str = ""
+    directly: bool = False
     continues: bool = False
     as_long_as: str = ""
     pseudo_labels: str = ""
@@ -167,6 +169,8 @@ class Experiment:
 
     def _initial_weights(self, training: Training, stage: Stage, runs: str) -> str:
         """Returns where the weights that a stage starts from are among `runs`."""
+        if training.directly:
+            return os.path.join(runs, training.start)
         wanted, slash, inside = stage.start.partition("/")
         before = _before(training)
         for name in before:  # which grows

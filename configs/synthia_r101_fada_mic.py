@@ -1,0 +1,24 @@
+r"""SYNTHIA to Cityscapes with ResNet-101 by FADA, then MIC with FADA's discriminator beside it, 16 classes.
+
+Nobody has published this combination: no number is expected but to be above FADA's.
+
+    python scripts/run_pipeline.py --config=configs/synthia_r101_fada_mic.py
+"""
+
+from fada_tf import peers
+from fada_tf.config import Config
+
+STAGES = peers.STAGES_AFTER_FADA
+
+
+def get_config(stage: str = "source") -> Config:
+    config = peers.fada_mic_config(
+        "synthia_r101_fada_mic",
+        stage,
+        backbone="resnet101",
+        imagenet="weights/resnet101_imagenet.npz",
+        source_records="data/records/synthia",
+        source_size=(760, 1280),
+    )
+    config.data.label_space = "cityscapes16"
+    return config

@@ -1,0 +1,122 @@
+"""Self-training from a synthetic set to Cityscapes as its authors do it: the constants of DACS, DAFormer and MIC.
+
+Experiment files add data and backbone. Where FADA's discriminator stands beside MIC, or FADA comes before it, nobody
+has published numbers.
+"""
+
+import os
+
+from fada_tf import paper
+from fada_tf.config import Config, method_settings
+from fada_tf.stages import Stage, find_stage
+
+DIRECT_STAGES = (Stage("self_training", title="self-training"),)
+# After FADA's two stages, as ProDA's authors find an adversarial warm-up to help: https://arxiv.org/abs/2101.10979
+STAGES_AFTER_FADA = (
+    Stage("source", title="source only"),
+    Stage("adversarial", start="source", title="FADA"),
+    Stage("self_training", start="adversarial", title="FADA, then self-training"),
+)
+_CROP = 512  # pixels, of both domains
+
+
+def dacs_config(name: str, stage: str, *, imagenet: str, source_records: str, source_size: tuple[int, int]) -> Config:
+    """Returns the experiment of DACS with ResNet-101.
+
+    Source: https://github.com/vikolss/DACS/blob/e6cb522/configs/configUDA.json
+
+    Args:
+      name: of the experiment.
+      stage: name of the one of `DIRECT_STAGES`.
+      imagenet: initial weights; the authors start from COCO's, which cannot be had here.
+      source_records: folder of the source's shards.
+      source_size: height and width, in pixels, that source images are brought to before they are cropped.
+
+    Raises:
+      InputError: no such stage.
+    """
+    find_stage(DIRECT_STAGES, stage, name)
+    config = _self_training(name, source_records, source_size)
+    config.model.initial_weights = imagenet
+    config.method = method_settings("dacs", teacher_decay=0.99)
+    config.data.source.flip = config.data.target.flip = False
+    config.optimizer.learning_rate = 2.5e-4
+    config.schedule.horizon = config.training.iterations = 250_000
+    return config
+
+
+def mic_config(name: str, stage: str, *, imagenet: str, source_records: str, source_size: tuple[int, int]) -> Config:
+    """Returns MIC at half resolution with ResNet-101, on DAFormer's recipe.
+
+    Sources: https://github.com/lhoyer/DAFormer/blob/e6f6e04, configs/_base_/uda and configs/_base_/schedules;
+    https://github.com/lhoyer/MIC/blob/2f932a9, seg/experiments.py; https://arxiv.org/abs/2212.01322, section 4.1.
+
+    Args:
+      name: see `dacs_config`, as for the others.
+      stage: see `dacs_config`.
+      imagenet: initial weights.
+      source_records: see `dacs_config`.
+      source_size: see `dacs_config`.
+
+    Raises:
+      InputError: no such stage.
+    """
+    find_stage(DIRECT_STAGES, stage, name)
+    config = _self_training(name, source_records, source_size)
+    config.model.initial_weights = imagenet
+    config.method = method_settings("mic", teacher_decay=0.999, mask_block=32)
+    config.data.source.sampling = "rare_class"
+    optimizer, schedule = config.optimizer, config.schedule
+    optimizer.name, optimizer.learning_rate = "adamw", 6e-5
+    optimizer.weight_decay, optimizer.decay_all = 0.01, False
+    schedule.name, schedule.horizon = "linear", 40_000
+    schedule.warmup_iterations, schedule.warmup_start = 1500, 1e-6
+    config.training.iterations = 40_000
+    return config
+
+
+def fada_mic_config(
+    name: str, stage: str, *, backbone: str, imagenet: str, source_records: str, source_size: tuple[int, int]
+) -> Config:
+    """Returns a stage of FADA, and then MIC with FADA's discriminator beside it.
+
+    Args:
+      name: of the experiment; its run directories are runs/NAME/STAGE.
+      stage: name of one of `STAGES_AFTER_FADA`.
+      backbone: of the segmenter.
+      imagenet: initial weights of the first stage.
+      source_records: see `dacs_config`.
+      source_size: see `dacs_config`.
+
+    Raises:
+      InputError: no such stage.
+    """
+    find_stage(STAGES_AFTER_FADA, stage, name)
+    if stage != "self_training":
+        return paper.stage_config(
+            name, stage, backbone=backbone, imagenet=imagenet, source_records=source_records, source_size=source_size
+        )
+    weights = os.path.join("runs", name, "adversarial")
+    config = mic_config(name, stage, imagenet=weights, source_records=source_records, source_size=source_size)
+    config.model.backbone = backbone
+    config.method.adversarial = True
+    config.method.segmentation_temperature = 1.8
+    return config
+
+
+def _self_training(name: str, source_records: str, source_size: tuple[int, int]) -> Config:
+    config = Config(name=f"{name} self_training")
+    config.model.backbone = "resnet101"
+    config.data.evaluation.records = paper.CITYSCAPES_VAL
+    config.data.evaluation.height, config.data.evaluation.width = 512, 1024
+    source, target = config.data.source, config.data.target
+    source.records, target.records = source_records, paper.CITYSCAPES_TRAIN
+    for domain, size in ((source, source_size), (target, (512, 1024))):
+        domain.crop, domain.flip = True, True
+        domain.height = domain.width = _CROP
+        domain.full_height, domain.full_width = size
+    # The rectified border and the bonnet, of 512 x 1024 pixels the top 15 rows and the bottom 120 (lines 26 and 27 of
+    # https://github.com/lhoyer/DAFormer/blob/e6f6e04/configs/daformer/gta2cs_uda_warm_fdthings_rcs_croppl_a999_daformer_mitb5_s0.py
+    target.margin_top, target.margin_bottom = 30, 240
+    config.training.batch_size = 2
+    return config
