@@ -80,6 +80,16 @@ def define_convolutions() -> None:
     )
 
 
+def define_network() -> flags.FlagHolder:
+    """Defines the option by which a program chooses one of a run's networks, and returns it."""
+    return flags.DEFINE_enum(
+        "network",
+        None,
+        ("student", "teacher"),
+        "Of a run with a teacher: which one, whatever config.method.inference says.",
+    )
+
+
 def _convolutions() -> str:
     return flags.FLAGS["convolutions"].value if "convolutions" in flags.FLAGS else "automatic"
 

@@ -19,6 +19,7 @@ from fada_tf.schema import option, section
 _CROP = ("crop", (True,))
 _RARE_CLASS = ("sampling", ("rare_class",))
 _ADAM = ("name", ("adam", "adamw"))
+NETWORKS = {"student": "segmenter", "teacher": "teacher"}  # those of a method that can be scored, as users call them
 
 
 @dataclasses.dataclass
@@ -117,10 +118,17 @@ class MethodSettings:
     """What a method leaves to its users; every file of fada_tf/methods declares its own in a class `Settings`.
 
     Attributes:
-      inference: the name of the network that is scored, exported and trained on by other stages.
+      inference: what is scored, exported and trained on by other stages: the "student", which is trained, its
+        "teacher", or the "better": both are scored, and the one with the higher mean IoU counts. A method with a
+        network "teacher" makes this an option.
     """
 
-    inference: ClassVar[str] = "segmenter"
+    inference: ClassVar[str] = "student"
+
+    @property
+    def scored(self) -> dict[str, str]:
+        """The names of the method's networks that are scored in training, by what users call them."""
+        return {name: network for name, network in NETWORKS.items() if self.inference in (name, "better")}
 
     @property
     def name(self) -> str:

@@ -268,7 +268,7 @@ def test_overrides_choose_the_method_first_and_keep_what_both_have():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("method.name", "fda", "config.method.name is 'fda': choose from binary_adversarial, fada, self_distil"),
+        ("method.name", "fda", "config.method.name is 'fda': choose from binary_adversarial, dacs, fada, mic"),
         ("method.adverserial_weight", 1.0, "config.method.adverserial_weight (nearest: config.method.adversarial_wei"),
         ("optimizer.horizon", 3, "config.optimizer.horizon (now: config.schedule.horizon)"),
         ("optimizer.discriminator_beta_1", 0.5, "(now: config.method.discriminator.beta_1)"),

@@ -27,7 +27,7 @@ class DomainPredictor:
           InputError: the run has no discriminator.
         """
         config = checkpoint.run_config(trained)
-        self.segmenter = checkpoint.load_segmenter(trained)
+        self.segmenter = checkpoint.load_segmenter(trained, "student")  # whose features it saw
         method = registry.load("fada_tf.methods", config.method.name).build(config, self.segmenter)
         if "discriminator" not in method.networks:
             raise InputError(f"{trained} has no discriminator: it is a run of {config.method.name}")

@@ -1,6 +1,6 @@
 """Scoring a segmenter on labelled images, each label at its own size (as the authors do)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import orbit
@@ -10,6 +10,7 @@ from fada_tf.evaluation.confusion import Scores, confusion_matrix
 from fada_tf.evaluation.views import SINGLE_VIEW, Views
 from fada_tf.models.class_maps import predict_class_map
 from fada_tf.models.segmenter import Segmenter
+from fada_tf.runs.metrics import better_network
 
 
 class Evaluator(orbit.AbstractEvaluator):
@@ -83,3 +84,19 @@ class Evaluator(orbit.AbstractEvaluator):
             label = batch["label"][index, : size[0], : size[1]]
             total += confusion_matrix(label, class_map, num_classes)
         return total, tf.shape(batch["image"])[0]
+
+
+class BetterOf(orbit.AbstractEvaluator):
+    """Scores a student and its teacher, or one of them."""
+
+    def __init__(self, evaluators: Mapping[str, Evaluator]):
+        """Sets up the evaluator from one of each network, by the names of `fada_tf.config.NETWORKS`."""
+        self.evaluators = dict(evaluators)
+
+    def evaluate(self, num_steps: tf.Tensor) -> dict[str, float]:
+        """Returns the scores of the one; of both those of the better, and each one's own as NAME/SCORE."""
+        scores = {name: evaluator.evaluate(num_steps) for name, evaluator in self.evaluators.items()}
+        if len(scores) == 1:
+            return next(iter(scores.values()))
+        own = {f"{name}/{score}": value for name, values in scores.items() for score, value in values.items()}
+        return scores[better_network(own)] | own

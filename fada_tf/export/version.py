@@ -42,6 +42,7 @@ class ExportPlan:
       sizes: (height, width) of the pictures that will be served; empty: those of the pictures at hand.
       batches: numbers of pictures in a request that will be served.
       formats: further formats, of `portable.FILES`.
+      network: of the checkpoint, see `checkpoint.network`.
     """
 
     checkpoint: str
@@ -52,6 +53,7 @@ class ExportPlan:
     sizes: tuple[tuple[int, int], ...] = ()
     batches: tuple[int, ...] = (1,)
     formats: tuple[str, ...] = field(default=())
+    network: str | None = None
 
 
 def export_version(
@@ -73,7 +75,7 @@ def export_version(
     warmup.log_messages()  # before any work
     for name in plan.formats:
         portable.check_format(name)
-    segmenter = checkpoint.load_segmenter(plan.checkpoint)
+    segmenter = checkpoint.load_segmenter(plan.checkpoint, plan.network)
     label_space = checkpoint.run_label_space(plan.checkpoint)
     options = plan.options
     with _new_version(plan) as (folder, final):
@@ -168,13 +170,14 @@ def _write_saved_model(served: ServedSegmenter, folder: str) -> None:
 
 def _write_manifest(plan: ExportPlan, folder: str, version: int, sizes, parities: dict[str, parity.Parity]) -> None:
     path = checkpoint.checkpoint_path(plan.checkpoint)
-    config = checkpoint.run_config(path)
+    config, network = checkpoint.run_config(path), checkpoint.network(path, plan.network)
     values = {
         "name": plan.name,
         "version": version,
         "checkpoint": path,
         "checkpoint_sha256": checkpoint.fingerprint(path),
-        "mean_iou": _mean_iou(path),
+        "network": network,
+        "mean_iou": _mean_iou(path, network),
         "options": asdict(plan.options),
         "warmup": {"sizes": sizes, "batches": plan.batches},
         "parity": {name: asdict(value) for name, value in parities.items()},
@@ -185,8 +188,10 @@ def _write_manifest(plan: ExportPlan, folder: str, version: int, sizes, parities
     files.write_atomically(os.path.join(folder, MANIFEST), text.encode())
 
 
-def _mean_iou(path: str) -> float | None:
-    """Returns the mean IoU (0..1) that the run's own evaluation gave this checkpoint; None if it was not evaluated."""
+def _mean_iou(path: str, network: str) -> float | None:
+    """Returns the mean IoU (0..1) that the run's own evaluation gave this network; None if it was not evaluated."""
     lines, step = read_metrics(checkpoint.run_directory(path)), checkpoint.iteration(path)
-    scores = [line["mean_iou"] for line in lines if line["kind"] == "evaluation" and line["step"] == step]
+    inference = checkpoint.run_config(path).method.inference
+    name = {"better": f"{network}/mean_iou", network: "mean_iou"}.get(inference)
+    scores = [line.get(name) for line in lines if line["kind"] == "evaluation" and line["step"] == step]
     return scores[-1] if scores else None

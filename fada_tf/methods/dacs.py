@@ -35,7 +35,9 @@ _SIGMAS = (0.15, 1.15)  # pixels
 class TeacherSettings(MethodSettings):
     """What users choose of any method with a teacher that labels the target."""
 
-    inference: str = option("segmenter", "what is scored and exported", choices=("segmenter", "teacher"))
+    inference: str = option(
+        "student", "what is scored and exported, of both the better", choices=("student", "teacher", "better")
+    )
     teacher_decay: float = option(
         0.99, "a, the most that the teacher keeps of itself in an update; DAFormer and MIC: 0.999", minimum=0
     )

@@ -34,6 +34,7 @@ _WIDTH = flags.DEFINE_integer(
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 0, "Images a step, over all replicas; 0: the run's, or one a replica.", lower_bound=0
 )
+_NETWORK = cli.define_network()
 cli.define_convolutions()
 
 
@@ -73,19 +74,19 @@ def main(argv):
     )
     unlabelled = manifest.unlabelled(label_space)
     with strategy.scope():
-        segmenter = checkpoint.load_segmenter(paths[0])
+        segmenter = checkpoint.load_segmenter(paths[0], _NETWORK.value)
     scores = {}
     with tqdm.tqdm(total=manifest.num_records * len(paths), desc="evaluate", unit="image") as bar:
         evaluator = Evaluator(segmenter, dataset, label_space.names, strategy, bar.update, views, unlabelled)
         for path in paths:
-            checkpoint.restore_segmenter(segmenter, path)
+            checkpoint.restore_segmenter(segmenter, path, _NETWORK.value)
             evaluator.evaluate(-1)
             scores[path] = evaluator.scores
 
     if workers(strategy)[0]:
         return  # the first one writes
     run_dir, iteration = checkpoint.run_directory(paths[0]), checkpoint.iteration(paths[0])
-    scoring = results.Scoring(records, height, width, views.scales, views.flip)
+    scoring = results.Scoring(records, height, width, views.scales, views.flip, _NETWORK.value)
     if _ALL.value:
         table = os.path.join(_OUTPUT.value or scoring.folder(run_dir), results.CHECKPOINTS_TABLE)
         best = write_checkpoint_scores(scores, table)
@@ -94,7 +95,12 @@ def main(argv):
         print(f"written: {table}")
         return
     origin = {"checkpoint": paths[0], "weights_sha256": checkpoint.weights_digest(paths[0]), "iteration": iteration}
-    origin |= {"records": records, "images": manifest.num_records} | scoring.key()
+    origin |= {
+        "network": checkpoint.network(paths[0], _NETWORK.value),
+        "records": records,
+        "images": manifest.num_records,
+    }
+    origin |= scoring.key()
     output = _OUTPUT.value or os.path.dirname(results.path(scoring, run_dir, iteration))
     write_scores(scores[paths[0]], origin, output)
     print(scores[paths[0]].table())

@@ -41,6 +41,7 @@ _FORMAT = flags.DEFINE_multi_string(
     "litert, onnx or both with a comma between them: written as well, into MODELS/NAME/VERSION/portable; may be given "
     "several times.",
 )  # fmt: skip
+_NETWORK = cli.define_network()
 
 
 def main(argv):
@@ -70,7 +71,7 @@ def main(argv):
     options = ServingOptions(height, width, views, _MAX_PIXELS.value, _MAX_BATCH.value)
     plan = version.ExportPlan(
         _CHECKPOINT.value, _MODELS.value, _NAME.value, _VERSION.value, options, sizes, batches,
-        tuple(dict.fromkeys(name for name in formats if name != "saved_model")),
+        tuple(dict.fromkeys(name for name in formats if name != "saved_model")), _NETWORK.value,
     )  # fmt: skip
     print(f"written: {version.export_version(plan, pictures, report=print)}")
 

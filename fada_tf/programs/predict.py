@@ -32,6 +32,7 @@ _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 0, "Pictures a step; 0: 4 on a GPU, 1 on CPUs, where more are no faster.", lower_bound=0
 )
 _SUBMISSION = flags.DEFINE_bool("submission", False, "Write label ids for Cityscapes' evaluation and nothing else.")
+_NETWORK = cli.define_network()
 cli.define_convolutions()
 
 
@@ -52,10 +53,10 @@ def main(argv):
     for line in images.passed_over(files.walk(folder), folder) if files.is_folder(_IMAGES.value) else ():
         sys.stderr.write(f"note: {printable(line)}\n")
     height, width = checkpoint.input_size(_CHECKPOINT.value, _HEIGHT.value, _WIDTH.value)
-    predictor = prediction.Predictor(
-        checkpoint.load_segmenter(_CHECKPOINT.value), height, width, Views.parse(_SCALES.value, _FLIP.value),
-        batch_size=_BATCH_SIZE.value or inference_batch_size(),
-    )  # fmt: skip
+    segmenter = checkpoint.load_segmenter(_CHECKPOINT.value, _NETWORK.value)
+    views = Views.parse(_SCALES.value, _FLIP.value)
+    batch_size = _BATCH_SIZE.value or inference_batch_size()
+    predictor = prediction.Predictor(segmenter, height, width, views, batch_size=batch_size)
     label_space = checkpoint.run_label_space(_CHECKPOINT.value)
     write = submission.write_submission if _SUBMISSION.value else prediction.write_predictions
     problems = []

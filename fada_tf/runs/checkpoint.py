@@ -17,6 +17,7 @@ from fada_tf.errors import InputError
 from fada_tf.models.segmenter import Segmenter, build_segmenter
 from fada_tf.runs import layout
 from fada_tf.runs.literal_paths import literal_file
+from fada_tf.runs.metrics import better_network, read_metrics
 
 _INDEX = re.compile(r"(.+-(\d+))\.index")
 
@@ -113,16 +114,35 @@ def run_label_space(checkpoint: str) -> LabelSpace:
         ) from error
 
 
-def restore_segmenter(segmenter: Segmenter, checkpoint: str) -> str:
+def network(checkpoint: str, chosen: str | None = None) -> str:
+    """Returns which network of its run `checkpoint` names, "student" or "teacher".
+
+    Args:
+      checkpoint: see `checkpoint_path`.
+      chosen: one of the two; None: what `inference` of the run's method says, see `MethodSettings`. The better one is
+        that of the checkpoint's own evaluation or, without any, of the last one before; without any, the student.
+    """
+    inference = chosen or run_config(checkpoint).method.inference
+    if inference != "better":
+        return inference
+    lines, last = read_metrics(run_directory(checkpoint)), iteration(checkpoint_path(checkpoint))
+    evaluations = [line for line in lines if line["kind"] == "evaluation" and line["step"] <= last]
+    return better_network(evaluations[-1]) if evaluations else "student"
+
+
+def restore_segmenter(segmenter: Segmenter, checkpoint: str, chosen: str | None = None) -> str:
     """Restores every weight of `segmenter`, and nothing else, from what `checkpoint` names.
 
-    Of the networks in a checkpoint it is the one for `inference`, see `MethodSettings`.
+    Args:
+      segmenter: gets the weights.
+      checkpoint: see `checkpoint_path`.
+      chosen: of the networks in it, see `network`.
 
     Returns:
       The checkpoint's path.
 
     Raises:
-      InputError: the checkpoint has another backbone, head or class count.
+      InputError: the checkpoint has another backbone, head or class count, or no teacher, and one is wanted.
     """
     path = checkpoint_path(checkpoint)
     config, classes = run_config(checkpoint), run_label_space(checkpoint).num_classes
@@ -133,22 +153,26 @@ def restore_segmenter(segmenter: Segmenter, checkpoint: str) -> str:
             f"{segmenter.backbone} and {segmenter.head} with {segmenter.num_classes} classes is wanted: choose "
             "config.model.backbone, config.model.head and config.data.label_space alike"
         )
+    name = network(checkpoint, chosen)
     try:
-        status = (
-            tf.train.Checkpoint(**{config.method.inference: segmenter}).restore(literal_file(path)).expect_partial()
-        )
-        status.assert_existing_objects_matched()
+        there = tf.train.CheckpointView(literal_file(path)).children(0)
+        if has_network := config_lib.NETWORKS[name] in there:
+            status = tf.train.Checkpoint(**{config_lib.NETWORKS[name]: segmenter}).restore(literal_file(path))
+            status.expect_partial().assert_existing_objects_matched()
     except (AssertionError, tf.errors.OpError, ValueError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise InputError(f"{path} cannot be restored ({first_line}): use an earlier checkpoint of the run") from error
+    if not has_network:
+        raise InputError(f"{path} holds no {name}, since it is of a run of {config.method.name}: choose the student")
     return path
 
 
-def load_segmenter(checkpoint: str, *, feature_stride: int = 0) -> Segmenter:
+def load_segmenter(checkpoint: str, chosen: str | None = None, *, feature_stride: int = 0) -> Segmenter:
     """Builds the segmenter that `checkpoint` names, with its trained weights.
 
     Args:
       checkpoint: see `checkpoint_path`.
+      chosen: see `network`.
       feature_stride: of the map that `Segmenter.features` returns; 0: that of the run, see `ModelConfig`.
     """
     model = run_config(checkpoint).model
@@ -156,7 +180,7 @@ def load_segmenter(checkpoint: str, *, feature_stride: int = 0) -> Segmenter:
         model.backbone, run_label_space(checkpoint).num_classes, model.batch_norm,
         head=model.head, feature_stride=feature_stride or model.feature_stride,
     )  # fmt: skip
-    restore_segmenter(segmenter, checkpoint)
+    restore_segmenter(segmenter, checkpoint, chosen)
     return segmenter
 
 

@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Mapping
 
+from fada_tf.config import NETWORKS
 from fada_tf.data import files
 from fada_tf.runs import layout
 
@@ -47,6 +48,17 @@ def read_metrics(run: str) -> list[dict]:
     path = os.path.join(run, layout.METRICS)
     lines = files.read_json_lines(path) if files.exists(path) else []
     return [record for record in lines if {"kind", "step"} <= record.keys()]
+
+
+def better_network(scores: Mapping[str, float | None]) -> str:
+    """Returns "student" or "teacher": of which an evaluation of both says the higher mean IoU; of equal ones student.
+
+    Args:
+      scores: "student/mean_iou" and "teacher/mean_iou", NaN, None or missing where it has none.
+    """
+    values = {name: scores.get(f"{name}/mean_iou") for name in NETWORKS}
+    known = {name: value for name, value in values.items() if value is not None and not math.isnan(value)}
+    return max(known, key=lambda name: known[name], default="student")
 
 
 def _line(record: Mapping) -> str:

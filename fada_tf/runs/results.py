@@ -1,6 +1,6 @@
 """Where in a run directory lies what was measured of the run: by all that decides the numbers.
 
-RUN/scores/RECORDS-DIGEST/WIDTHxHEIGHT[_SCALES][_flip]/ITERATION has scores.json and scores.csv,
+RUN/scores/RECORDS-DIGEST/WIDTHxHEIGHT[_SCALES][_flip][_NETWORK]/ITERATION has scores.json and scores.csv,
 RUN/features/TARGET-DIGEST/SOURCE-DIGEST_WIDTHxHEIGHT_IMAGES/ITERATION ccd.json and ccd.csv. The JSON files hold the
 same once more, with whole digests, and whoever reads them checks it.
 """
@@ -31,6 +31,7 @@ class Scoring:
       width: as `height`.
       scales: factors on that size, averaged.
       flip: whether mirrored images are averaged as well.
+      network: "student" or "teacher"; None: the run's own choice.
     """
 
     records: str
@@ -38,16 +39,18 @@ class Scoring:
     width: int
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
+    network: str | None = None
 
     def folder(self, run: str) -> str:
         """Returns the folder of the scores of all checkpoints of a run directory."""
         scales = "" if self.scales == (1.0,) else "".join(f"_{scale:g}" for scale in self.scales)
-        views = f"{self.width}x{self.height}{scales}{'_flip' if self.flip else ''}"
-        return os.path.join(run, layout.SCORES, _name(self.records, with_classes=True), views)
+        more = ("_flip" if self.flip else "") + (f"_{self.network}" if self.network else "")
+        place = f"{self.width}x{self.height}{scales}{more}"
+        return os.path.join(run, layout.SCORES, _name(self.records, with_classes=True), place)
 
     def key(self) -> dict[str, Any]:
         """Returns what scores.json must say."""
-        views = {"scales": list(self.scales), "flip": self.flip}
+        views = {"scales": list(self.scales), "flip": self.flip} | ({"network": self.network} if self.network else {})
         digest = manifest.digest(self.records, with_classes=True)
         return {"records_sha256": digest, "height": self.height, "width": self.width} | views
 

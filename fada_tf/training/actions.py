@@ -11,6 +11,7 @@ from typing import TextIO
 import numpy as np
 import tensorflow as tf
 
+from fada_tf.config import NETWORKS
 from fada_tf.data.labels import LabelSpace
 from fada_tf.evaluation.pictures import colorize, side_by_side
 from fada_tf.methods.base import Watcher
@@ -111,9 +112,10 @@ class LogEvaluation:
         if all(output["mean_iou"] > earlier for earlier in self.metrics.mean_iou.values() if not math.isnan(earlier)):
             self.best.save(step)
         self.metrics.write("evaluation", step, output)
+        each = [f"  {name} {100 * output[key]:.2f} %" for name in NETWORKS if (key := f"{name}/mean_iou") in output]
         tell(
             self.stream,
-            f"{step:>6}  evaluation: mean IoU {100 * output['mean_iou']:.2f} %  "
+            f"{step:>6}  evaluation: mean IoU {100 * output['mean_iou']:.2f} %{''.join(each)}  "
             f"pixel accuracy {100 * output['pixel_accuracy']:.2f} %",
         )
 
@@ -123,7 +125,7 @@ class WritePictures:
 
     def __init__(
         self,
-        segmenter: Segmenter,
+        segmenters: Mapping[str, Segmenter],
         step: tf.Variable,
         interval: int,
         batches: Mapping[str, Mapping[str, np.ndarray]],
@@ -133,19 +135,22 @@ class WritePictures:
         """Sets up the pictures.
 
         Args:
-          segmenter: the model that is trained.
+          segmenters: those that are scored, by name.
           step: the iterations done.
           interval: iterations between pictures, a multiple of the loop's length or the next one after it.
           batches: by domain: "image" uint8 [n, height, width, 3] and perhaps "label" [n, height, width].
           label_space: the classes.
           directory: of the TensorBoard events.
         """
-        self.segmenter, self.step, self.interval, self.batches = segmenter, step, interval, batches
-        self.label_space = label_space
+        self.step, self.interval, self.batches, self.label_space = step, interval, batches, label_space
         self.writer = tf.summary.create_file_writer(directory)
         self._next = (int(step.numpy()) // interval + 1) * interval
+        self._shown = tuple(segmenters) if len(segmenters) > 1 else ("prediction",)
         self._predict = tf.function(
-            lambda images: predict_class_map(self.segmenter(images, training=False), tf.shape(images)[1:3])
+            lambda images: [
+                predict_class_map(segmenter(images, training=False), tf.shape(images)[1:3])
+                for segmenter in segmenters.values()
+            ]
         )
 
     def __call__(self, output: dict[str, float]) -> None:
@@ -156,16 +161,16 @@ class WritePictures:
         self._next += self.interval
         with self.writer.as_default(step=int(self.step.numpy())):
             for domain, batch in self.batches.items():
-                shown = ("image", "label", "prediction") if "label" in batch else ("image", "prediction")
+                shown = ("image", *(["label"] if "label" in batch else []), *self._shown)
                 tf.summary.image(f"{domain}: {', '.join(shown)}", self.rows(batch), max_outputs=8)
         self.writer.flush()
 
     def rows(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Returns uint8 [n, height, wide, 3]: image, label where there is one, prediction, side by side."""
-        rows = []
-        for index, class_map in enumerate(self._predict(batch["image"]).numpy()):
-            pictures = [np.asarray(batch["image"][index])]
-            if "label" in batch:
-                pictures.append(colorize(batch["label"][index], self.label_space))
-            rows.append(side_by_side([*pictures, colorize(class_map, self.label_space)]))
-        return np.stack(rows)
+        """Returns uint8 [n, height, wide, 3]: image, label where there is one, predictions, side by side."""
+        class_maps = [*([batch["label"]] if "label" in batch else []), *self._predict(batch["image"])]
+        return np.stack(
+            [
+                side_by_side([image, *(colorize(of_batch[index], self.label_space) for of_batch in class_maps)])
+                for index, image in enumerate(np.asarray(batch["image"]))
+            ]
+        )

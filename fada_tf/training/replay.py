@@ -92,4 +92,4 @@ def _optimizers(tensors: Collection[str]) -> str:
 
 
 def _segmenter_weights(path: str) -> dict[str, np.ndarray]:
-    return {variable.path: variable.numpy() for variable in checkpoint.load_segmenter(path).variables}
+    return {variable.path: variable.numpy() for variable in checkpoint.load_segmenter(path, "student").variables}

@@ -27,7 +27,7 @@ from fada_tf.devices import (
     workers,
 )
 from fada_tf.errors import DivergenceError, InputError, Stopped
-from fada_tf.evaluation.evaluator import Evaluator
+from fada_tf.evaluation.evaluator import BetterOf, Evaluator
 from fada_tf.methods.base import Method
 from fada_tf.models.segmenter import Segmenter, build_segmenter
 from fada_tf.models.weights import load_initial_weights
@@ -226,6 +226,7 @@ def _controller(
 ) -> tuple[MetricsFile, orbit.Controller]:
     """Returns metrics.jsonl and orbit's outer loop, both where the newest checkpoint left the run."""
     training, method, step, strategy = config.training, trainer.method, trainer.step, trainer.strategy
+    scored = {name: method.networks[network] for name, network in config.method.scored.items()}
     checkpoint = make_checkpoint(method, step, trainer.progress)
     folder = os.path.join(directory, layout.CHECKPOINTS)
     # orbit restores too, but knows only a checkpoint that is whole, and the actions need to know the iteration.
@@ -247,13 +248,13 @@ def _controller(
         if unlabelled:
             known = f"its labels do not know {', '.join(unlabelled)}: the mean IoU is of the others"
             actions.tell(stream, f"evaluation: {known}")
-        evaluator = Evaluator(
-            method.networks[config.method.inference],
-            dataset,
-            label_space.names,
-            strategy,
-            progress=progress,
-            unlabelled=unlabelled,
+        evaluator = BetterOf(
+            {
+                name: Evaluator(
+                    segmenter, dataset, label_space.names, strategy, progress=progress, unlabelled=unlabelled
+                )
+                for name, segmenter in scored.items()
+            }
         )
         best = tf.train.CheckpointManager(checkpoint, os.path.join(literal(directory), layout.BEST), max_to_keep=1)
         evaluation_actions = [actions.LogEvaluation(step, metrics, best, stream)]
@@ -264,8 +265,8 @@ def _controller(
     if training.picture_interval:
         pictures = datasets.picture_batches(config, method, label_space)
         events = os.path.join(directory, layout.EVENTS, "pictures")
-        segmenter, interval = method.networks[config.method.inference], training.picture_interval
-        train_actions.append(actions.WritePictures(segmenter, step, interval, pictures, label_space, events))
+        interval = training.picture_interval
+        train_actions.append(actions.WritePictures(scored, step, interval, pictures, label_space, events))
     controller = orbit.Controller(
         global_step=step,
         trainer=trainer,

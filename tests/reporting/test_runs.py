@@ -44,11 +44,11 @@ def test_everything_that_decides_scores_is_in_their_place(records):
     one = Scoring(records["A/val"], 60, 80)
     others = [
         {"records": records["B/val"]}, {"height": 61}, {"width": 81}, {"scales": (0.5,)}, {"scales": (1.0, 0.5)},
-        {"flip": True},
+        {"flip": True}, {"network": "student"}, {"network": "teacher"},
     ]  # fmt: skip
     paths = {results.path(dataclasses.replace(one, **other), "run", 3) for other in [{}, *others]}
     paths.add(results.path(one, "run", 4))
-    assert len(paths) == 8
+    assert len(paths) == 10
     analysis = Analysis(records["source"], records["A/val"], 60, 80)
     others = [
         {"source": records["B/val"]}, {"target": records["B/val"]}, {"height": 6}, {"width": 8}, {"images": 0},

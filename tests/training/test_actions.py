@@ -37,7 +37,7 @@ def test_a_tag_of_pictures_names_what_is_shown(tmp_path):
     image, label = np.zeros((1, 24, 32, 3), np.uint8), np.zeros((1, 24, 32), np.uint8)
     batches = {"source": {"image": image, "label": label}, "target": {"image": image}}
     step = tf.Variable(0, dtype=tf.int64)
-    action = WritePictures(build_segmenter("tiny", 2), step, 5, batches, space, str(tmp_path))
+    action = WritePictures({"student": build_segmenter("tiny", 2)}, step, 5, batches, space, str(tmp_path))
     step.assign(5)
     action({})
     (path,) = tmp_path.iterdir()

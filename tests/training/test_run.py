@@ -11,6 +11,7 @@ import tensorflow as tf
 from absl import logging
 from PIL import Image
 
+from fada_tf import config as config_lib
 from fada_tf import devices, registry
 from fada_tf.config import Config
 from fada_tf.data import conversion
@@ -23,6 +24,7 @@ from fada_tf.methods.base import Method
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.models.weights import named_variables
 from fada_tf.optimizers import loss_scale
+from fada_tf.runs import checkpoint
 from fada_tf.runs.checkpoint import load_segmenter
 from fada_tf.training import datasets, replay
 from fada_tf.training import run as run_lib
@@ -61,8 +63,9 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(records, tmp_path, monk
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("methods_of_the_tests")
-def test_a_teacher_goes_on_exactly_and_is_what_is_scored_and_loaded(records, tmp_path):
+def test_a_teacher_goes_on_exactly_and_the_better_one_is_scored_and_loaded(records, tmp_path):
     config = small_config(records, "masked_teacher")
+    config.method.inference = "better"
     evaluation = config.data.evaluation
     evaluation.records, evaluation.height, evaluation.width = str(records / "target"), 24, 32
     config.training.evaluation_interval = 2
@@ -72,19 +75,26 @@ def test_a_teacher_goes_on_exactly_and_is_what_is_scored_and_loaded(records, tmp
     config.training.iterations = 4
     run_lib.train(config, str(tmp_path / "parts"))
     assert_same(tmp_path / "whole", tmp_path / "parts", 4)
-    loaded, networks = load_segmenter(str(tmp_path / "whole")), {}
-    for name in ("segmenter", "teacher"):
-        network = build_segmenter("tiny", len(scenes.CLASSES), "synchronized")
-        path = str(tmp_path / "whole/checkpoints/ckpt-4")
-        tf.train.Checkpoint(**{name: network}).restore(path).expect_partial().assert_existing_objects_matched()
-        networks[name] = network.classifier.aspp_6.kernel
-    np.testing.assert_array_equal(loaded.classifier.aspp_6.kernel, networks["teacher"])
-    assert np.abs(networks["teacher"] - networks["segmenter"]).max() > 0
-    images = datasets.evaluation_dataset(config, label_space(config.data.label_space))
-    scored = Evaluator(loaded, images, tuple(scenes.CLASSES), tf.distribute.get_strategy()).evaluate(tf.constant(-1))
+    run = str(tmp_path / "whole")
     logged = [json.loads(line) for line in (tmp_path / "whole/metrics.jsonl").read_text().splitlines()]
     line = [line for line in logged if line["kind"] == "evaluation"][-1]
-    assert line["mean_iou"] == pytest.approx(scored["mean_iou"], abs=1e-6)
+    images = datasets.evaluation_dataset(config, label_space(config.data.label_space))
+    kernels = []
+    for name, network in config_lib.NETWORKS.items():
+        loaded, there = load_segmenter(run, name), build_segmenter("tiny", len(scenes.CLASSES), "synchronized")
+        path = str(tmp_path / "whole/checkpoints/ckpt-4")
+        tf.train.Checkpoint(**{network: there}).restore(path).expect_partial().assert_existing_objects_matched()
+        kernels.append(loaded.classifier.aspp_6.kernel.numpy())
+        np.testing.assert_array_equal(kernels[-1], there.classifier.aspp_6.kernel)
+        scored = Evaluator(loaded, images, tuple(scenes.CLASSES), tf.distribute.get_strategy()).evaluate(
+            tf.constant(-1)
+        )
+        assert line[f"{name}/mean_iou"] == pytest.approx(scored["mean_iou"], abs=1e-6)
+    assert np.abs(kernels[0] - kernels[1]).max() > 0
+    assert line["mean_iou"] == max(line["student/mean_iou"], line["teacher/mean_iou"])
+    better = "teacher" if line["teacher/mean_iou"] > line["student/mean_iou"] else "student"
+    assert checkpoint.network(run) == better
+    np.testing.assert_array_equal(load_segmenter(run).classifier.aspp_6.kernel, kernels[better == "teacher"])
     measured = {name for name in logged[0] if name.startswith(("loss/", "watched/"))}
     assert measured == {"loss/segmentation", "loss/masked", "watched/seen_share"}
 

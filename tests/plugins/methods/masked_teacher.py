@@ -22,7 +22,7 @@ _KEPT = 0.7  # share of the cells that the student sees
 class Settings(MethodSettings):
     """What users choose."""
 
-    inference: str = option("teacher", "what is scored and exported", choices=("segmenter", "teacher"))
+    inference: str = option("teacher", "what is scored and exported", choices=("student", "teacher", "better"))
     cell: int = option(8, "pixels; side of what is seen or masked as one", minimum=1)
     decay: float = option(0.99, "the most that the teacher keeps of itself", minimum=0)
 
