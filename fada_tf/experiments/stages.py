@@ -291,18 +291,30 @@ def _before(training: Training) -> list[str]:
     return list(dict.fromkeys(filter(None, (training.start, training.pseudo_labels))))
 
 
-def scoring(config: Config, records: str, *, multi_scale: bool) -> results.Scoring:
-    """Returns how a run of a config is scored on some records."""
-    single = results.Scoring(records, config.data.evaluation.height, config.data.evaluation.width)
+def scoring(config: Config, records: str, *, multi_scale: bool, network: str | None = None) -> results.Scoring:
+    """Returns how a run of a config, or the named network of it, is scored on some records."""
+    evaluation = config.data.evaluation
+    single = results.Scoring(records, evaluation.height, evaluation.width, network=network)
     return results.multi_scale(single) if multi_scale else single
 
 
-def evaluation_job(name: str, run_dir: str, config: Config, records: str, *, multi_scale: bool, after: str) -> Job:
-    """Returns the job that scores a run."""
-    how = scoring(config, records, multi_scale=multi_scale)
+def evaluation_job(
+    name: str,
+    run_dir: str,
+    config: Config,
+    records: str,
+    *,
+    multi_scale: bool,
+    after: str,
+    network: str | None = None,
+) -> Job:
+    """Returns the job that scores a run, or the named network of it."""
+    how = scoring(config, records, multi_scale=multi_scale, network=network)
     options: tuple[str, ...] = (f"--checkpoint={run_dir}", f"--records={records}")
     if multi_scale:
         options += (f"--scales={','.join(f'{scale:g}' for scale in how.scales)}", "--flip")
+    if network:
+        options += (f"--network={network}",)
     output = results.path(how, run_dir, config.training.iterations)
     kind = "evaluate_multi_scale" if multi_scale else "evaluate"
     return Job(name, "evaluate", options, output, after=(after,), kind=kind)

@@ -28,12 +28,14 @@ class Row:
       training: name of the training that is evaluated.
       multi_scale: whether by the multi-scale test.
       control: title of the row that it is compared with, seed by seed; empty: none.
+      network: which network of a training with a teacher, "student" or "teacher"; None: the config's choice.
     """
 
     title: str
     training: str
     multi_scale: bool = False
     control: str = ""
+    network: str | None = None
 
 
 CONTROL = "source only, as long as FADA"
@@ -160,15 +162,17 @@ class StudyJobs:
             run_dir, trained = os.path.join(runs, name), jobs[-1].name
             rows = [row for row in self.rows if row.training == name]
             config = self.experiment.trained(name)
-            for multi_scale in sorted({row.multi_scale for row in rows}):
+            for multi_scale, network in dict.fromkeys((row.multi_scale, row.network) for row in rows):
+                views = f"{'_multi_scale' if multi_scale else ''}{f'_{network}' if network else ''}"
                 jobs.append(
                     stages.evaluation_job(
-                        f"{prefix}{name}/evaluate{'_multi_scale' if multi_scale else ''}",
+                        f"{prefix}{name}/evaluate{views}",
                         run_dir,
                         config,
                         self.study.test_records,
                         multi_scale=multi_scale,
                         after=trained,
+                        network=network,
                     )
                 )
             if rows and self._analysis:
@@ -195,7 +199,7 @@ class StudyJobs:
     def _measured(self, row: Row, seed: int) -> dict[str, float]:
         run_dir = os.path.join(self._runs(seed), row.training)
         config = self.experiment.trained(row.training)
-        scoring = stages.scoring(config, self.study.test_records, multi_scale=row.multi_scale)
+        scoring = stages.scoring(config, self.study.test_records, multi_scale=row.multi_scale, network=row.network)
         iteration = config.training.iterations
         scores = results.find(scoring, run_dir, iteration)
         ccd = results.find(self._analysis, run_dir, iteration) if self._analysis else None
