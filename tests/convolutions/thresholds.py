@@ -17,16 +17,16 @@ from fada_tf.models.heads.aspp import DILATIONS
 _NEVER = 1 << 60
 _REPEATS = 15
 
-Run = Callable[[], tf.Tensor]
+Compiled = Callable[[], tf.Tensor]
 
 
-def convolution(height: int, width: int, channels: int, filters: int, dilation: int) -> Run:
+def convolution(height: int, width: int, channels: int, filters: int, dilation: int) -> Compiled:
     """Returns a compiled 3x3 convolution of one image."""
     x, kernel = tf.random.normal([1, height, width, channels]), tf.random.normal([3, 3, channels, filters])
     return tf.function(lambda: cpu.convolve(x, kernel, dilation)[0, 0, 0, 0])
 
 
-def kernel_gradient(height: int, width: int, channels: int, filters: int, dilation: int) -> Run:
+def kernel_gradient(height: int, width: int, channels: int, filters: int, dilation: int) -> Compiled:
     """Returns the compiled gradient by the kernel of such a convolution."""
     x, upstream = (tf.random.normal([1, height, width, count]) for count in (channels, filters))
     return tf.function(lambda: cpu._by_kernel(upstream, x, (3, 3, channels, filters), dilation)[0, 0, 0, 0])
@@ -43,7 +43,7 @@ def constants() -> Iterator[tuple]:
     yield places, "_TILE", tiles, kernel_gradient, [(128, 256, c, c, 1) for c in (64, 128)]
 
 
-def ways_round(pixels: int, channels: int, filters: int) -> dict[str, Run]:
+def ways_round(pixels: int, channels: int, filters: int) -> dict[str, Compiled]:
     """Returns the gradient by a 1x1 kernel as `_by_taps` computes it, and as it would of other numbers of channels."""
     x, upstream = (tf.random.normal([pixels, count]) for count in (channels, filters))
     return {
@@ -52,7 +52,7 @@ def ways_round(pixels: int, channels: int, filters: int) -> dict[str, Run]:
     }
 
 
-def copies(height: int, width: int, filters: int, dilation: int) -> dict[str, Run]:
+def copies(height: int, width: int, filters: int, dilation: int) -> dict[str, Compiled]:
     """Returns what puts the pixels that nine taps see side by side."""
     upstream, offsets = tf.random.normal([1, height, width, filters]), places.tap_offsets(3, dilation)
 
@@ -67,7 +67,7 @@ def copies(height: int, width: int, filters: int, dilation: int) -> dict[str, Ru
     }
 
 
-def heads(height: int, width: int, channels: int, filters: int) -> dict[str, Run]:
+def heads(height: int, width: int, channels: int, filters: int) -> dict[str, Compiled]:
     """Returns a sum of dilated convolutions of one image, as one product and one by one."""
     x = tf.random.normal([1, height, width, channels])
     kernels = [tf.random.normal([3, 3, channels, filters]) for _ in DILATIONS]
@@ -85,13 +85,13 @@ def choices() -> Iterator[tuple]:
     yield cpu.sum_of_convolutions, heads, [(64, 128, 2048, filters) for filters in (19, 64, 256)]
 
 
-def milliseconds(runs: dict[object, Run]) -> dict[object, float]:
-    """Returns the shortest of several runs of each; they take turns, so that what disturbs one disturbs all."""
-    times: dict[object, list[float]] = {side: [] for side in runs}
+def milliseconds(functions: dict[object, Compiled]) -> dict[object, float]:
+    """Returns the shortest time of each; they take turns, so that what disturbs one disturbs all."""
+    times: dict[object, list[float]] = {side: [] for side in functions}
     for _ in range(_REPEATS):
-        for side, run in runs.items():
+        for side, function in functions.items():
             start = time.perf_counter()
-            run().numpy()
+            function().numpy()
             times[side].append(time.perf_counter() - start)
     return {side: 1e3 * min(seconds) for side, seconds in times.items()}
 
@@ -103,7 +103,7 @@ def print_line(name: str, shape: tuple, times: dict[object, float]) -> None:
     sys.stdout.flush()
 
 
-def with_constant(module: object, constant: str, value: object, made: Run) -> Run:
+def with_constant(module: object, constant: str, value: object, made: Compiled) -> Compiled:
     """Returns what is timed, traced with that value of a constant."""
     with mock.patch.object(module, constant, value):
         places._tile_places.cache_clear()
@@ -115,14 +115,14 @@ def main() -> None:
     """Prints the table."""
     for module, constant, sides, timed, shapes in constants():
         for shape in shapes:
-            runs = {side: with_constant(module, constant, side, timed(*shape)) for side in sides}
-            print_line(constant, shape, milliseconds(runs))
+            functions = {side: with_constant(module, constant, side, timed(*shape)) for side in sides}
+            print_line(constant, shape, milliseconds(functions))
     for chooser, timed, shapes in choices():
         for shape in shapes:
-            runs = timed(*shape)
-            for run in runs.values():
-                run()  # traces
-            print_line(chooser.__name__, shape, milliseconds(runs))
+            functions = timed(*shape)
+            for function in functions.values():
+                function()  # traces
+            print_line(chooser.__name__, shape, milliseconds(functions))
 
 
 if __name__ == "__main__":
