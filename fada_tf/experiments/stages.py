@@ -129,9 +129,10 @@ class Experiment:
         training = self.trainings[name]
         if training.as_long_as:
             return self.total_iterations(training.as_long_as)
-        return self._own(training, "training.iterations")
+        return self._setting(training, "training.iterations")
 
-    def _own(self, training: Training, field: str) -> Any:
+    def _setting(self, training: Training, field: str) -> Any:
+        """Returns what a field of a training's config is before other trainings are looked at."""
         config = copy.deepcopy(self.stage_config(training.stage))
         set_fields(config, self._changed(training))
         return flatten(config)[field]
@@ -162,10 +163,13 @@ class Experiment:
             changed.setdefault("model.initial_weights", self._initial_weights(training, stage, runs))
         if stage.pseudo_labels:
             changed["data.target.records"] = pseudo_labels
-        before, config = self.stage_config(training.stage), copy.deepcopy(self.stage_config(training.stage))
+        config = copy.deepcopy(self.stage_config(training.stage))
+        in_file = flatten(config)
         set_fields(config, changed)
-        own, other = flatten(before), flatten(config)
-        return {field: other[field] for field in changed if field not in own or own[field] != other[field]}
+        settings = flatten(config)
+        return {
+            field: settings[field] for field in changed if field not in in_file or settings[field] != in_file[field]
+        }
 
     def _initial_weights(self, training: Training, stage: Stage, runs: str) -> str:
         """Returns where the weights that a stage starts from are among `runs`."""
@@ -184,10 +188,10 @@ class Experiment:
     def _horizon(self, name: str) -> int:
         """Returns the horizon of the learning rate, stretched where a control's iterations would go beyond it."""
         training, iterations = self.trainings[name], self.iterations(name)
-        horizon = self._own(training, "schedule.horizon")
+        horizon = self._setting(training, "schedule.horizon")
         if not training.as_long_as or iterations <= horizon:
             return horizon
-        return math.ceil(iterations * horizon / self._own(training, "training.iterations"))
+        return math.ceil(iterations * horizon / self._setting(training, "training.iterations"))
 
     def config(self, stage: str, overrides: Mapping[str, Any]) -> Config:
         """Returns the validated config of a stage with other values for some fields.
