@@ -135,19 +135,19 @@ class MethodSettings:
         """The method's, which is its file's."""
         return type(self).__module__.rpartition(".")[2]
 
-    def check(self, config: "Config") -> None:
-        """Checks the combinations of all settings that the method cannot work with.
-
-        Raises:
-          InputError: names the fields, their values and what they should be.
-        """
-
     @name.setter
     def name(self, name: str) -> None:
         raise AttributeError(
             f"a method brings its own settings: write config.method = method_settings({name!r}), a function of "
             "fada_tf.config, instead of config.method.name"
         )
+
+    def check(self, config: "Config") -> None:
+        """Checks the combinations of all settings that the method cannot work with.
+
+        Raises:
+          InputError: names the fields, their values and what they should be.
+        """
 
 
 def method_settings(name: str, **settings: Any) -> MethodSettings:
