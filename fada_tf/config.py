@@ -63,6 +63,13 @@ class DomainConfig:
     rare_class_min_pixels: int = option(
         3000, "an image counts for a class if it has more pixels of it, as stored", minimum=0, needs=_RARE_CLASS
     )
+    rare_class_crop_ratio: float = option(
+        0.0,
+        "a crop must show more than this times rare_class_min_pixels of the class, or is the tenth tried; 0: any crop "
+        "(DAFormer: 0.5 for 512x512, MIC: 2 for 1024x1024)",
+        minimum=0,
+        needs=_RARE_CLASS,
+    )
     max_bad_records: int = option(0, "damaged records that may be skipped before the run stops", minimum=0)
 
 

@@ -50,3 +50,8 @@ def _validate_domain(domain: DomainConfig, where: str) -> None:
         raise InputError(f"{where}.height and width are {domain.height} and {domain.width}: set the training size")
     if domain.scale_min > domain.scale_max:
         raise InputError(f"{where}.scale_min {domain.scale_min} is above scale_max {domain.scale_max}: swap them")
+    if domain.rare_class_crop_ratio and not domain.crop:
+        raise InputError(
+            f"{where}.rare_class_crop_ratio is {domain.rare_class_crop_ratio}, and {where}.crop is False: set it to 0, "
+            "or crop to True"
+        )

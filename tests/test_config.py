@@ -226,6 +226,11 @@ def test_a_format_that_is_not_known_is_one_line(number):
         ),
         ({"data.source.rare_class_temperature": 0.1}, "sampling to 'rare_class'"),
         ({"data.source.rare_class_min_pixels": 1}, "sampling to 'rare_class'"),
+        ({"data.source.rare_class_crop_ratio": 0.5}, "sampling to 'rare_class'"),
+        (
+            {"data.source.sampling": "rare_class", "data.source.rare_class_crop_ratio": 0.5},
+            "config.data.source.rare_class_crop_ratio is 0.5, and config.data.source.crop is False: set it to 0, or ",
+        ),
         ({"method.confidence_threshold": 0.5}, "set it to 0.9, or class_knowledge to 'hard'"),
         ({"method.class_knowledge": "hard", "method.confidence_clip": 0.5}, "class_knowledge to 'soft'"),
         ({"data.target.full_height": 9}, "set it to 0, or crop to True"),

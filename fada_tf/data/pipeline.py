@@ -57,6 +57,8 @@ def train_dataset(
     translate = _translation(manifest, label_space)
     reader = _Reader(manifest, max_bad_records)
     _check_margins(manifest, augmentation.margins)
+    if augmentation.crop_class_pixels and label_space is None:
+        raise InputError(f"crops that must show a class need labels, and none of {records} are read: let them be any")
     reader.check_shards(", or skip them with max_bad_records")
 
     def blocks():
@@ -66,29 +68,32 @@ def train_dataset(
     blocks()  # raises what is wrong with the options now, not in the first batch
 
     @_as_written
-    def read(draw, record):
-        return draw, reader.read(record, replace=True)
+    def read(draw, drawn):
+        record, class_id = tf.unstack(drawn)
+        return draw, class_id, reader.read(record, replace=True)
 
     @_as_written
-    def load(draw, payload):
+    def load(draw, class_id, payload):
         element = parse(payload, with_label=label_space is not None)
         draw_seed = tf.random.experimental.stateless_fold_in([seed, 0], draw)
-        label = element.get("label")
-        if label_space is None and not augmentation.labels_all:
+        label = None
+        if label_space is not None:
+            label = translate(element["label"])
+        elif not augmentation.labels_all:
             label = tf.zeros(tf.shape(element["image"])[:2], tf.uint8)  # to see where labels would be
-        image, label = transforms.augment(element["image"], label, draw_seed, augmentation)
+        image, label = transforms.augment(element["image"], label, draw_seed, augmentation, class_id)
         loaded = {"image": image, "name": element["name"], "draw": draw}
         if label is None:
             return loaded
         if label_space is None:
             return loaded | {"valid": tf.cast(label != IGNORE, tf.uint8)}
-        return loaded | {"label": translate(label)}
+        return loaded | {"label": label}
 
-    indices = tf.data.Dataset.from_generator(blocks, output_signature=tf.TensorSpec([None], tf.int64)).unbatch()
-    draws = indices.enumerate(start_draw)
+    drawn = tf.data.Dataset.from_generator(blocks, output_signature=tf.TensorSpec([None, 2], tf.int64)).unbatch()
+    draws = drawn.enumerate(start_draw)
     index, count = part
     if count > 1:
-        draws = draws.filter(lambda draw, record: draw // batch_size % count == index)
+        draws = draws.filter(lambda draw, drawn: draw // batch_size % count == index)
     # Two maps: reading has a state, and where operations must be deterministic such a map works on one image at a time.
     dataset = draws.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     dataset = dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)

@@ -1,7 +1,8 @@
 """The order in which training draws records: pure functions of manifest and seed, no TensorFlow.
 
-A strategy is an endless iterator of blocks of record numbers; what draw number `n` is depends on nothing but manifest,
-seed and options, so a run resumes exactly by its number of draws.
+A strategy is an endless iterator of blocks of draws; what draw number `n` is depends on nothing but manifest, seed and
+options, so a run resumes exactly by its number of draws. A block is [any length, 2] int64: the numbers of records, and
+the ids of the classes that they were drawn for, -1 where a strategy chooses no class.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,14 +20,14 @@ BLOCK = 1024  # draws computed at a time where a strategy has no natural unit
 def sequential(manifest: Manifest, seed: int) -> Iterator[np.ndarray]:
     """Draws the records in their order, again and again."""
     while True:
-        yield np.arange(manifest.num_records)
+        yield _for_no_class(np.arange(manifest.num_records))
 
 
 def shuffled(manifest: Manifest, seed: int) -> Iterator[np.ndarray]:
     """Draws every record once an epoch, each epoch in another random order."""
     epoch = 0
     while True:
-        yield np.random.default_rng([seed, epoch]).permutation(manifest.num_records)
+        yield _for_no_class(np.random.default_rng([seed, epoch]).permutation(manifest.num_records))
         epoch += 1
 
 
@@ -50,12 +51,12 @@ def class_balanced(manifest: Manifest, seed: int, sub_epoch: int = 3000) -> Iter
     while True:
         random = np.random.default_rng([seed, epoch]).random(sub_epoch)
         seen = np.zeros(len(classes))
-        draws = np.empty(sub_epoch, np.int64)
+        draws = np.empty([sub_epoch, 2], np.int64)
         for position in range(sub_epoch):
             weights = 1 / np.log(1.01 + seen / max(seen.sum(), 1))
             chosen = classes[_pick(weights, random[position])]
-            draws[position] = next(images[chosen])
-            seen += present[draws[position], classes]
+            draws[position] = record, _ = next(images[chosen]), chosen
+            seen += present[record, classes]
         yield draws
         epoch += 1
 
@@ -85,7 +86,8 @@ def rare_class(
     block = 0
     while True:
         random = np.random.default_rng([seed, block]).random(BLOCK)
-        yield np.array([next(images[classes[_pick(weights, r)]]) for r in random], np.int64)
+        chosen = [classes[_pick(weights, r)] for r in random]
+        yield np.array([(next(images[class_id]), class_id) for class_id in chosen], np.int64)
         block += 1
 
 
@@ -103,7 +105,7 @@ def blocks(
     label_space: LabelSpace | None = None,
     **options,
 ) -> Iterator[np.ndarray]:
-    """Draws record numbers from draw number `start` on.
+    """Draws records from draw number `start` on.
 
     Args:
       strategy: a name in `STRATEGIES`.
@@ -114,7 +116,8 @@ def blocks(
       **options: the strategy's own.
 
     Returns:
-      An endless iterator of [any length] int64 record numbers.
+      An endless iterator of [any length, 2] int64: record numbers, and for which class of the label space each was
+      drawn, -1 for none.
 
     Raises:
       InputError: no such strategy, no records, or no labelled pixels where the label space or strategy needs them.
@@ -134,7 +137,7 @@ def blocks(
 def draws(strategy: str, manifest: Manifest, seed: int, start: int, count: int, **options) -> np.ndarray:
     """Returns the record numbers of draws `start` to `start + count - 1`, [count] int64; see `blocks`."""
     stream = blocks(strategy, manifest, seed, start, **options)
-    return np.fromiter(islice((record for block in stream for record in block), count), np.int64, count)
+    return np.fromiter(islice((record for block in stream for record, _ in block), count), np.int64, count)
 
 
 def _skip(stream: Iterator[np.ndarray], start: int) -> Iterator[np.ndarray]:
@@ -142,6 +145,10 @@ def _skip(stream: Iterator[np.ndarray], start: int) -> Iterator[np.ndarray]:
         if start < len(block):
             yield block[start:]
         start = max(start - len(block), 0)
+
+
+def _for_no_class(records: np.ndarray) -> np.ndarray:
+    return np.stack([records, np.full_like(records, -1)], axis=1)
 
 
 def _pick(weights: np.ndarray, random: float) -> int:

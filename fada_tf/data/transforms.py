@@ -11,6 +11,8 @@ import tensorflow as tf
 from fada_tf.data.color import color_jitter
 from fada_tf.data.labels import IGNORE
 
+_CROPS = 10  # random crops that are tried
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -26,6 +28,7 @@ class Augmentation:
       crop: cut height x width out of the scaled image at random; without it the image is resized to height x width.
       flip: mirror left and right half of the time.
       margins: pixels at top, bottom, left and right of the image before all that, whose label becomes 255.
+      crop_class_pixels: a crop must have more pixels of the class that its image was drawn for; 0: it may be any.
     """
 
     height: int
@@ -37,6 +40,7 @@ class Augmentation:
     crop: bool = False
     flip: bool = False
     margins: tuple[int, int, int, int] = (0, 0, 0, 0)
+    crop_class_pixels: float = 0.0
 
     @property
     def labels_all(self) -> bool:
@@ -44,7 +48,13 @@ class Augmentation:
         return not self.crop and not any(self.margins)
 
 
-def augment(image: tf.Tensor, label: tf.Tensor | None, seed: tf.Tensor, options: Augmentation):
+def augment(
+    image: tf.Tensor,
+    label: tf.Tensor | None,
+    seed: tf.Tensor,
+    options: Augmentation,
+    class_id: tf.Tensor | int = -1,
+):
     """Empties the label's margins, jitters, then resizes or scales and crops, then flips, as `options` say.
 
     Args:
@@ -52,6 +62,7 @@ def augment(image: tf.Tensor, label: tf.Tensor | None, seed: tf.Tensor, options:
       label: [the same height and width] uint8, or None.
       seed: [2] int32; the same seed gives the same result.
       options: which transforms and how much.
+      class_id: scalar integer, the class that the image was drawn for; -1 for none.
 
     Returns:
       The image [options.height, options.width, 3] uint8 and the label of that size, or None.
@@ -65,7 +76,8 @@ def augment(image: tf.Tensor, label: tf.Tensor | None, seed: tf.Tensor, options:
         base = (options.base_height or options.height, options.base_width or options.width)
         size = random_size(base, options.random_scale, scale_seed)
         image, label = resize(image, label, size)
-        image, label = random_crop(image, label, (options.height, options.width), crop_seed)
+        size = (options.height, options.width)
+        image, label = random_crop(image, label, size, crop_seed, class_id, options.crop_class_pixels)
     else:
         image, label = resize(image, label, (options.height, options.width))
     if options.flip:
@@ -147,23 +159,47 @@ def random_size(base, scales: tuple[float, float], seed: tf.Tensor) -> tf.Tensor
     return tf.cast(tf.cast(base, tf.float32) * scale, tf.int32)
 
 
-def random_crop(image: tf.Tensor, label: tf.Tensor | None, size: tuple[int, int], seed: tf.Tensor):
+def random_crop(
+    image: tf.Tensor,
+    label: tf.Tensor | None,
+    size: tuple[int, int],
+    seed: tf.Tensor,
+    class_id: tf.Tensor | int = -1,
+    class_pixels: float = 0.0,
+):
     """Cuts out `size` (height, width) at random.
 
     A side that is too short is first padded by what is missing, at BOTH ends (image black, label 255), so that the
-    picture's place in the crop is random.
+    picture's place in the crop is random. With `class_pixels`, the crop is the first of 10 random ones whose label has
+    more pixels of `class_id` than that, or the last (DAFormer:
+    https://github.com/lhoyer/DAFormer/blob/e6f6e04/mmseg/datasets/uda_dataset.py#L88-L97).
     """
     height, width = size
     shape = tf.shape(image)
     missing = tf.maximum([height, width] - shape[:2], 0)
     paddings = tf.stack([missing, missing], axis=1)
     space = shape[:2] + 2 * missing - [height, width]
-    corner = tf.random.stateless_uniform([2], seed) * tf.cast(space + 1, tf.float32)
-    top, left = tf.unstack(tf.cast(corner, tf.int32))
-    image = tf.pad(image, tf.concat([paddings, [[0, 0]]], axis=0))[top : top + height, left : left + width]
+    places = tf.random.stateless_uniform([2], seed)[None]
+    if class_pixels:
+        others = tf.random.stateless_uniform([_CROPS - 1, 2], tf.random.experimental.stateless_fold_in(seed, 1))
+        places = tf.concat([places, others], axis=0)
+    corners = tf.cast(places * tf.cast(space + 1, tf.float32), tf.int32)
+
+    def cut(pixels: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:
+        top, left = tf.unstack(corners[number])
+        return pixels[top : top + height, left : left + width]
+
+    def shows_too_little(number: tf.Tensor) -> tf.Tensor:
+        pixels = tf.math.count_nonzero(tf.cast(cut(label, number), tf.int64) == tf.cast(class_id, tf.int64))
+        return (number < _CROPS - 1) & (tf.cast(pixels, tf.float32) <= class_pixels)
+
+    number: tf.Tensor | int = 0
     if label is not None:
-        label = tf.pad(label, paddings, constant_values=IGNORE)[top : top + height, left : left + width]
-    return image, label
+        label = tf.pad(label, paddings, constant_values=IGNORE)
+        if class_pixels:
+            (number,) = tf.while_loop(shows_too_little, lambda number: [number + 1], [tf.constant(0)])
+        label = cut(label, number)
+    return cut(tf.pad(image, tf.concat([paddings, [[0, 0]]], axis=0)), number), label
 
 
 def random_flip(image: tf.Tensor, label: tf.Tensor | None, seed: tf.Tensor):

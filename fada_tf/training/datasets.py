@@ -100,6 +100,7 @@ def _augmentation(domain: DomainConfig) -> Augmentation:
         crop=domain.crop,
         flip=domain.flip,
         margins=(domain.margin_top, domain.margin_bottom, domain.margin_left, domain.margin_right),
+        crop_class_pixels=domain.rare_class_crop_ratio * domain.rare_class_min_pixels,
     )
 
 

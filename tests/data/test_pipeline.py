@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +13,12 @@ CROP = transforms.Augmentation(
     10, 14, color_jitter=True, random_scale=(0.5, 1.5), base_height=12, base_width=18, crop=True, flip=True
 )
 RESIZE = transforms.Augmentation(10, 14)
+# Cars stand in every third label, alone; a fifth of the first crops shows them often enough.
+RARE = {
+    "augmentation": transforms.Augmentation(4, 4, base_height=12, base_width=18, crop=True, crop_class_pixels=6.0),
+    "sampling_strategy": "rare_class",
+    "sampling_options": {"temperature": 0.05, "min_pixels": 20},
+}
 CAR_AND_ROAD = LabelSpace("two", ("car", "road"), ((0, 0, 142), (128, 64, 128)))
 
 
@@ -54,12 +62,10 @@ def test_training_batches_have_the_promised_shapes_and_values(labelled):
         assert batch["draw"].tolist() == [2 * number, 2 * number + 1]
 
 
-@pytest.mark.parametrize("strategy", ["shuffled", "class_balanced"])
+@pytest.mark.parametrize("strategy", [{"sampling_strategy": "shuffled"}, {"sampling_strategy": "class_balanced"}, RARE])
 def test_resuming_at_a_draw_continues_bit_by_bit(labelled, strategy):
-    whole = batches(train(labelled, sampling_strategy=strategy), 8)
-    for batch, expected in zip(
-        batches(train(labelled, sampling_strategy=strategy, start_draw=10), 3), whole[5:], strict=True
-    ):
+    whole = batches(train(labelled, **strategy), 8)
+    for batch, expected in zip(batches(train(labelled, **strategy, start_draw=10), 3), whole[5:], strict=True):
         assert_equal(batch, expected)
 
 
@@ -228,6 +234,11 @@ def test_evaluation_of_some_records_reads_no_others(damaged):
     assert [batch["record"].tolist() for batch in seen] == [[0, 2, 3, 6]]
 
 
+def test_crops_for_a_class_need_labels(labelled):
+    with pytest.raises(InputError, match=r"crops that must show a class need labels, and none of .*: let them be any"):
+        train(labelled, label_space=None, **RARE)
+
+
 def test_too_many_damaged_records_stop_training(damaged):
     with pytest.raises(tf.errors.InvalidArgumentError, match="bad records so far: 2, allowed by max_bad_records: 1"):
         batches(train(damaged, max_bad_records=1), 10)
@@ -281,7 +292,7 @@ def test_two_replicas_together_see_what_one_sees(labelled, two_replicas):
         np.testing.assert_array_equal(np.concatenate(parts), batch["image"])
 
 
-@pytest.mark.parametrize("build", [train, evaluate])
+@pytest.mark.parametrize("build", [train, functools.partial(train, **RARE), evaluate])
 def test_the_map_that_decodes_has_no_state(labelled, monkeypatch, build):
     # Where operations must be deterministic, TensorFlow runs maps with a stateful operation one element at a time.
     maps, of_dataset = [], tf.data.Dataset.map

@@ -115,6 +115,24 @@ def test_rare_class_needs_enough_pixels_in_an_image():
     assert set(sampling.draws("rare_class", MANIFEST, 0, 0, 500, temperature=1e-4, min_pixels=4500)) == {7, 31}
 
 
+@pytest.mark.parametrize("strategy", sampling.STRATEGIES)
+def test_a_block_tells_for_which_class_each_record_was_drawn(strategy):
+    trained = LabelSpace("some", ("3", "0", "1"), ((0, 0, 0),) * 3)
+    options = {"temperature": 1.0} if strategy == "rare_class" else {}
+    block = next(sampling.blocks(strategy, MANIFEST, 0, label_space=trained, **options))
+    assert block.shape[1:] == (2,) and block.dtype == np.int64
+    records, classes = block.T
+    if strategy in ("class_balanced", "rare_class"):
+        assert set(classes) == {0, 1, 2}
+        enough = 3000 if strategy == "rare_class" else 0
+        assert (MANIFEST.with_classes(trained).pixels[records, classes] > enough).all()
+    else:
+        assert set(classes) == {-1}
+    np.testing.assert_array_equal(
+        records, sampling.draws(strategy, MANIFEST, 0, 0, len(block), label_space=trained, **options)
+    )
+
+
 def test_a_class_in_no_image_is_never_chosen():
     manifest = manifest_of([[5, 0, 1], [5, 0, 0]])
     assert set(sampling.draws("class_balanced", manifest, 0, 0, 100)) == {0, 1}

@@ -106,6 +106,34 @@ def test_crop_reaches_every_place():
     assert starts == {0, 1, 2}
 
 
+def crop_for_class(label: np.ndarray, size: tuple[int, int], i: int, class_id: int, class_pixels: float) -> np.ndarray:
+    image = tf.repeat(label[..., None], 3, axis=2)
+    cut, cut_label = transforms.random_crop(image, tf.constant(label), size, seed(i), class_id, class_pixels)
+    np.testing.assert_array_equal(cut[..., 0], np.where(cut_label == 255, 0, cut_label))
+    return cut_label.numpy()
+
+
+def test_a_crop_shows_its_class_where_one_of_ten_does():
+    label = np.ones((40, 60), np.uint8)
+    label[24:, 30:54] = 7  # a third of the crops have more than 20 pixels of it
+    crops = {limit: [crop_for_class(label, (12, 12), i, 7, limit) for i in range(40)] for limit in (0.0, 20.0, 144.0)}
+    shown = {limit: np.array([(cut == 7).sum() for cut in cuts]) for limit, cuts in crops.items()}
+    assert 4 < (shown[0] > 20).sum() < 22 and (shown[20] > 20).sum() > 35
+    for plain, chosen, number in zip(crops[0], crops[20], shown[0], strict=True):
+        assert number <= 20 or (plain == chosen).all()  # the first one is that of no condition
+    # Where none can, it is the last: any crop, not the best, nor the first.
+    assert 4 < (shown[144] > 20).sum() < 22 and (shown[144] != shown[0]).any()
+
+
+def test_a_crop_must_have_more_pixels_of_the_class_than_the_limit():
+    label = (np.arange(1200).reshape(30, 40) % 200).astype(np.uint8)
+    for i in range(5):
+        first = crop_for_class(label, (1, 1), i, -1, 0.0)
+        own = int(first[0, 0])
+        np.testing.assert_array_equal(crop_for_class(label, (1, 1), i, own, 0.5), first)
+        assert (crop_for_class(label, (1, 1), i, own, 1.0) != first).any()
+
+
 def test_flip_mirrors_image_and_label_together_half_of_the_time():
     label = tf.constant(np.arange(12).reshape(3, 4), tf.uint8)
     image = tf.repeat(tf.cast(label, tf.float32)[..., None], 3, axis=2)
