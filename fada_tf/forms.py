@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 NAMES = ("automatic", "cpu", "plain")
-_chosen = "automatic"  # of the process, not of a thread: MirroredStrategy traces every replica in a thread of its own
+# MirroredStrategy traces every replica in a thread of its own: so this is of the process.
+_chosen = "automatic"
 
 
 @contextlib.contextmanager

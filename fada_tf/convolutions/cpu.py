@@ -150,7 +150,7 @@ def _by_kernel(upstream: tf.Tensor, inputs: tf.Tensor, shape: tf.TensorShape, di
     size, _, channels, _ = shape
     if size > 1 and dilation == 1 and channels < _MULTIPLY_FROM and inputs.shape[1:3].is_fully_defined():
         upstream = tiles(upstream, 0)
-        with tf.control_dependencies([upstream]):  # or the tiles of all layers would be made, and kept, early
+        with tf.control_dependencies([upstream]):  # without it, the tiles of all layers are made early, and kept
             inputs = tiles(inputs, size // 2)
         return tf.raw_ops.Conv2DBackpropFilter(
             input=inputs, filter_sizes=shape, out_backprop=upstream, strides=[1] * 4, padding="VALID"

@@ -45,7 +45,8 @@ def seen_by_taps(upstream: tf.Tensor, offsets: Offsets) -> tf.Tensor:
         return pixels(upstream)
     batch, height, width, filters = shape_of(upstream)
     seen_places = pixel_places(height, width, [(-row, -column) for row, column in offsets])
-    # One gather is three times as fast as putting shifted copies side by side.
+    # One gather is faster than putting shifted copies side by side: three times on a CPU with AVX-512 and AMX, twice on
+    # one with AVX-512 alone.
     seen = tf.gather(with_zero(tf.reshape(upstream, [batch, -1, filters])), seen_places, axis=1)
     return tf.reshape(seen, [-1, len(offsets) * filters])
 

@@ -132,8 +132,8 @@ def _run_one(job: Job, key: str, folder: str, progress: "_Progress") -> None:
     start = time.monotonic()
     with _local(path + ".log") as log_path, open(log_path, "ab") as log:
         begin = log.tell()
-        # A second Ctrl-C would kill the job, and a terminal sends one to all of its session, this program another one
-        # to the job: so the job has a session of its own.
+        # A terminal sends Ctrl-C to every process of its session, this program sends the job a signal too, and the
+        # second one would kill it: so the job has a session of its own.
         environment = command.environment() | {"PYTHONUNBUFFERED": "1"}
         process = subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
         try:

@@ -80,7 +80,8 @@ class TorchOptimizer(keras.optimizers.Optimizer, abc.ABC):
         """Updates one weight."""
         index = self._get_variable_index(variable)
         rate, dtype = learning_rate[self._rate_of_weight[index]], variable.dtype
-        # Whatever needs no gradient would be computed for all variables at the start of a step, and kept to its end.
+        # TensorFlow computes what needs no gradient for all variables at the start of a step, and keeps it to the end:
+        # so all of it waits for the gradient.
         with tf.control_dependencies([gradient]):
             rate, gradient = ops.cast(rate, dtype), ops.cast(gradient, dtype)
             slots = (slot[index] for slot in self._slots)
@@ -126,7 +127,7 @@ class TorchSGD(TorchOptimizer):
         """See `TorchOptimizer`."""
         if decay:
             gradient = gradient + decay * weight
-        # One pass over the weights instead of five.
+        # Operations one by one would go over the weights five times, this one does so once.
         tf.raw_ops.ResourceApplyMomentum(
             var=weight.handle,
             accum=velocity.value.handle,

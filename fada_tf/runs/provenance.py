@@ -29,7 +29,7 @@ def record(directory: str, config: Config) -> None:
     """
     path = os.path.join(directory, layout.PROVENANCE)
     starts = read(directory) if files.exists(path) else []
-    if starts:  # such a run need not find its initial weights any more
+    if starts:  # its checkpoints hold what became of the initial weights, which need not be found any more
         first = starts[0]["inputs"]
         inputs = {name: first[name] for name in first if name == f"config.{_INITIAL_WEIGHTS}"}
         inputs = input_checksums(config, without=_INITIAL_WEIGHTS) | inputs
