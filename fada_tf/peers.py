@@ -65,7 +65,7 @@ def mic_config(name: str, stage: str, *, imagenet: str, source_records: str, sou
     config = _self_training(name, source_records, source_size)
     config.model.initial_weights = imagenet
     config.method = method_settings("mic", teacher_decay=0.999, mask_block=32)
-    config.data.source.sampling = "rare_class"
+    config.data.source.sampling, config.data.source.rare_class_crop_ratio = "rare_class", 0.5
     optimizer, schedule = config.optimizer, config.schedule
     optimizer.name, optimizer.learning_rate = "adamw", 6e-5
     optimizer.weight_decay, optimizer.decay_all = 0.01, False
