@@ -90,6 +90,13 @@ class DataConfig:
     label_space: str = option("cityscapes19", "name of a built-in label space, or path of a class file")
     source: DomainConfig = section(DomainConfig)
     target: DomainConfig = section(DomainConfig)
+    fourier_beta: float = option(
+        0.0,
+        "source images, after all transforms, take the amplitudes of target images at frequencies up to this times the "
+        "shorter side; 0: none (FDA, https://arxiv.org/abs/2004.05498: 0.01 to 0.09)",
+        minimum=0,
+        below=0.5,
+    )
     evaluation: EvaluationConfig = section(EvaluationConfig)
 
 

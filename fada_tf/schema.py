@@ -21,6 +21,7 @@ def option(
     choices: tuple | None = None,
     minimum: float | None = None,
     above: float | None = None,
+    below: float | None = None,
     needs: tuple[str, tuple] | None = None,
 ) -> Any:
     """Declares a field.
@@ -31,10 +32,11 @@ def option(
       choices: the only values that it takes.
       minimum: the lowest value.
       above: what every value is greater than.
+      below: what every value is less than.
       needs: another field of the section, and the values of that one with which this one has an effect.
     """
-    limits = {"doc": doc, "choices": choices, "minimum": minimum, "above": above, "needs": needs}
-    return dataclasses.field(default=default, metadata=types.MappingProxyType(limits))
+    limits = {"doc": doc, "choices": choices, "minimum": minimum, "above": above, "below": below}
+    return dataclasses.field(default=default, metadata=types.MappingProxyType(limits | {"needs": needs}))
 
 
 def section(make: Any) -> Any:
@@ -214,6 +216,8 @@ def _check_values(section: Any, where: str) -> None:
             raise InputError(f"{name} is {content!r}: it takes {limits['minimum']} or more")
         if limits["above"] is not None and not content > limits["above"]:
             raise InputError(f"{name} is {content!r}: it takes more than {limits['above']}")
+        if limits["below"] is not None and not content < limits["below"]:
+            raise InputError(f"{name} is {content!r}: it takes less than {limits['below']}")
 
 
 def _without_effect(config: Any) -> Iterator[tuple[Any, dataclasses.Field, Any, str]]:

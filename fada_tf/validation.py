@@ -40,6 +40,7 @@ def validate(config: Config) -> None:
         raise InputError("config.data.source.records is empty: name the folder that fada-tf make_tfrecords wrote")
     for name, domain in trained_domains(config).items():
         _validate_domain(domain, f"config.data.{name}")
+    _validate_sizes(config)
     evaluation = config.data.evaluation
     if evaluation.records and not (evaluation.height and evaluation.width):
         raise InputError("config.data.evaluation.height and width are 0: set the size that images are evaluated at")
@@ -54,4 +55,13 @@ def _validate_domain(domain: DomainConfig, where: str) -> None:
         raise InputError(
             f"{where}.rare_class_crop_ratio is {domain.rare_class_crop_ratio}, and {where}.crop is False: set it to 0, "
             "or crop to True"
+        )
+
+
+def _validate_sizes(config: Config) -> None:
+    sizes = [f"{domain.height} x {domain.width}" for domain in trained_domains(config).values()]
+    if config.data.fourier_beta and len(set(sizes)) > 1:
+        raise InputError(
+            f"config.data.fourier_beta is {config.data.fourier_beta}, and config.data.source is {sizes[0]} pixels, "
+            f"config.data.target {sizes[1]}: give both one height and width, or set fourier_beta to 0"
         )

@@ -75,6 +75,7 @@ def test_schedules_are_the_papers(name):
         ("data.source.height", 0, "config.data.source.height and width are 0 and 160"),
         ("data.source.scale_max", 2.0, "config.data.source.crop False has no use for: set it to 1.0, or crop to True"),
         ("data.evaluation.width", 0, "config.data.evaluation.height and width are 0"),
+        ("data.fourier_beta", 0.5, "config.data.fourier_beta is 0.5: it takes less than 0.5"),
     ],
 )
 def test_validation_names_field_value_and_fix(field, value, message):
@@ -236,6 +237,10 @@ def test_a_format_that_is_not_known_is_one_line(number):
         ({"data.target.full_height": 9}, "set it to 0, or crop to True"),
         ({"schedule.warmup_start": 0.5}, "config.schedule.warmup_start is 0.5, and there is no warm-up: set it to 0"),
         ({"data.target.crop": True, "data.target.scale_min": 2.0}, "scale_min 2.0 is above scale_max 1.0"),
+        (
+            {"data.fourier_beta": 0.01, "data.target.height": 100},
+            "fourier_beta is 0.01, and config.data.source is 120 x 160 pixels, config.data.target 100 x 160",
+        ),
     ],
 )
 def test_settings_without_effect_are_refused(fields, message):

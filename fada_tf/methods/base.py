@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import keras
 import tensorflow as tf
 
+from fada_tf import registry
+from fada_tf.augmentations import fourier
+from fada_tf.config import Config
+from fada_tf.errors import InputError
 from fada_tf.optimizers.groups import ParameterGroup
 from fada_tf.optimizers.loss_scale import LossScale
 from fada_tf.optimizers.torch_optimizers import TorchOptimizer
@@ -43,6 +47,7 @@ class Method(abc.ABC):
       domains: the domains it trains on, in the order of the arguments of `passes`.
       labelled_domains: those of them whose labels it needs.
       measured: the names of all that its passes yield.
+      fourier_beta: see `DataConfig`.
       reported: those of them that are no losses and may jump: shares, entropies.
       networks: every model that checkpoints hold, by name; "segmenter" is one of them.
       optimizers: those of the networks that are trained, by the network's name.
@@ -53,6 +58,7 @@ class Method(abc.ABC):
     labelled_domains: tuple[str, ...]
     measured: tuple[str, ...]
     reported: tuple[str, ...] = ()
+    fourier_beta: float = 0.0
 
     def __init__(
         self,
@@ -151,7 +157,7 @@ class Method(abc.ABC):
         """
         measures: dict[str, tf.Tensor] = {}
         gradients: dict[str, list] = {network: [None] * len(self._trained(network)) for network in self.optimizers}
-        before, passes = [], self.passes(*batches)
+        before, passes = [], self.passes(*self.adapted(*batches))
         while True:
             # One pass after the other, or the activations of all would be in memory at once.
             with tf.control_dependencies(before):
@@ -165,6 +171,19 @@ class Method(abc.ABC):
         if set(measures) != set(self.measured):
             raise ValueError(f"the passes yield {sorted(measures)}, and `measured` has {sorted(self.measured)}")
         return measures, self._by_group(gradients)
+
+    def adapted(self, *batches: Batch) -> tuple[Batch, ...]:
+        """Returns the batches of the domains as the passes see them.
+
+        Where `fourier_beta` is not 0, source images have the low frequencies' amplitudes of the target images of their
+        places; they are float32 then, and some values lie outside of 0..255.
+        """
+        if not self.fourier_beta:
+            return batches
+        by_domain = dict(zip(self.domains, batches, strict=True))
+        source, target = by_domain["source"], by_domain["target"]
+        images = fourier.swap_amplitudes(source["image"], target["image"], self.fourier_beta)
+        return tuple((by_domain | {"source": source | {"image": images}}).values())
 
     def _next_pass(self, passes) -> tuple[dict[str, tf.Tensor], dict[str, list[tf.Tensor | None]]] | None:
         """Runs one pass; returns its measures and its gradients by network; None after the last one."""
@@ -263,6 +282,26 @@ class Method(abc.ABC):
 
         result = self.losses_and_gradients(*tf.nest.map_structure(portion, batches))
         return tf.nest.map_structure(tf.add, totals, result)
+
+
+def build_method(config: Config, segmenter: keras.Model) -> Method:
+    """Makes the method that the config names, in the strategy's scope.
+
+    Args:
+      config: of the run.
+      segmenter: with its initial weights.
+
+    Raises:
+      InputError: the config asks for what the method cannot do.
+    """
+    method = registry.load("fada_tf.methods", config.method.name).build(config, segmenter)
+    if config.data.fourier_beta and {"source", "target"} != {*method.domains}:
+        raise InputError(
+            f"config.data.fourier_beta is {config.data.fourier_beta}, and method {config.method.name} trains on "
+            f"{' and '.join(method.domains)} alone, where no two images are mixed: set it to 0"
+        )
+    method.fourier_beta = config.data.fourier_beta
+    return method
 
 
 def _sums(totals: dict[str, tf.Tensor], values: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

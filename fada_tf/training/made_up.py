@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from fada_tf import registry
 from fada_tf.config import Config, trained_domains
+from fada_tf.methods import base
 from fada_tf.methods.base import Batch, Method
 from fada_tf.models.layers import FrozenBatchNorm
 from fada_tf.models.segmenter import build_segmenter
@@ -27,7 +27,7 @@ def build_method(config: Config, num_classes: int) -> Method:
     for layer in segmenter.feature_extractor.layers:
         if isinstance(layer, FrozenBatchNorm):
             layer.gamma.assign(0.2 * layer.gamma)  # or values would double from block to block
-    return registry.load("fada_tf.methods", config.method.name).build(config, segmenter)
+    return base.build_method(config, segmenter)
 
 
 def batches(config: Config, num_classes: int, batch_size: int) -> dict[str, Batch]:

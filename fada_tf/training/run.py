@@ -13,7 +13,7 @@ import orbit
 import tensorflow as tf
 from absl import logging
 
-from fada_tf import forms, registry
+from fada_tf import forms
 from fada_tf.config import Config
 from fada_tf.data import files, labels
 from fada_tf.data.labels import LabelSpace
@@ -28,7 +28,7 @@ from fada_tf.devices import (
 )
 from fada_tf.errors import DivergenceError, InputError, Stopped
 from fada_tf.evaluation.evaluator import BetterOf, Evaluator
-from fada_tf.methods.base import Method
+from fada_tf.methods.base import build_method
 from fada_tf.models.segmenter import Segmenter, build_segmenter
 from fada_tf.models.weights import load_initial_weights
 from fada_tf.runs import layout, provenance
@@ -88,7 +88,6 @@ def _process_settings(config: Config, *, detect_anomaly: bool) -> Iterator[None]
 
 
 def _begin(config: Config, directory: str) -> None:
-    method_module = registry.load("fada_tf.methods", config.method.name)
     label_space = labels.label_space(config.data.label_space)
     strategy = make_strategy(
         memory_growth=config.training.memory_growth, all_reduce_packs=config.training.all_reduce_packs
@@ -105,7 +104,7 @@ def _begin(config: Config, directory: str) -> None:
         )  # fmt: skip
         if not has_checkpoint(os.path.join(directory, layout.CHECKPOINTS)):
             _initialize(segmenter, model.initial_weights)
-        method: Method = method_module.build(config, segmenter)
+        method = build_method(config, segmenter)
     if config.training.xla:
         method.use_xla()
     # Both say what is wrong with the data, before anything is written.

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fada_tf import config as config_lib
 from fada_tf import devices, registry
-from fada_tf.config import Config
+from fada_tf.config import Config, set_fields
 from fada_tf.data import conversion
 from fada_tf.data.datasets import folder as folder_dataset
 from fada_tf.data.labels import label_space
@@ -144,10 +144,20 @@ def test_pictures_of_evaluation_images_of_several_sizes(records, tmp_path, batch
     assert pictures["label"][1].shape == (40, 40) and (pictures["label"][1, -1] != 255).all()
 
 
-def test_training_validates_its_config_and_leaves_nothing(records, tmp_path):
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"training.batch_size": 0}, "config.training.batch_size is 0: it takes 1 or more"),
+        (
+            {"data.fourier_beta": 0.1, "data.target.records": ""},
+            "config.data.fourier_beta is 0.1, and method source_only trains on source alone",
+        ),
+    ],
+)
+def test_training_validates_its_config_and_leaves_nothing(records, tmp_path, fields, message):
     config = small_config(records, "source_only")
-    config.training.batch_size = 0
-    with pytest.raises(InputError, match=r"config\.training\.batch_size is 0: it takes 1 or more"):
+    set_fields(config, fields)
+    with pytest.raises(InputError, match=message):
         run_lib.train(config, str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
