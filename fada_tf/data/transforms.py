@@ -172,7 +172,7 @@ def random_crop(
     A side that is too short is first padded by what is missing, at BOTH ends (image black, label 255), so that the
     picture's place in the crop is random. With `class_pixels`, the crop is the first of 10 random ones whose label has
     more pixels of `class_id` than that, or the last (DAFormer:
-    https://github.com/lhoyer/DAFormer/blob/e6f6e04/mmseg/datasets/uda_dataset.py#L88-L97).
+    https://github.com/lhoyer/DAFormer/blob/e6f6e04/mmseg/datasets/uda_dataset.py#L94-L105).
     """
     height, width = size
     shape = tf.shape(image)
