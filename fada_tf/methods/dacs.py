@@ -134,7 +134,7 @@ class TeacherMethod(Method):
         weights = shares[:, None, None] * tf.ones_like(confidence)
         if "valid" in target:
             weights *= tf.cast(target["valid"], tf.float32)
-        return {"label": tf.cast(labels, tf.int64), "weight": weights, "share": shares}
+        return {"label": labels, "weight": weights, "share": shares}
 
     def statistics(self, pseudo: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Returns means over the images: the share of confident pixels, the histogram of pseudo labels, its entropy.

@@ -40,16 +40,17 @@ def predict_confident_map(logits: tf.Tensor, size) -> tuple[tf.Tensor, tf.Tensor
       size: as for `predict_class_map`.
 
     Returns:
-      Classes int32 [batch, *size], and probabilities float32 [batch, *size] in 0..1.
+      Classes int64 [batch, *size], and probabilities float32 [batch, *size] in 0..1.
     """
 
     def likeliest(scores: list[tf.Tensor]) -> list[tf.Tensor]:
         logits = scores[0]
         # The highest probability of a softmax, without a map of all of them.
         confidence = tf.exp(tf.reduce_max(logits, axis=-1) - tf.reduce_logsumexp(logits, axis=-1))
-        return [tf.argmax(logits, axis=-1, output_type=tf.int32), confidence]
+        # GPUs move int64, and leave int32 to the host.
+        return [tf.argmax(logits, axis=-1, output_type=tf.int64), confidence]
 
-    return tuple(_by_row_blocks(likeliest, (tf.int32, tf.float32), [logits], size))
+    return tuple(_by_row_blocks(likeliest, (tf.int64, tf.float32), [logits], size))
 
 
 def _by_row_blocks(
