@@ -18,7 +18,7 @@ from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.evaluation.views import Views
 from fada_tf.models.segmenter import build_segmenter
 
-HEIGHT, WIDTH, BATCH, CLASSES = 48, 64, 2, 3
+HEIGHT, WIDTH, BATCH, CLASSES = 48, 64, 4, 3
 METHODS = (*registry.names("fada_tf.methods"), "masked_teacher")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 BACKBONES = ("tiny", "resnet50", "vgg16", "resnet101")

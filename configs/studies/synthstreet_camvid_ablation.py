@@ -17,6 +17,7 @@ PARTS = {
     "MIC, the teacher moves a tenth as fast": {"method.teacher_decay": 0.999},
     "MIC without jitter of the source's colours": {"data.source.color_jitter": False},
     "MIC, one weight a batch": {"method.weight_per": "batch"},
+    "MIC with Fourier adaptation": {"data.fourier_beta": 0.01},
     "MIC, source images drawn for rare classes": {"data.source.sampling": "rare_class"},
 }
 
