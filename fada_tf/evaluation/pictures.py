@@ -35,6 +35,11 @@ def overlay(image: np.ndarray, class_map: np.ndarray, label_space: LabelSpace, o
     return np.where(known, np.rint(mixed).astype(np.uint8), image)
 
 
+def grey(weights: np.ndarray) -> np.ndarray:
+    """Returns weights, [height, width] in 0..1, as uint8 [height, width, 3] from black to white."""
+    return np.repeat(np.rint(255 * np.clip(weights, 0, 1)).astype(np.uint8)[..., None], 3, axis=-1)
+
+
 def side_by_side(pictures: list[np.ndarray], gap: int = 4) -> np.ndarray:
     """Returns uint8 pictures of one height next to each other, with a white gap of `gap` pixels."""
     spacer = np.full((pictures[0].shape[0], gap, 3), 255, np.uint8)

@@ -101,6 +101,19 @@ class Method(abc.ABC):
         """Returns functions from the means of `measured` since the last report, by name, to a warning or None."""
         return ()
 
+    def pictures(self, *batches: Batch) -> dict[str, Batch]:
+        """Returns what the method makes of images and learns from, for people to see.
+
+        Args:
+          *batches: as for `passes`, of a few images.
+
+        Returns:
+          By name: "image" [batch, height, width, 3] in 0..255, "label" integers [batch, height, width], 255 for none,
+          and "weight" float32 [batch, height, width] in 0..1; and perhaps "mask" float32 [batch, height, width, 1], 0
+          where the image is hidden.
+        """
+        return {}
+
     @property
     def groups(self) -> dict[str, ParameterGroup]:
         """The parameter groups of all networks, by their names."""

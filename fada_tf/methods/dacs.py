@@ -261,6 +261,10 @@ class Dacs(TeacherMethod):
         above = source | {"weight": tf.ones_like(pseudo["weight"])}
         return self.mixed_of(above, target | pseudo, mask, "mix")
 
+    def pictures(self, source: Batch, target: Batch) -> dict[str, Batch]:
+        """Returns the mix."""
+        return {"mixed": self.mixed(source, target, self.pseudo_labels(target))}
+
     def watchers(self) -> Sequence[Watcher]:
         """Returns what watches the pseudo labels and, if there is one, the discriminator."""
         return [*super().watchers(), *self.supervised.watchers()]

@@ -55,6 +55,13 @@ class Mic(Dacs):
         if self.settings.masked_weight:
             yield self.masked_pass(self.masked(source, target, pseudo))
 
+    def pictures(self, source: Batch, target: Batch) -> dict[str, Batch]:
+        """Returns the mix and, if it is learned, what is masked."""
+        made = super().pictures(source, target)
+        if self.settings.masked_weight:
+            made["masked"] = self.masked(source, target, self.pseudo_labels(target))
+        return made
+
     def masked(self, source: Batch, target: Batch, pseudo: Mapping[str, tf.Tensor]) -> Batch:
         """Returns what is shown masked: "image", "label", "weight", and "mask" float32 [batch, height, width, 1].
 

@@ -52,6 +52,14 @@ class SourceFree(TeacherMethod):
         if self.settings.masked_weight:
             yield masked_pass(self, with_mask(self, target | pseudo, colored=True))
 
+    def pictures(self, target: Batch) -> dict[str, Batch]:
+        """Returns the mix and, if it is learned, what is masked."""
+        pseudo = self.pseudo_labels(target)
+        made = {"mixed": self.mixed(target, pseudo)}
+        if self.settings.masked_weight:
+            made["masked"] = with_mask(self, target | pseudo, colored=True)
+        return made
+
     def mixed(self, target: Batch, pseudo: Mapping[str, tf.Tensor]) -> Batch:
         """Pastes half of the classes of every image onto the next one, of every pair in turn; see `mixed_of`."""
         labels, count = pseudo["label"], self.segmenter.num_classes

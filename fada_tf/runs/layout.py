@@ -5,6 +5,7 @@ provenance.json                 every start of the run: command, versions, diges
 metrics.jsonl                   losses and scores, an object a line
 checkpoints/ckpt-ITERATION      the newest ones
 best/ckpt-ITERATION             the best one by mean IoU
+pictures/NAME.png               what its method made of a few images the last time, see `Method.pictures`
 events/                         train, evaluation and pictures, for TensorBoard
 scores/, features/              what was measured of its checkpoints, see `results`
 divergence.json                 the iteration at which a loss or gradient became infinite or NaN
@@ -18,6 +19,7 @@ METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"
 BEST = "best"
 EVENTS = "events"
+PICTURES = "pictures"
 SCORES = "scores"
 FEATURES = "features"
 DIVERGENCE = "divergence.json"

@@ -4,6 +4,7 @@ import collections
 import contextlib
 import datetime
 import math
+import os
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import TextIO
@@ -12,15 +13,19 @@ import numpy as np
 import tensorflow as tf
 
 from fada_tf.config import NETWORKS
+from fada_tf.data import files
+from fada_tf.data.images import encode_png
 from fada_tf.data.labels import LabelSpace
-from fada_tf.evaluation.pictures import colorize, side_by_side
-from fada_tf.methods.base import Watcher
+from fada_tf.evaluation.pictures import colorize, grey, side_by_side
+from fada_tf.methods.base import Method, Watcher
 from fada_tf.models.class_maps import predict_class_map
 from fada_tf.models.segmenter import Segmenter
+from fada_tf.runs import layout
 from fada_tf.runs.metrics import MetricsFile
 
 _WINDOW = 20  # log lines that a loss is compared with
 _SPIKE = 3.0
+_HIDDEN = 127.0  # the grey of what a mask hides, which networks see as the mean colour
 _LOSS, _WATCHED = "loss/", "watched/"  # see `Method.metric_names`
 _TOLD = f"{_WATCHED}confident_share"  # of all that is watched, what the log line has room for
 
@@ -121,37 +126,46 @@ class LogEvaluation:
 
 
 class WritePictures:
-    """Every `interval` iterations: image, label and prediction of a few images of both domains, for TensorBoard."""
+    """Every `interval` iterations: a few images of every domain, and what the method makes of them.
+
+    TensorBoard has them with labels and predictions, and RUN/pictures, whole or not at all, the last of the method's.
+    """
 
     def __init__(
         self,
+        method: Method,
         segmenters: Mapping[str, Segmenter],
         step: tf.Variable,
         interval: int,
         batches: Mapping[str, Mapping[str, np.ndarray]],
         label_space: LabelSpace,
-        directory: str,
+        run: str,
     ):
         """Sets up the pictures.
 
         Args:
-          segmenters: those that are scored, by name.
+          method: that is trained.
+          segmenters: those of its networks that are scored, by name.
           step: the iterations done.
           interval: iterations between pictures, a multiple of the loop's length or the next one after it.
-          batches: by domain: "image" uint8 [n, height, width, 3] and perhaps "label" [n, height, width].
+          batches: of each domain of the method, and perhaps more: what it trains on, or "image" uint8
+            [n, height, width, 3] and perhaps "label" [n, height, width].
           label_space: the classes.
-          directory: of the TensorBoard events.
+          run: the run directory.
         """
         self.step, self.interval, self.batches, self.label_space = step, interval, batches, label_space
-        self.writer = tf.summary.create_file_writer(directory)
+        self.writer = tf.summary.create_file_writer(os.path.join(run, layout.EVENTS, "pictures"))
+        self._folder = os.path.join(run, layout.PICTURES)
         self._next = (int(step.numpy()) // interval + 1) * interval
-        self._shown = tuple(segmenters) if len(segmenters) > 1 else ("prediction",)
+        self._predictions = tuple(segmenters) if len(segmenters) > 1 else ("prediction",)
         self._predict = tf.function(
             lambda images: [
                 predict_class_map(segmenter(images, training=False), tf.shape(images)[1:3])
                 for segmenter in segmenters.values()
             ]
         )
+        trained_on = tf.nest.map_structure(tf.constant, [dict(batches[domain]) for domain in method.domains])
+        self._made = tf.function(lambda: method.pictures(*trained_on), autograph=False)
 
     def __call__(self, output: dict[str, float]) -> None:
         """Writes the pictures when their time has come."""
@@ -161,8 +175,13 @@ class WritePictures:
         self._next += self.interval
         with self.writer.as_default(step=int(self.step.numpy())):
             for domain, batch in self.batches.items():
-                shown = ("image", *(["label"] if "label" in batch else []), *self._shown)
+                shown = ("image", *(["label"] if "label" in batch else []), *self._predictions)
                 tf.summary.image(f"{domain}: {', '.join(shown)}", self.rows(batch), max_outputs=8)
+            for name, batch in self._made().items():
+                rows = self.rows_made(batch)
+                tf.summary.image(f"{name}: image, label, weight", rows, max_outputs=8)
+                files.make_folder(self._folder)
+                files.write_atomically(os.path.join(self._folder, f"{name}.png"), encode_png(np.concatenate(rows)))
         self.writer.flush()
 
     def rows(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -173,4 +192,15 @@ class WritePictures:
                 side_by_side([image, *(colorize(of_batch[index], self.label_space) for of_batch in class_maps)])
                 for index, image in enumerate(np.asarray(batch["image"]))
             ]
+        )
+
+    def rows_made(self, batch: Mapping[str, tf.Tensor]) -> np.ndarray:
+        """Returns uint8 [n, height, wide, 3] of what `Method.pictures` returns: image, label, weight, side by side."""
+        images = tf.cast(batch["image"], tf.float32)
+        if "mask" in batch:
+            images = images * batch["mask"] + _HIDDEN * (1 - batch["mask"])
+        images = np.rint(np.clip(images, 0, 255)).astype(np.uint8)
+        triples = zip(images, np.asarray(batch["label"]), np.asarray(batch["weight"]), strict=True)
+        return np.stack(
+            [side_by_side([image, colorize(label, self.label_space), grey(weight)]) for image, label, weight in triples]
         )

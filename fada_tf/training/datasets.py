@@ -121,7 +121,7 @@ def evaluation_dataset(config: Config, label_space: LabelSpace, replicas: int = 
 
 
 def picture_batches(config: Config, method: Method, label_space: LabelSpace) -> dict[str, dict[str, np.ndarray]]:
-    """Returns a few fixed images of each domain: of the training sets, and of the evaluation set for its labels."""
+    """Returns the first few images of each domain, as it is trained on, and labelled ones of the evaluation set."""
     first_iteration = next(iter(train_dataset(config, method, label_space, 0)))
     batches = dict(zip(method.domains, first_iteration, strict=True))
     if config.data.evaluation.records:
@@ -130,10 +130,8 @@ def picture_batches(config: Config, method: Method, label_space: LabelSpace) -> 
             "image": tf.stack([element["image"] for element in evaluated]),
             "label": tf.stack([_label_of_image_size(element) for element in evaluated]),
         }
-    keys = ("image", "label")
     return {
-        domain: {key: batch[key][:_PICTURES].numpy() for key in keys if key in batch}
-        for domain, batch in batches.items()
+        domain: {key: values[:_PICTURES].numpy() for key, values in batch.items()} for domain, batch in batches.items()
     }
 
 

@@ -263,9 +263,8 @@ def _controller(
     ]
     if training.picture_interval:
         pictures = datasets.picture_batches(config, method, label_space)
-        events = os.path.join(directory, layout.EVENTS, "pictures")
         interval = training.picture_interval
-        train_actions.append(actions.WritePictures(scored, step, interval, pictures, label_space, events))
+        train_actions.append(actions.WritePictures(method, scored, step, interval, pictures, label_space, directory))
     controller = orbit.Controller(
         global_step=step,
         trainer=trainer,

@@ -125,6 +125,18 @@ def test_a_step_measures_what_it_names_and_moves_every_weight(plain, name):
 
 
 @pytest.mark.parametrize("name", METHODS_AND_SLOW_ONES)
+def test_what_it_shows_has_a_label_and_a_weight_for_every_pixel(name):
+    method = build(name)
+    shown = method.pictures(*(batch(domain == "target", 0) for domain in method.domains))
+    assert bool(shown) == ("teacher" in method.networks)
+    for of_batch in shown.values():
+        assert of_batch["image"].shape == (IMAGES, *SIZE, 3) and of_batch["label"].shape == (IMAGES, *SIZE)
+        assert of_batch["weight"].shape == (IMAGES, *SIZE)
+        assert np.min(of_batch["weight"]) >= 0 and np.max(of_batch["weight"]) <= 1 and np.max(of_batch["image"]) <= 255
+        assert set(np.unique(of_batch["label"])) <= {*range(CLASSES), 255}
+
+
+@pytest.mark.parametrize("name", METHODS_AND_SLOW_ONES)
 def test_two_parts_are_one(plain, name):
     start, after, measures = plain(name)
     method = build(name, accumulation_steps=2)

@@ -8,7 +8,10 @@ import types
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
+from fada_tf import registry
+from fada_tf.config import Config, method_settings
 from fada_tf.data.labels import LabelSpace
 from fada_tf.methods.fada import DeadDiscriminator
 from fada_tf.models.segmenter import build_segmenter
@@ -32,17 +35,30 @@ def warn(request):
     return warn
 
 
-def test_a_tag_of_pictures_names_what_is_shown(tmp_path):
+@pytest.mark.usefixtures("methods_of_the_tests")
+def test_pictures_show_images_labels_predictions_and_what_the_method_makes(tmp_path):
     space = LabelSpace("two", ("sky", "road"), ((0, 0, 255), (255, 0, 0)))
-    image, label = np.zeros((1, 24, 32, 3), np.uint8), np.zeros((1, 24, 32), np.uint8)
-    batches = {"source": {"image": image, "label": label}, "target": {"image": image}}
-    step = tf.Variable(0, dtype=tf.int64)
-    action = WritePictures({"student": build_segmenter("tiny", 2)}, step, 5, batches, space, str(tmp_path))
-    step.assign(5)
-    action({})
-    (path,) = tmp_path.iterdir()
+    image, label = np.full((1, 24, 32, 3), 200, np.uint8), np.zeros((1, 24, 32), np.uint8)
+    batches = {"source": {"image": image, "label": label}, "target": {"image": image, "draw": np.array([3])}}
+    config, step = Config(method=method_settings("masked_teacher")), tf.Variable(0, dtype=tf.int64)
+    method = registry.load("fada_tf.methods", "masked_teacher").build(config, build_segmenter("tiny", 2))
+    segmenters = {"student": method.segmenter, "teacher": method.teacher}
+    action = WritePictures(method, segmenters, step, 5, batches, space, str(tmp_path))
+    for done in (4, 5):
+        step.assign(done)
+        action({})
+        assert (tmp_path / "pictures").exists() == (done == 5)
+    (path,) = (tmp_path / "events/pictures").iterdir()
     tags = {value.tag for event in tf.compat.v1.train.summary_iterator(str(path)) for value in event.summary.value}
-    assert tags == {"source: image, label, prediction", "target: image, prediction"}
+    assert tags == {
+        "source: image, label, student, teacher", "target: image, student, teacher", "masked: image, label, weight"
+    }  # fmt: skip
+    shown = np.asarray(Image.open(tmp_path / "pictures/masked.png"))
+    masked, labels, weights = shown[:, :32], shown[:, 36:68], shown[:, 72:]
+    mask = method._mask({"image": image, "draw": batches["target"]["draw"]})[0].numpy()
+    assert 0 < mask.mean() < 1
+    np.testing.assert_array_equal(masked, np.broadcast_to(np.where(mask, 200, 127), masked.shape))
+    assert set(map(tuple, labels.reshape(-1, 3))) <= set(space.colors) and (weights == 255).all()
 
 
 @pytest.mark.parametrize("earlier", ["NaN", "null"])

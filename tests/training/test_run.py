@@ -68,13 +68,14 @@ def test_a_teacher_goes_on_exactly_and_the_better_one_is_scored_and_loaded(recor
     config.method.inference = "better"
     evaluation = config.data.evaluation
     evaluation.records, evaluation.height, evaluation.width = str(records / "target"), 24, 32
-    config.training.evaluation_interval = 2
+    config.training.evaluation_interval, config.training.picture_interval = 2, 4
     run_lib.train(config, str(tmp_path / "whole"))
     config.training.iterations = 2
     run_lib.train(config, str(tmp_path / "parts"))
     config.training.iterations = 4
     run_lib.train(config, str(tmp_path / "parts"))
     assert_same(tmp_path / "whole", tmp_path / "parts", 4)
+    assert (tmp_path / "whole/pictures/masked.png").exists()
     run = str(tmp_path / "whole")
     logged = [json.loads(line) for line in (tmp_path / "whole/metrics.jsonl").read_text().splitlines()]
     line = [line for line in logged if line["kind"] == "evaluation"][-1]

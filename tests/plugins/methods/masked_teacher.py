@@ -52,6 +52,10 @@ class MaskedTeacher(Method):
         ramp = 1 - 1 / (tf.cast(iteration, tf.float32) + 1)
         moving_average.update(self.teacher, self.segmenter, tf.minimum(ramp, self.decay))
 
+    def pictures(self, source: Batch, target: Batch) -> dict[str, Batch]:
+        labels = tf.argmax(self._upsampled(self.teacher(target["image"]), target["image"]), -1)
+        return {"masked": target | {"label": labels, "weight": tf.ones(labels.shape), "mask": self._mask(target)}}
+
     def watchers(self) -> Sequence[Watcher]:
         return [_nothing_seen]
 
