@@ -56,7 +56,8 @@ def write_page(
         f"<h2>Intersection over union, %</h2>{_score_table(runs, label_space)}",
         _image("IoU of every class", plots.class_bars(runs, label_space)),
         _ccd_section(runs, label_space),
-        f"<h2>Training</h2>{_settings_table(runs)}{_image('curves', plots.curves(runs))}",
+        f"<h2>Training</h2>{_settings_table(runs)}{_image('curves', plots.curves(runs, label_space))}",
+        _learned_section(runs, label_space),
         _differences_section(runs),
         "<h2>Confusion</h2><p>Share of each true class's pixels, in %, by prediction; from 5 % on.</p>",
         _image("confusion matrices", plots.confusion(runs, label_space)),
@@ -138,6 +139,24 @@ def _differences_section(runs: Sequence[Run]) -> str:
     return f"<details open><summary>Settings that differ</summary>{table}</details>"
 
 
+def _learned_section(runs: Sequence[Run], label_space: LabelSpace) -> str:
+    """Returns the colours of the pseudo labels' curves, and the pictures that the methods made and learned from."""
+    made = [(run.title, name, pixels) for run in runs for name, pixels in run.made_pictures.items()]
+    if not made and not any(plots.class_shares(run, label_space) for run in runs):
+        return ""
+    parts = [_legend(label_space)]
+    if made:
+        parts.append(
+            "<p>What is learned beside images as they are: a few as they were at the last time that pictures were "
+            "written, the label of every pixel, and its weight: white counts 1, black 0. What is hidden is grey.</p>"
+        )
+    for title, name, pixels in made:
+        heading = html.escape(f"{title}: {name}")
+        url = _picture_url(pixels, photo=False, widest=3 * _WIDEST)
+        parts.append(f"<details open><summary>{heading}</summary><img alt='{heading}' src='{url}'></details>")
+    return "".join(parts)
+
+
 def _legend(label_space: LabelSpace) -> str:
     entries = zip(label_space.names, label_space.colors, strict=True)
     return "<p class=legend>" + "".join(
@@ -166,11 +185,11 @@ def _grid(titles: Sequence[str], rows: Sequence[Example]) -> str:
     return f"<div class=pictures style='{columns}'>{''.join(cells)}</div>"
 
 
-def _picture_url(pixels: np.ndarray, *, photo: bool) -> str:
+def _picture_url(pixels: np.ndarray, *, photo: bool, widest: int = _WIDEST) -> str:
     """Returns a picture for the page: photos as JPEG, class colours, which must stay exact, as PNG."""
     picture = Image.fromarray(pixels)
-    if picture.width > _WIDEST:
-        size = (_WIDEST, round(picture.height * _WIDEST / picture.width))
+    if picture.width > widest:
+        size = (widest, round(picture.height * widest / picture.width))
         picture = picture.resize(size, Image.Resampling.LANCZOS if photo else Image.Resampling.NEAREST)
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG" if photo else "PNG", quality=85)

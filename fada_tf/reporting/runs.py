@@ -6,11 +6,14 @@ import os
 import statistics
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from fada_tf.config import Config
 from fada_tf.data import files, manifest
 from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
-from fada_tf.runs import checkpoint, results
+from fada_tf.evaluation.prediction import read_picture
+from fada_tf.runs import checkpoint, layout, results
 from fada_tf.runs.metrics import read_metrics
 
 
@@ -51,6 +54,18 @@ class Run:
         """
         seconds = [line["speed/seconds_per_step"] for line in self.metrics if line["kind"] == "train"]
         return statistics.median(seconds[1:] or seconds) if seconds else None
+
+    @property
+    def made_pictures(self) -> dict[str, np.ndarray]:
+        """What its method made of a few images the last time, and learned there: uint8 [height, width, 3], by name.
+
+        Raises:
+          InputError: one cannot be read.
+        """
+        folder = os.path.join(self.directory, layout.PICTURES)
+        names = sorted(files.list_folder(folder)) if files.exists(folder) else []
+        paths = {name.removesuffix(".png"): os.path.join(folder, name) for name in names if name.endswith(".png")}
+        return {name: read_picture(path) for name, path in paths.items()}
 
     def curve(self, kind: str, name: str) -> tuple[list[int], list[float]]:
         """Returns iterations and values of one metric; kind is "train" or "evaluation"."""

@@ -110,8 +110,26 @@ def test_pictures_are_of_the_checkpoint_and_size_that_were_scored(runs, monkeypa
 
 
 def test_plots_are_pictures_of_any_number_of_runs(runs):
-    for plot in (plots.curves(runs), plots.class_bars(runs, SPACE), plots.confusion(runs[:1], SPACE)):
+    for plot in (plots.curves(runs, SPACE), plots.class_bars(runs, SPACE), plots.confusion(runs[:1], SPACE)):
         assert plot.startswith(b"\x89PNG")
+
+
+def test_what_a_method_watches_and_makes_is_shown(runs, monkeypatch, tmp_path):
+    monkeypatch.setattr(run_lib.checkpoint, "run_label_space", lambda directory: SPACE)
+    plain = page.write_page("title", runs, "records", 0)
+    shares = {"watched/pseudo_label_share/0": 0.75, "watched/pseudo_label_share/1": 0.25}
+    shares |= {"watched/confident_share": 0.5, "speed/seconds_per_step": 1.0}
+    lines = [{"kind": "train", "step": step} | shares for step in (5, 10)]
+    lines += [{"kind": "evaluation", "step": 10, "mean_iou": 0.4, "student/mean_iou": 0.4, "teacher/mean_iou": 0.3}]
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (3000, 10)).save(tmp_path / "pictures" / "mixed<.png")
+    runs[1] = dataclasses.replace(runs[1], metrics=lines, directory=str(tmp_path))
+    pixels = np.asarray(Image.open(io.BytesIO(plots.curves(runs, SPACE))).convert("RGB")).reshape(-1, 3)
+    blue, red = ((pixels == color).all(1).sum() for color in SPACE.colors)
+    assert blue == pytest.approx(3 * red, rel=0.05)
+    text = page.write_page("title", runs, "records", 0)
+    assert text.count("<img") == plain.count("<img") + 1 and "&lt;b&gt;$two$: mixed&lt;" in text
+    assert "counts 1" in text and "counts 1" not in plain
 
 
 def test_no_label_of_a_plot_is_cut_off():
@@ -119,7 +137,7 @@ def test_no_label_of_a_plot_is_cut_off():
     space, runs = LabelSpace("long", names, ((0, 0, 0),) * 11), [make_run(title, (0.2, None)) for title in "abc"]
     for run in runs:
         run.scores.update({"confusion": np.eye(11).tolist(), "class_iou": dict.fromkeys(names, 0.5)})
-    for plot in (plots.curves(runs), plots.class_bars(runs, space), plots.confusion(runs, space)):
+    for plot in (plots.curves(runs, space), plots.class_bars(runs, space), plots.confusion(runs, space)):
         pixels = np.asarray(Image.open(io.BytesIO(plot)).convert("L"))
         for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
             assert edge.min() == 255
@@ -134,7 +152,7 @@ def test_dollars_in_names_are_no_formulas(runs):
     sample = Sample(2, 5)
     sample.add(np.random.default_rng(0).normal(size=(8, 3)).astype("f"), np.arange(8) % 2)
     for picture in (
-        plots.curves(runs), plots.class_bars(runs, space), plots.confusion(runs, space),
+        plots.curves(runs, space), plots.class_bars(runs, space), plots.confusion(runs, space),
         feature_picture.draw({names: {"source": sample, "target": sample}}, space, {names: names}),
     ):  # fmt: skip
         assert picture.startswith(b"\x89PNG")
@@ -144,7 +162,7 @@ def test_a_curve_has_no_point_where_there_is_no_number(runs):
     lines = [{"kind": "evaluation", "step": step, "mean_iou": value} for step, value in ((1, None), (2, 0.5))]
     run = dataclasses.replace(runs[0], metrics=lines)
     assert run.curve("evaluation", "mean_iou") == ([2], [0.5])
-    assert plots.curves([run]).startswith(b"\x89PNG")
+    assert plots.curves([run], SPACE).startswith(b"\x89PNG")
 
 
 def test_errors_are_red_and_pixels_without_a_label_black():
