@@ -29,11 +29,11 @@ def state_dict_names() -> dict[str, dict[str, dict[str, list[int]]]]:
     return json.loads((FOLDER / "state_dict_names.json").read_text())
 
 
-def draw(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """Returns the float32 tensor `name` of a module with this seed."""
+def draw(name: str, shape: tuple[int, ...], seed: int, gain: float = 1.0) -> np.ndarray:
+    """Returns the float32 tensor `name` of a module with this seed; `gain` is a factor of its kernels."""
     z = np.random.Generator(np.random.PCG64([seed, zlib.crc32(name.encode())])).standard_normal(shape)
     if len(shape) == 4:
-        z *= np.sqrt(1 / np.prod(shape[1:]))
+        z *= np.sqrt(1 / np.prod(shape[1:])) * gain
     elif name.endswith("running_var"):
         z = 0.5 + np.abs(z)
     elif name.endswith("weight"):
@@ -43,10 +43,10 @@ def draw(name: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     return z.astype(np.float32)
 
 
-def assign(module: str, model: keras.Model, seed: int) -> None:
-    """Gives `model`, which is the reference's `module`, the weights of a golden file with this seed."""
+def assign(module: str, model: keras.Model, seed: int, gain: float = 1.0) -> None:
+    """Gives `model`, which is the reference's `module`, the weights of a golden file with this seed; see `draw`."""
     shapes = {name: value.shape for name, value in reference_names.to_reference(module, model).items()}
-    state = {name: draw(name, shape, seed + SEED_OFFSETS[module]) for name, shape in shapes.items()}
+    state = {name: draw(name, shape, seed + SEED_OFFSETS[module], gain) for name, shape in shapes.items()}
     reference_names.from_reference(module, model, state)
 
 
@@ -61,6 +61,29 @@ def labels(seed: int, num_classes: int, shape: tuple[int, ...]) -> np.ndarray:
     values = generator.integers(0, num_classes, shape)
     values[generator.random(shape) < 0.1] = 255
     return values
+
+
+def coarse_image(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns normalised images [N, 3, H, W] with patches of 16 pixels, of which the network can tell classes."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    fine = generator.standard_normal(shape)
+    return (0.5 * fine + _enlarged(generator.standard_normal(_cells(shape, 16)), 16, shape)).astype(np.float32)
+
+
+def coarse_labels(seed: int, num_classes: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns labels [N, H, W] with patches of 8 pixels, of which single pixels are 255."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    values = _enlarged(generator.integers(0, num_classes, _cells(shape, 8)), 8, shape)
+    values[generator.random(shape) < 0.1] = 255
+    return values
+
+
+def _cells(shape: tuple[int, ...], side: int) -> tuple[int, ...]:
+    return (*shape[:-2], *(-(-pixels // side) for pixels in shape[-2:]))
+
+
+def _enlarged(cells: np.ndarray, side: int, shape: tuple[int, ...]) -> np.ndarray:
+    return cells.repeat(side, axis=-2).repeat(side, axis=-1)[..., : shape[-2], : shape[-1]]
 
 
 def channels_last(values: np.ndarray) -> np.ndarray:

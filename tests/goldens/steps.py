@@ -127,7 +127,7 @@ class Steps:
         )
 
     def _variables(self) -> Iterator[keras.Variable]:
-        return (variable for model in _models(self.method).values() for variable in model.variables)
+        return (variable for model in models(self.method).values() for variable in model.variables)
 
     def _weights(self) -> dict[str, np.ndarray]:
         return self._by_reference_name({name: group.variables for name, group in self.method.groups.items()})
@@ -147,15 +147,11 @@ class Steps:
 
     def _by_reference_name(self, values: dict[str, list]) -> dict[str, np.ndarray]:
         """Returns float64 values of trained variables, given by parameter group, under the reference's names."""
-        named = {}
-        for module, model in _models(self.method).items():
-            names = [name for name in reference_names.to_reference(module, model) if not name.endswith("tracked")]
-            variables = [variable for layer in model.layers for variable in layer.variables]
-            own = {variable.path: name for variable, name in zip(variables, names, strict=True)}
-            group = MODULES[module]
-            for variable, value in zip(self.method.groups[group].variables, values[group], strict=True):
-                named[f"{module}.{own[variable.path]}"] = np.asarray(value, np.float64)
-        return named
+        return {
+            name: np.asarray(value, np.float64)
+            for group, names in trained_names(self.method).items()
+            for name, value in zip(names, values[group], strict=True)
+        }
 
 
 def errors(one: Outcome, other: Outcome) -> dict[str, list[float]]:
@@ -195,12 +191,24 @@ def _build(golden: dict[str, np.ndarray]) -> Method:
     segmenter = build_segmenter(config.model.backbone, setting["K"], config.model.batch_norm)
     segmenter.__class__ = AlreadyNormalized
     method = registry.load("fada_tf.methods", config.method.name).build(config, segmenter)
-    for module, model in _models(method).items():
+    for module, model in models(method).items():
         recipe.assign(module, model, setting["seed"])
     return method
 
 
-def _models(method: Method) -> dict[str, keras.Model]:
+def trained_names(method: Method) -> dict[str, list[str]]:
+    """Returns the reference's names of the trained variables, in their order, by our parameter group."""
+    found = {}
+    for module, model in models(method).items():
+        names = [name for name in reference_names.to_reference(module, model) if not name.endswith("tracked")]
+        variables = [variable for layer in model.layers for variable in layer.variables]
+        own = {variable.path: name for variable, name in zip(variables, names, strict=True)}
+        group = MODULES[module]
+        found[group] = [f"{module}.{own[variable.path]}" for variable in method.groups[group].variables]
+    return found
+
+
+def models(method: Method) -> dict[str, keras.Model]:
     """Returns our models by the reference's module names."""
     found = {"feature_extractor": method.segmenter.feature_extractor, "classifier": method.segmenter.classifier}
-    return found | ({"model_D": method.discriminator} if "discriminator" in method.networks else {})
+    return found | ({"model_D": method.networks["discriminator"]} if "discriminator" in method.networks else {})
