@@ -20,6 +20,7 @@ def option(
     *,
     choices: tuple | None = None,
     minimum: float | None = None,
+    maximum: float | None = None,
     above: float | None = None,
     below: float | None = None,
     needs: tuple[str, tuple] | None = None,
@@ -31,12 +32,14 @@ def option(
       doc: what it means, with the unit.
       choices: the only values that it takes.
       minimum: the lowest value.
+      maximum: the highest value.
       above: what every value is greater than.
       below: what every value is less than.
       needs: another field of the section, and the values of that one with which this one has an effect.
     """
-    limits = {"doc": doc, "choices": choices, "minimum": minimum, "above": above, "below": below}
-    return dataclasses.field(default=default, metadata=types.MappingProxyType(limits | {"needs": needs}))
+    limits = {"minimum": minimum, "maximum": maximum, "above": above, "below": below}
+    metadata = {"doc": doc, "choices": choices, "needs": needs} | limits
+    return dataclasses.field(default=default, metadata=types.MappingProxyType(metadata))
 
 
 def section(make: Any) -> Any:
@@ -214,6 +217,8 @@ def _check_values(section: Any, where: str) -> None:
             raise InputError(f"{name} is {content!r}: choose from {', '.join(limits['choices'])}")
         if limits["minimum"] is not None and not content >= limits["minimum"]:
             raise InputError(f"{name} is {content!r}: it takes {limits['minimum']} or more")
+        if limits["maximum"] is not None and not content <= limits["maximum"]:
+            raise InputError(f"{name} is {content!r}: it takes {limits['maximum']} or less")
         if limits["above"] is not None and not content > limits["above"]:
             raise InputError(f"{name} is {content!r}: it takes more than {limits['above']}")
         if limits["below"] is not None and not content < limits["below"]:

@@ -39,10 +39,13 @@ class TeacherSettings(MethodSettings):
         "student", "what is scored and exported, of both the better", choices=("student", "teacher", "better")
     )
     teacher_decay: float = option(
-        0.99, "a, the most that the teacher keeps of itself in an update; DAFormer and MIC: 0.999", minimum=0
+        0.99, "a, the most that the teacher keeps of itself in an update; DAFormer and MIC: 0.999", minimum=0, maximum=1
     )
     confidence_threshold: float = option(
-        0.968, "pixels whose likeliest class is at least as probable for the teacher are confident", minimum=0
+        0.968,
+        "pixels whose likeliest class is at least as probable for the teacher are confident",
+        minimum=0,
+        maximum=1,
     )
     weight_per: str = option(
         "image", "whose share of confident pixels is the weight of its pseudo labels: each image's own, or (code) that "
@@ -50,7 +53,10 @@ class TeacherSettings(MethodSettings):
     )  # fmt: skip
     mix_weight: float = option(1.0, "of the loss on mixed images", minimum=0)
     color_jitter: float = option(
-        0.2, "largest change of brightness, contrast, saturation and hue of mixed and masked images", minimum=0
+        0.2,
+        "largest change of brightness, contrast, saturation and hue of mixed and masked images",
+        minimum=0,
+        maximum=1,
     )
     blur: bool = option(True, "blur half of the mixed and masked images")
 
@@ -128,6 +134,7 @@ class TeacherMethod(Method):
         images = target["image"]
         labels, confidence = predict_confident_map(self.teacher(images, training=False), images.shape[1:3])
         confident = tf.cast(confidence >= self.settings.confidence_threshold, tf.float32)
+        confident = tf.where(tf.math.is_nan(confidence), confidence, confident)  # a broken teacher must not go unseen
         shares = tf.reduce_mean(confident, axis=[1, 2])
         if self.settings.weight_per == "batch":
             shares = tf.fill(tf.shape(shares), tf.reduce_mean(shares))

@@ -24,7 +24,7 @@ class MaskSettings:
     """What users choose of masked consistency."""
 
     mask_block: int = option(64, "pixels; side of what is hidden as one (paper: 64, at half resolution 32)", minimum=1)
-    mask_ratio: float = option(0.7, "share of the blocks that are hidden", minimum=0)
+    mask_ratio: float = option(0.7, "share of the blocks that are hidden", minimum=0, maximum=1)
     masked_weight: float = option(1.0, "lambda, of the loss on masked images; 0: no such pass", minimum=0)
 
 

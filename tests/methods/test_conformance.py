@@ -15,6 +15,7 @@ from fada_tf.methods.base import Loss, Method
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.training.checkpoints import make_checkpoint
 from tests import scenes
+from tests.small_runs import SETTINGS
 
 pytestmark = pytest.mark.usefixtures("methods_of_the_tests")
 METHODS = (*registry.names("fada_tf.methods"), "masked_teacher")
@@ -27,7 +28,7 @@ CLASSES, IMAGES, SIZE = 3, 4, (24, 32)
 
 def build(name: str, **fields) -> Method:
     config = Config()
-    config.method = method_settings(name)
+    config.method = method_settings(name, **SETTINGS.get(name, {}))
     config.optimizer.learning_rate = 1e-4
     for field, value in fields.items():
         setattr(config.training, field, value)
