@@ -165,7 +165,7 @@ class WritePictures:
             ]
         )
         trained_on = tf.nest.map_structure(tf.constant, [dict(batches[domain]) for domain in method.domains])
-        self._made = tf.function(lambda: method.pictures(*trained_on), autograph=False)
+        self._made = tf.function(lambda: method.pictures(*method.adapted(*trained_on)), autograph=False)
 
     def __call__(self, output: dict[str, float]) -> None:
         """Writes the pictures when their time has come."""
