@@ -23,7 +23,7 @@ _CROP = 512  # pixels, of both domains
 def dacs_config(name: str, stage: str, *, imagenet: str, source_records: str, source_size: tuple[int, int]) -> Config:
     """Returns the experiment of DACS with ResNet-101.
 
-    Source: https://github.com/vikolss/DACS/blob/e6cb522/configs/configUDA.json
+    Source: https://github.com/vikolss/DACS/blob/e6cb522/configs/configUDA.json#L6-L30
 
     Args:
       name: of the experiment.
@@ -48,8 +48,10 @@ def dacs_config(name: str, stage: str, *, imagenet: str, source_records: str, so
 def mic_config(name: str, stage: str, *, imagenet: str, source_records: str, source_size: tuple[int, int]) -> Config:
     """Returns MIC at half resolution with ResNet-101, on DAFormer's recipe.
 
-    Sources: https://github.com/lhoyer/DAFormer/blob/e6f6e04, configs/_base_/uda and configs/_base_/schedules;
-    https://github.com/lhoyer/MIC/blob/2f932a9, seg/experiments.py; https://arxiv.org/abs/2212.01322, section 4.1.
+    Sources: https://arxiv.org/abs/2212.01322, section 4.1;
+    https://github.com/lhoyer/MIC/blob/2f932a9/seg/experiments.py#L443-L451;
+    https://github.com/lhoyer/DAFormer/blob/e6f6e04, configs/_base_/schedules/adamw.py#L5, .../poly10warm.py#L7-L14, and
+    lines 24, 36 and 39 to 47 of the file that `_self_training` names.
 
     Args:
       name: see `dacs_config`, as for the others.
@@ -115,7 +117,7 @@ def _self_training(name: str, source_records: str, source_size: tuple[int, int])
         domain.crop, domain.flip = True, True
         domain.height = domain.width = _CROP
         domain.full_height, domain.full_width = size
-    # The rectified border and the bonnet, of 512 x 1024 pixels the top 15 rows and the bottom 120 (lines 26 and 27 of
+    # The rectified border and the bonnet, of 512 x 1024 pixels the top 15 rows and the bottom 120 (lines 30 and 31 of
     # https://github.com/lhoyer/DAFormer/blob/e6f6e04/configs/daformer/gta2cs_uda_warm_fdthings_rcs_croppl_a999_daformer_mitb5_s0.py
     target.margin_top, target.margin_bottom = 30, 240
     config.training.batch_size = 2
