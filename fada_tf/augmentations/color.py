@@ -17,7 +17,7 @@ def jitter(images: tf.Tensor, numbers: tf.Tensor, strength: float = 0.2, probabi
     Args:
       images: float32 [batch, height, width, 3], red, green, blue in 0..255.
       numbers: float32 [batch, 5], uniform in 0..1: whether an image is changed, and by how much in each respect.
-      strength: 0 changes nothing, at most 0.5.
+      strength: 0 changes nothing, at most 1.
       probability: the share of images that are changed.
 
     Returns:

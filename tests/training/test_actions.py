@@ -13,6 +13,7 @@ from PIL import Image
 from fada_tf import registry
 from fada_tf.config import Config, method_settings
 from fada_tf.data.labels import LabelSpace
+from fada_tf.methods.base import build_method
 from fada_tf.methods.fada import DeadDiscriminator
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.runs.metrics import MetricsFile
@@ -61,6 +62,27 @@ def test_pictures_show_images_labels_predictions_and_what_the_method_makes(tmp_p
     assert 0 < mask.mean() < 1
     np.testing.assert_array_equal(masked, np.broadcast_to(np.where(mask, 100, 127), masked.shape))
     assert set(map(tuple, labels.reshape(-1, 3))) <= set(space.colors) and (weights == 255).all()
+
+
+@pytest.mark.usefixtures("methods_of_the_tests")
+def test_pictures_of_a_method_show_adapted_source_images(tmp_path, monkeypatch):
+    space = LabelSpace("two", ("sky", "road"), ((0, 0, 255), (255, 0, 0)))
+    label = np.zeros((1, 24, 32), np.uint8)
+    batches = {
+        domain: {"image": np.full((1, 24, 32, 3), grey, np.uint8), "label": label}
+        for domain, grey in (("source", 90), ("target", 200))
+    }
+    config, step = Config(method=method_settings("masked_teacher")), tf.Variable(0, dtype=tf.int64)
+    config.data.fourier_beta = 0.01  # which swaps the means
+    method = build_method(config, build_segmenter("tiny", 2))
+    monkeypatch.setattr(
+        method, "pictures", lambda source, target: {"learned": source | {"weight": tf.ones([1, 24, 32])}}
+    )
+    action = WritePictures(method, {"student": method.segmenter}, step, 5, batches, space, str(tmp_path))
+    step.assign(5)
+    action({})
+    shown = np.asarray(Image.open(tmp_path / "pictures/learned.png"))
+    np.testing.assert_array_equal(shown[:, :32], 200)
 
 
 @pytest.mark.parametrize("earlier", ["NaN", "null"])
