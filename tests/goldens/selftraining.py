@@ -49,13 +49,14 @@ class SelfTraining:
     """The steps of one golden file.
 
     Attributes:
+      name: of the file.
       golden: the arrays of the file.
       method: that takes the steps.
     """
 
     def __init__(self, name: str):
         """Makes the method, with the weights, that `name`.npz was made with."""
-        self.golden = recipe.load(name)
+        self.name, self.golden = name, recipe.load(name)
         self.method = self._build()
         names = trained_names(self.method)
         self._names = {"segmenter": names["feature_extractor"] + names["classifier"]}
