@@ -315,6 +315,22 @@ def trained_domains(config: Config) -> dict[str, DomainConfig]:
     return {name: domain for name, domain in domains.items() if domain.records}
 
 
+def untrained_settings(config: Config) -> dict[str, Any]:
+    """Returns, by full name, the defaults of what is set for domains without records, beyond their sizes."""
+    return {
+        f"data.{name}.{field.name}": field.default
+        for name in ("source", "target")
+        if name not in trained_domains(config)
+        for field in dataclasses.fields(DomainConfig)
+        if field.name not in ("height", "width") and getattr(getattr(config.data, name), field.name) != field.default
+    }
+
+
+def drop_untrained(config: Config) -> None:
+    """Sets back to their defaults the settings of domains without records, which older runs may have."""
+    set_fields(config, untrained_settings(config))
+
+
 def to_dict(config: Config) -> dict[str, Any]:
     """Returns the fields of all sections, in the order of the schema and as JSON has them."""
     values = dataclasses.asdict(config)

@@ -1,7 +1,7 @@
 """Which configs can work: every field by itself, and the combinations that the schema cannot say."""
 
 from fada_tf import schema
-from fada_tf.config import Config, DomainConfig, MethodSettings, trained_domains
+from fada_tf.config import Config, DomainConfig, MethodSettings, flatten, trained_domains, untrained_settings
 from fada_tf.errors import InputError
 
 
@@ -38,6 +38,12 @@ def validate(config: Config) -> None:
         )
     if not trained_domains(config):
         raise InputError("config.data.source.records is empty: name the folder that fada-tf make_tfrecords wrote")
+    for field, default in untrained_settings(config).items():
+        records = f"config.{field.rpartition('.')[0]}.records"
+        raise InputError(
+            f"config.{field} is {flatten(config)[field]!r}, and {records} is empty: set it to {default!r}, or "
+            f"{records} to the folder that fada-tf make_tfrecords wrote"
+        )
     for name, domain in trained_domains(config).items():
         _validate_domain(domain, f"config.data.{name}")
     _validate_sizes(config)

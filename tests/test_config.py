@@ -235,6 +235,11 @@ def test_a_format_that_is_not_known_is_one_line(number):
         ({"method.confidence_threshold": 0.5}, "set it to 0.9, or class_knowledge to 'hard'"),
         ({"method.class_knowledge": "hard", "method.confidence_clip": 0.5}, "class_knowledge to 'soft'"),
         ({"data.target.full_height": 9}, "set it to 0, or crop to True"),
+        (
+            {"method.name": "source_only", "data.target.records": ""},
+            "config.data.target.flip is True, and config.data.target.records is empty: set it to False, or config.data."
+            "target.records to the folder that fada-tf make_tfrecords wrote",
+        ),
         ({"schedule.warmup_start": 0.5}, "config.schedule.warmup_start is 0.5, and there is no warm-up: set it to 0"),
         ({"data.target.crop": True, "data.target.scale_min": 2.0}, "scale_min 2.0 is above scale_max 1.0"),
         (
@@ -249,6 +254,20 @@ def test_settings_without_effect_are_refused(fields, message):
     with pytest.raises(InputError) as error:
         validate(config)
     assert message in str(error.value)
+
+
+def test_a_size_alone_may_be_of_a_domain_without_records():
+    config = valid()
+    config.data.target = config_lib.DomainConfig(height=24, width=32)
+    validate(config)
+    config.data.target.margin_left = 1
+    with pytest.raises(
+        InputError, match=r"config\.data\.target\.margin_left is 1, and config\.data\.target\.records is"
+    ):
+        validate(config)
+    config_lib.drop_untrained(config)
+    validate(config)
+    assert config.data.target == config_lib.DomainConfig(height=24, width=32) and config.data.source.flip
 
 
 def test_a_section_has_defaults_of_its_own_that_count_as_unset():

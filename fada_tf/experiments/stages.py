@@ -17,6 +17,7 @@ from fada_tf.config import (
     method_settings,
     set_fields,
     trained_domains,
+    untrained_settings,
 )
 from fada_tf.data import files
 from fada_tf.data.manifest import MANIFEST_NAME
@@ -119,10 +120,12 @@ class Experiment:
         return config
 
     def _changed(self, training: Training) -> dict[str, Any]:
-        """Returns the overrides that concern a training."""
+        """Returns the overrides that concern a training: of its method's settings, and of domains with records."""
         config = self._with_method(training)
         general = {field: value for field, value in self._overrides.items() if has_field(config, field)}
-        return general | dict(training.overrides)
+        set_fields(config, general)
+        untrained = untrained_settings(config)
+        return {field: value for field, value in general.items() if field not in untrained} | dict(training.overrides)
 
     def iterations(self, name: str) -> int:
         """Returns the iterations of a training."""

@@ -100,7 +100,9 @@ def run_directory(checkpoint: str) -> str:
 def run_config(checkpoint: str) -> config_lib.Config:
     """Returns the config of the run that `checkpoint` belongs to."""
     path = os.path.join(run_directory(checkpoint), layout.CONFIG)
-    return config_lib.from_json(files.read_bytes(path), path)
+    config = config_lib.from_json(files.read_bytes(path), path)
+    config_lib.drop_untrained(config)
+    return config
 
 
 def run_label_space(checkpoint: str) -> LabelSpace:

@@ -33,6 +33,7 @@ def check_run_directory(
     if not files.exists(path):
         return []
     earlier = config_lib.from_json(files.read_bytes(path), path)
+    config_lib.drop_untrained(earlier)
     lines = config_lib.differences(earlier, config, but=free)
     different = {line.partition(":")[0]: line for line in lines}
     moved = [different.pop(field) for field in provenance.moved_inputs(directory, list(different), config)]

@@ -81,6 +81,13 @@ def test_a_pipeline_of_four_stages_builds_each_upon_those_that_it_names(tmp_path
     assert all(order.index(before) < order.index(job.name) for job in todo for before in job.after)
 
 
+def test_a_setting_for_all_stages_concerns_those_that_have_records_of_the_domain(tmp_path):
+    path = write(tmp_path, 'Stage("one"), Stage("two", start="one")', without_source=("two",))
+    found = {job.name: job for job in PipelineJobs(path, overrides={"data.source.flip": "True"}).jobs}
+    assert option(found["one/train"], "config.data.source.flip") == "True"
+    assert option(found["two/train"], "config.data.source.flip") is None
+
+
 def test_a_study_has_a_row_for_every_stage_with_the_runs_of_its_own_seed(tmp_path):
     todo = StudyJobs(Study("toy", write(tmp_path, FOUR), "records/test", seeds=(1, 2)), "out")
     found = {job.name: job for job in todo.jobs}
