@@ -36,10 +36,9 @@ def curves(runs: Sequence[Run], label_space: LabelSpace) -> bytes:
     for run, column in zip(runs, axes.T, strict=True):
         column[0].set(title=run.title)
         column[-1].set(xlabel="iteration")
-    for (first, *_), above in zip(axes, (0.6, 0.1, 0.6), strict=False):  # the legends need room
-        first.margins(y=above)
-        first.autoscale(axis="y")
-        first.set_ylim(bottom=0)  # last: it holds for the whole row, which shares the axis
+    for of_row, above in zip(axes, (0.6, 0.1, 0.6), strict=False):  # the legends need room
+        highest = max((ax.dataLim.y1 for ax in of_row if ax.has_data()), default=0.0)
+        of_row[0].set_ylim(0, (1 + above) * highest if highest > 0 else 1)  # of the whole row, which shares the axis
     return _png(figure)
 
 

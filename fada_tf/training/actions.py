@@ -181,7 +181,8 @@ class WritePictures:
                 rows = self.rows_made(batch)
                 tf.summary.image(f"{name}: image, label, weight", rows, max_outputs=8)
                 files.make_folder(self._folder)
-                files.write_atomically(os.path.join(self._folder, f"{name}.png"), encode_png(np.concatenate(rows)))
+                below = np.pad(rows, [[0, 0], [0, 4], [0, 0], [0, 0]], constant_values=255)  # as wide as gaps beside
+                files.write_atomically(os.path.join(self._folder, f"{name}.png"), encode_png(np.concatenate(below)))
         self.writer.flush()
 
     def rows(self, batch: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -57,7 +57,7 @@ def test_pictures_show_images_labels_predictions_and_what_the_method_makes(tmp_p
         "source: image, label, student, teacher", "target: image, student, teacher", "masked: image, label, weight"
     }  # fmt: skip
     shown = np.asarray(Image.open(tmp_path / "pictures/masked.png"))
-    masked, labels, weights = shown[:, :32], shown[:, 36:68], shown[:, 72:]
+    masked, labels, weights = shown[:24, :32], shown[:24, 36:68], shown[:24, 72:]
     mask = method._mask({"image": image, "draw": batches["target"]["draw"]})[0].numpy()
     assert 0 < mask.mean() < 1
     np.testing.assert_array_equal(masked, np.broadcast_to(np.where(mask, 100, 127), masked.shape))
