@@ -126,7 +126,11 @@ def test_what_a_method_watches_and_makes_is_shown(runs, monkeypatch, tmp_path):
     runs[1] = dataclasses.replace(runs[1], metrics=lines, directory=str(tmp_path))
     pixels = np.asarray(Image.open(io.BytesIO(plots.curves(runs, SPACE))).convert("RGB")).reshape(-1, 3)
     blue, red = ((pixels == color).all(1).sum() for color in SPACE.colors)
-    assert blue == pytest.approx(3 * red, rel=0.05)
+    assert red > 1000 and blue == pytest.approx(3 * red, rel=0.05)
+    student_alone = [{key: value for key, value in line.items() if key != "teacher/mean_iou"} for line in lines]
+    assert plots.curves(runs, SPACE) != plots.curves(
+        [runs[0], dataclasses.replace(runs[1], metrics=student_alone)], SPACE
+    )
     text = page.write_page("title", runs, "records", 0)
     assert text.count("<img") == plain.count("<img") + 1 and "&lt;b&gt;$two$: mixed&lt;" in text
     assert "counts 1" in text and "counts 1" not in plain
