@@ -21,4 +21,6 @@ def get_config(stage: str = "source") -> Config:
         source_size=(760, 1280),
     )
     config.data.label_space = "cityscapes16"
+    if stage == "self_training":
+        config.method.thing_classes = "6,7,10,11,12,13,14,15"  # as DAFormer's, without truck and train
     return config

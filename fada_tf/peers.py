@@ -56,7 +56,7 @@ def mic_config(name: str, stage: str, *, imagenet: str, source_records: str, sou
     Args:
       name: see `dacs_config`, as for the others.
       stage: see `dacs_config`.
-      imagenet: initial weights.
+      imagenet: initial weights, and those that features of things are kept near to.
       source_records: see `dacs_config`.
       source_size: see `dacs_config`.
 
@@ -66,7 +66,9 @@ def mic_config(name: str, stage: str, *, imagenet: str, source_records: str, sou
     find_stage(DIRECT_STAGES, stage, name)
     config = _self_training(name, source_records, source_size)
     config.model.initial_weights = imagenet
-    config.method = method_settings("mic", teacher_decay=0.999, mask_block=32)
+    config.method = method_settings(
+        "mic", teacher_decay=0.999, mask_block=32, feature_distance_weight=0.005, imagenet_weights=imagenet
+    )
     config.data.source.sampling, config.data.source.rare_class_crop_ratio = "rare_class", 0.5
     optimizer, schedule = config.optimizer, config.schedule
     optimizer.name, optimizer.learning_rate = "adamw", 6e-5
@@ -86,7 +88,7 @@ def fada_mic_config(
       name: of the experiment; its run directories are runs/NAME/STAGE.
       stage: name of one of `STAGES_AFTER_FADA`.
       backbone: of the segmenter.
-      imagenet: initial weights of the first stage.
+      imagenet: initial weights of the first stage; see `mic_config`.
       source_records: see `dacs_config`.
       source_size: see `dacs_config`.
 
@@ -98,9 +100,9 @@ def fada_mic_config(
         return paper.stage_config(
             name, stage, backbone=backbone, imagenet=imagenet, source_records=source_records, source_size=source_size
         )
-    weights = os.path.join("runs", name, "adversarial")
-    config = mic_config(name, stage, imagenet=weights, source_records=source_records, source_size=source_size)
+    config = mic_config(name, stage, imagenet=imagenet, source_records=source_records, source_size=source_size)
     config.model.backbone = backbone
+    config.model.initial_weights = os.path.join("runs", name, "adversarial")
     config.method.adversarial = True
     config.method.segmentation_temperature = 1.8
     return config

@@ -15,6 +15,7 @@ from fada_tf import randomness
 from fada_tf.augmentations import blur, classmix, color
 from fada_tf.config import Config, MethodSettings
 from fada_tf.errors import InputError
+from fada_tf.losses.feature_distance import feature_distance
 from fada_tf.losses.row_blocks import sum_over_row_blocks
 from fada_tf.losses.segmentation import count_pixels, cross_entropy
 from fada_tf.methods.base import Batch, Loss, Method, Watcher
@@ -22,6 +23,7 @@ from fada_tf.methods.fada import Fada, FineGrainedAdversary, build_fine_grained
 from fada_tf.methods.source_only import SourceOnly, segmenter_optimizer
 from fada_tf.models import moving_average
 from fada_tf.models.class_maps import predict_confident_map
+from fada_tf.models.weights import load_initial_weights
 from fada_tf.schema import option, section
 
 Pass = dict[str, Loss | tf.Tensor]
@@ -68,6 +70,14 @@ class Settings(TeacherSettings):
     segmentation_temperature: float = option(1.0, "source logits are divided by this before L_seg", above=0)
     adversarial: bool = option(False, "train against FADA's discriminator as well, on the images that are not mixed")
     fada: FineGrainedAdversary = section(FineGrainedAdversary)
+    feature_distance_weight: float = option(
+        0.0, "of how far source features have moved from those of ImageNet's weights; 0: not taken; DAFormer: 0.005",
+        minimum=0,
+    )  # fmt: skip
+    imagenet_weights: str = option("", "what that distance is measured from: an .npz file, or 'imagenet'")
+    thing_classes: str = option(
+        "6,7,11,12,13,14,15,16,17,18", "classes where it is measured (DAFormer's, of Cityscapes' 19)"
+    )
 
     def check(self, config: Config) -> None:
         """Raises `InputError` if the domains' images have two sizes, or FADA's settings have no effect."""
@@ -82,6 +92,13 @@ class Settings(TeacherSettings):
                 "config.method.fada has settings, and config.method.adversarial is False, which has no use for them: "
                 "set it to True, or leave them out"
             )
+        if bool(self.feature_distance_weight) != bool(self.imagenet_weights):
+            raise InputError(
+                f"config.method.feature_distance_weight is {self.feature_distance_weight}, and imagenet_weights "
+                f"{self.imagenet_weights!r}: set both, or neither"
+            )
+        if not all(text.strip().isdecimal() for text in self.thing_classes.split(",")):
+            raise InputError(f"config.method.thing_classes is {self.thing_classes!r}: give numbers such as 11,12,18")
 
 
 class TeacherMethod(Method):
@@ -226,7 +243,15 @@ class Dacs(TeacherMethod):
     domains = ("source", "target")
     labelled_domains = ("source",)
 
-    def __init__(self, supervised: SourceOnly | Fada, settings: Settings, *, seed: int, accumulation_steps: int = 1):
+    def __init__(
+        self,
+        supervised: SourceOnly | Fada,
+        settings: Settings,
+        *,
+        seed: int,
+        accumulation_steps: int = 1,
+        frozen: keras.Model | None = None,
+    ):
         """Sets up the method.
 
         Args:
@@ -234,13 +259,15 @@ class Dacs(TeacherMethod):
           settings: what users choose.
           seed: see `TeacherMethod`.
           accumulation_steps: see `Method`.
+          frozen: a segmenter whose features those of the source are kept near to; None: they are free.
         """
         super().__init__(
             supervised.networks, supervised.optimizers, settings, seed=seed, accumulation_steps=accumulation_steps
         )
-        self.supervised = supervised
+        self.supervised, self.frozen = supervised, frozen
         self.reported = (*supervised.reported, *self.reported)
-        self.measured = (*dict.fromkeys((*supervised.measured, "mix", *self.reported)),)
+        distance = ("feature_distance",) if frozen else ()
+        self.measured = (*dict.fromkeys((*supervised.measured, *distance, "mix", *self.reported)),)
 
     def passes(self, source: Batch, target: Batch) -> Iterator[Pass]:
         """Yields the losses of images as they are, then that of their mix."""
@@ -249,9 +276,15 @@ class Dacs(TeacherMethod):
         yield self.mix_pass(self.mixed(source, target, pseudo)) | self.statistics(pseudo)
 
     def unmixed_passes(self, source: Batch, target: Batch) -> Iterator[Pass]:
-        """Yields the losses of `supervised`."""
+        """Yields the losses of `supervised`, and that of features of things that leave those of ImageNet's weights."""
         batches = {"source": source, "target": target}
         yield from self.supervised.passes(*(batches[domain] for domain in self.supervised.domains))
+        if self.frozen:
+            features = self.segmenter.features(source["image"], training=True, draws=source.get("draw"))
+            things = [int(text) for text in self.settings.thing_classes.split(",")]
+            distance = feature_distance(features, self.frozen.features(source["image"]), source["label"], things)
+            weight = self.settings.feature_distance_weight
+            yield {"feature_distance": Loss(distance, trains="segmenter", weight=weight)}
 
     def mixed(self, source: Batch, target: Batch, pseudo: Mapping[str, tf.Tensor]) -> Batch:
         """Pastes half of the classes of every source image onto the target image of its place; see `mixed_of`.
@@ -323,7 +356,10 @@ def build(config: Config, segmenter: keras.Model) -> Dacs:
 
 def build_mixing(method: type[Dacs], config: Config, segmenter: keras.Model) -> Dacs:
     """Makes a method of a class that has the arguments of `Dacs` from the config."""
-    settings = config.method
+    settings, frozen = config.method, None
+    if settings.feature_distance_weight:
+        frozen = moving_average.copy_of(segmenter)
+        load_initial_weights(frozen, settings.imagenet_weights)
     if settings.adversarial:
         supervised = build_fine_grained(config, segmenter, settings.fada, settings.segmentation_temperature)
     else:
@@ -332,4 +368,10 @@ def build_mixing(method: type[Dacs], config: Config, segmenter: keras.Model) -> 
             segmenter_optimizer(config, segmenter),
             segmentation_temperature=settings.segmentation_temperature,
         )
-    return method(supervised, settings, seed=config.seed, accumulation_steps=config.training.accumulation_steps)
+    return method(
+        supervised,
+        settings,
+        seed=config.seed,
+        accumulation_steps=config.training.accumulation_steps,
+        frozen=frozen,
+    )

@@ -142,3 +142,33 @@ def test_an_image_without_a_pair_is_refused():
     module = registry.load("fada_tf.methods", "source_free")
     with pytest.raises(InputError, match="batch_size 3 makes 1 parts of 3: choose a multiple of 2"):
         module.build(config, build_segmenter("tiny", 3, "frozen"))
+
+
+def imagenet_file(folder, seed: int) -> str:
+    """Writes a backbone's weights as a pretrained file has them."""
+    backbone = build_segmenter("tiny", 3, "frozen", seed=seed).feature_extractor
+    path = folder / "tiny.npz"
+    np.savez(path, **{weight.path: np.asarray(weight) for weight in backbone.weights})
+    return str(path)
+
+
+def test_features_of_things_are_kept_near_to_those_of_a_frozen_network(tmp_path):
+    settings = {"feature_distance_weight": 0.005, "thing_classes": "0,1,2"}
+    far = measures_of(build("dacs", imagenet_weights=imagenet_file(tmp_path, seed=3), **settings))
+    near = measures_of(build("dacs", imagenet_weights=imagenet_file(tmp_path, seed=2), **settings))
+    assert far["feature_distance"] > 0.01
+    assert near["feature_distance"] == 0
+    assert {name for name in far if far[name] != pytest.approx(near[name], rel=1e-5)} == {"feature_distance"}
+    assert "feature_distance" not in measures_of(build("dacs"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"feature_distance_weight": 0.005}, "feature_distance_weight is 0.005, and imagenet_weights '': set both"),
+        ({"thing_classes": "sky"}, "thing_classes is 'sky': give numbers such as 11,12,18"),
+    ],
+)
+def test_feature_distance_needs_weights_and_numbers(settings, message):
+    with pytest.raises(InputError, match=message):
+        validate(config_of("dacs", **settings))
