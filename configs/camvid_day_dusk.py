@@ -2,7 +2,7 @@ r"""Photos of Cambridge by day (labelled) to photos at dusk (unlabelled), CamVid
 
 Sequences are told by file name: 0001TP is dusk. IMAGES and LABELS are CamVid's folders of one split each.
 
-    python scripts/make_tfrecords.py --images=IMAGES/train --labels=LABELS/train --names='0006R0_*,0016E5_*,Seq05VD_*' \
+    python scripts/make_tfrecords.py --images=IMAGES/train --labels=LABELS/train --names='0006R0_*,0016E5_*' \
         --classes=configs/classes/camvid11.json --output=data/records/camvid_train_day
     python scripts/make_tfrecords.py --images=IMAGES/train --names='0001TP_*' --output=data/records/camvid_train_dusk
     python scripts/make_tfrecords.py --images=IMAGES/test --labels=LABELS/test --names='0001TP_*' \
