@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fada_tf.data import images
-from fada_tf.data.labels import IGNORE, UNKNOWN_ID, LabelSpace
+from fada_tf.data.labels import CITYSCAPES19, CITYSCAPES_TRAIN_ID_MAP, IGNORE, UNKNOWN_ID, LabelSpace
 from fada_tf.errors import InputError
 
 
@@ -90,6 +90,14 @@ class LabelFiles:
         if pixels.are_ids or pixels.colors is None:
             return f"has ids {_listed(unknown)} that {self.wrong}; {advice}"
         return f"has colours {_listed(pixels.colors[unknown])} that no class, or more than one, has; {advice}"
+
+
+# Labels of the data sets that follow Cityscapes' train ids.
+CITYSCAPES_TRAIN_IDS = LabelFiles(
+    CITYSCAPES19,
+    CITYSCAPES_TRAIN_ID_MAP,
+    "are no train ids of Cityscapes (0 to 18, and 255 for ignored pixels; *_labelIds.png hold label ids)",
+)
 
 
 def _listed(values: np.ndarray) -> str:

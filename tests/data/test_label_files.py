@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from fada_tf.data.datasets import gta5
-from fada_tf.data.label_files import LabelFiles
+from fada_tf.data.label_files import CITYSCAPES_TRAIN_IDS, LabelFiles
 from fada_tf.data.labels import IGNORE, LabelSpace
 from fada_tf.errors import InputError
 from tests.data import makers
@@ -121,3 +121,12 @@ def test_colours_are_an_error_where_only_ids_are_read(ignore_unknown):
 def test_classes_are_those_that_an_id_means():
     assert cats({3: 1, 4: 255}).classes == ("cat",)
     assert cats({4: 255}).classes == ("background", "cat")
+
+
+def test_train_ids_stay_as_they_are_and_others_are_refused():
+    kept = np.array([[*range(19), 255]], np.uint8)
+    np.testing.assert_array_equal(CITYSCAPES_TRAIN_IDS.train_ids(png(kept)), kept)
+    assert CITYSCAPES_TRAIN_IDS.classes == CITYSCAPES_TRAIN_IDS.label_space.names
+    for value in range(19, 255):
+        with pytest.raises(InputError, match=rf"has ids \[{value}\] that are no train ids of Cityscapes \(0 to 18"):
+            CITYSCAPES_TRAIN_IDS.train_ids(png(np.array([[0, value]], np.uint8)))
