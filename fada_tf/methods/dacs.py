@@ -24,6 +24,7 @@ from fada_tf.methods.source_only import SourceOnly, segmenter_optimizer
 from fada_tf.models import moving_average
 from fada_tf.models.class_maps import predict_confident_map
 from fada_tf.models.weights import load_initial_weights
+from fada_tf.optimizers.torch_optimizers import TorchOptimizer
 from fada_tf.schema import option, section
 
 Pass = dict[str, Loss | tf.Tensor]
@@ -111,7 +112,7 @@ class TeacherMethod(Method):
     def __init__(
         self,
         networks: Mapping[str, keras.Model],
-        optimizers: Mapping[str, keras.Model],
+        optimizers: Mapping[str, TorchOptimizer],
         settings: TeacherSettings,
         *,
         seed: int,
