@@ -17,10 +17,12 @@ from fada_tf import cli, machine, registry
 from fada_tf.errors import InputError
 
 FLAGS = flags.FLAGS
+OPTIONS = ("root", "split", "city", "condition", "images", "labels", "classes", "names")  # of data sets
 flags.DEFINE_string("dataset", "folder", f"one of {', '.join(registry.names('fada_tf.data.datasets'))}")
-flags.DEFINE_string("root", None, "folder of the download (gta5, synthia, cityscapes, crosscity)")
-flags.DEFINE_string("split", None, "which part of it (cityscapes, crosscity; gta5: default all)")
+flags.DEFINE_string("root", None, "folder of the download (all but folder)")
+flags.DEFINE_string("split", None, "which part of it, such as train or val, where the data set has parts")
 flags.DEFINE_string("city", None, "Rio, Rome, Taipei or Tokyo (crosscity)")
+flags.DEFINE_string("condition", None, "weather or time of day, such as fog or night (acdc, dark_zurich, muses)")
 flags.DEFINE_string("images", None, "folder of images (folder)")
 flags.DEFINE_string("labels", None, "folder of label PNGs; leave out for images without labels (folder)")
 flags.DEFINE_string("classes", None, "class file, JSON; with labels (folder)")
@@ -53,7 +55,7 @@ def _convert(workers) -> None:
     from fada_tf.data import conversion
     from fada_tf.data.datasets import base
 
-    options = {name: FLAGS[name].value for name in ("root", "split", "city", "images", "labels", "classes", "names")}
+    options = {name: FLAGS[name].value for name in OPTIONS}
     report = conversion.convert(
         base.find(FLAGS.dataset, **options),
         FLAGS.output,

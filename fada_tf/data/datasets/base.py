@@ -108,6 +108,71 @@ def pair_up(
     return DataSet(pairs, label_files, tuple(problems))
 
 
+def pair_up_parts(
+    parts: Iterable[str],
+    images_folder: str,
+    image_ending: str,
+    labels_folder: str,
+    label_ending: str,
+    label_files: LabelFiles,
+) -> DataSet:
+    """Makes a data set of files in the same parts of two folders, where an image and its label differ in their endings.
+
+    Args:
+      parts: folders below both, "" for all of them; those that a download lacks are passed over, and where no part has
+        labels it is a data set without labels.
+      images_folder: the folder of all images.
+      image_ending: how an image's name ends.
+      labels_folder: the folder of all labels.
+      label_ending: how a label's name ends.
+      label_files: how the labels are read.
+
+    Raises:
+      InputError: no part has images.
+    """
+    image_parts, label_parts = (
+        [part for part in parts if files.exists(files.join(folder, part))] for folder in (images_folder, labels_folder)
+    )
+    if not image_parts:
+        looked_for = ", ".join(files.join(images_folder, part) for part in parts)
+        raise InputError(f"no such folder: {looked_for}: check --root and the other options")
+
+    def paths(folder: str, present: list[str], ending: str) -> dict[str, str]:
+        return {
+            files.join(part, key): files.join(part, path)
+            for part in present
+            for key, path in paths_by_key(
+                files.join(folder, part), (ending,), lambda path: path[: -len(ending)]
+            ).items()
+        }
+
+    return pair_up(
+        paths(images_folder, image_parts, image_ending),
+        paths(labels_folder, label_parts, label_ending) if label_parts else None,
+        images_folder,
+        labels_folder,
+        label_files,
+    )
+
+
+def locate(root: str, name: str, *unpacked: str) -> str:
+    """Returns the path of a download's folder.
+
+    Args:
+      root: the folder that users name.
+      name: the folder that is looked for.
+      *unpacked: folders below `root` that the zips unpack into, where it is looked for besides.
+    """
+    paths = [files.join(root, name), *(files.join(root, folder, name) for folder in unpacked)]
+    return next((path for path in paths if files.exists(path)), paths[0])
+
+
+def check_choice(dataset: str, option: str, value: str, choices: Iterable[str]) -> None:
+    """Raises InputError where a data set has no such value of an option, say a split."""
+    if value not in choices:
+        raise InputError(f"{dataset} has no {option} {value!r}: use {', '.join(choices)}")
+
+
 def paths_by_key(
     folder: str, suffixes: Iterable[str], key: Callable[[str], str] = lambda path: os.path.splitext(path)[0]
 ) -> dict[str, str]:
