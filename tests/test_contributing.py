@@ -13,6 +13,7 @@ from PIL import Image
 from fada_tf.config import Config, method_settings, set_fields
 from fada_tf.data import conversion
 from fada_tf.data.datasets import base
+from fada_tf.data.labels import CITYSCAPES_LABEL_IDS
 from fada_tf.errors import InputError
 from fada_tf.models import moving_average
 from fada_tf.models.segmenter import build_segmenter
@@ -41,26 +42,24 @@ def added(tmp_path, monkeypatch):
 
 def test_a_data_set(tmp_path):
     ids = np.arange(24, dtype=np.uint8).reshape(4, 6) % 19
-    for name, values in (("a", ids), ("b", np.where(ids == 3, 255, ids)), ("c", ids + 100)):
-        for kind, suffix, pixels in (
-            ("images/10k", "jpg", np.full((4, 6, 3), 90, np.uint8)),
-            ("labels/sem_seg/masks", "png", values),
-        ):
-            folder = pathlib.Path(tmp_path, kind, "train")
+    label_ids = np.array(list(CITYSCAPES_LABEL_IDS.values()), np.uint8)[ids]
+    for name, values in (("a", label_ids), ("b", np.where(ids == 3, 0, label_ids)), ("c", label_ids + 100)):
+        for kind, pixels in (("image_2", np.full((4, 6, 3), 90, np.uint8)), ("semantic", values)):
+            folder = pathlib.Path(tmp_path, "training", kind)
             folder.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(folder / f"{name}.{suffix}")
+            Image.fromarray(pixels).save(folder / f"{name}.png")
     report = conversion.convert(
-        base.find("bdd100k", root=str(tmp_path), split="train"), str(tmp_path / "records"), skip_bad=True
+        base.find("kitti", root=str(tmp_path), split="training"), str(tmp_path / "records"), skip_bad=True
     )
     counts = np.bincount(ids.ravel(), minlength=20)
     np.testing.assert_array_equal(report.manifest.pixels[0], counts)
     counts[[3, 19]] = 0, 2
     np.testing.assert_array_equal(report.manifest.pixels[1], counts)
-    assert "c.png: has ids [100, 101, 102" in report.problems[0] and "BDD100K does not have" in report.problems[0]
-    with pytest.raises(InputError, match="BDD100K has no split 'test': use train, val"):
-        base.find("bdd100k", root=str(tmp_path), split="test")
+    assert "c.png: has ids [107, 108, 111" in report.problems[0] and "KITTI does not have" in report.problems[0]
+    with pytest.raises(InputError, match="KITTI has no split 'test': use training, testing"):
+        base.find("kitti", root=str(tmp_path), split="test")
     with pytest.raises(InputError, match=r"it takes --root, --split$"):
-        base.find("bdd100k", root=str(tmp_path), city="Rome")
+        base.find("kitti", root=str(tmp_path), city="Rome")
 
 
 def test_a_backbone():
