@@ -158,6 +158,19 @@ def read_label(data: bytes) -> LabelPixels:
     return LabelPixels(values.reshape(packed.shape), colors, are_ids=False)
 
 
+def read_first_channel(data: bytes) -> LabelPixels:
+    """Decodes a label PNG whose ids are in the first of its 8-bit channels, whatever the others hold.
+
+    Raises:
+      InputError: it is no PNG, is cut short, or has 16-bit channels.
+    """
+    with _decoding():
+        image = _open(data)
+    if image.format != "PNG":
+        raise InputError(f"a label must be a PNG, this is {image.format}: take the files of the data set")
+    return LabelPixels(np.asarray(image.getchannel(0)))
+
+
 def encode_png(array: np.ndarray) -> bytes:
     """Returns a [height, width] or [height, width, 3] uint8 array as a PNG."""
     buffer = io.BytesIO()

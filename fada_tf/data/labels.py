@@ -137,6 +137,7 @@ _CITYSCAPES_IDS = {c[1]: i for i, c in enumerate(_CITYSCAPES)}
 # [256] int16: the train id, in the 19-class space, of every id found in label files.
 CITYSCAPES_ID_MAP = _id_map(_CITYSCAPES_IDS, highest=33)
 CITYSCAPES_TRAIN_ID_MAP = _id_map({i: i for i in (*range(CITYSCAPES19.num_classes), IGNORE)}, highest=-1)
+URBANSYN_ID_MAP = _id_map({i: i for i in range(CITYSCAPES19.num_classes)}, highest=19)  # train ids; 19 is ignored
 GTA5_ID_MAP = _id_map(_CITYSCAPES_IDS, highest=34)
 SYNTHIA_ID_MAP = _id_map({c[2]: i for i, c in enumerate(_CITYSCAPES) if c[2] is not None}, highest=22)
 CROSSCITY_ID_MAP = _id_map(
