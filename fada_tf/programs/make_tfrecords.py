@@ -17,13 +17,14 @@ from fada_tf import cli, machine, registry
 from fada_tf.errors import InputError
 
 FLAGS = flags.FLAGS
-OPTIONS = ("root", "split", "city", "condition", "images", "labels", "classes", "names")  # of data sets
+OPTIONS = ("root", "split", "city", "condition", "beta", "images", "labels", "classes", "names")  # of data sets
 flags.DEFINE_string("dataset", "folder", f"one of {', '.join(registry.names('fada_tf.data.datasets'))}")
 flags.DEFINE_string("root", None, "folder of the download (all but folder)")
 flags.DEFINE_string("split", None, "which part of it, such as train or val, where the data set has parts")
 flags.DEFINE_string("city", None, "Rio, Rome, Taipei or Tokyo (crosscity)")
 flags.DEFINE_string("condition", None, "weather or time of day, such as fog or night (acdc, dark_zurich, muses)")
-flags.DEFINE_string("images", None, "folder of images (folder)")
+flags.DEFINE_string("beta", None, "density of the fog: 0.005, 0.01 or 0.02 (foggy_cityscapes; default 0.02)")
+flags.DEFINE_string("images", None, "folder of images (folder); which of the download's (foggy_cityscapes, synscapes)")
 flags.DEFINE_string("labels", None, "folder of label PNGs; leave out for images without labels (folder)")
 flags.DEFINE_string("classes", None, "class file, JSON; with labels (folder)")
 flags.DEFINE_string("names", None, "only images whose names match one of these patterns: 'day_*,noon_*' (folder)")

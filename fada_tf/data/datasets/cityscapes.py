@@ -23,10 +23,22 @@ def find(root: str, split: str) -> base.DataSet:
       root: the folder that holds `leftImg8bit` and, for labels, `gtFine`.
       split: 'train', 'val', 'test' or 'train_extra'.
     """
+    return pairs_of(split, files.join(root, "leftImg8bit"), files.join(root, "gtFine"), IMAGE_ENDING)
+
+
+def pairs_of(split: str, images: str, labels: str, image_ending: str) -> base.DataSet:
+    """Finds the images of a split, in Cityscapes' layout, and their labels if the split has some.
+
+    Args:
+      split: one of `SPLITS`.
+      images: folder of all splits' images.
+      labels: folder of all splits' labels, `gtFine` of Cityscapes.
+      image_ending: what follows city, sequence and frame in the images' names.
+    """
     if split not in SPLITS:
         raise InputError(f"Cityscapes has no split {split!r}: use {', '.join(SPLITS)}")
-    images_folder, labels_folder = files.join(root, "leftImg8bit", split), files.join(root, "gtFine", split)
-    image_paths = base.paths_by_key(images_folder, (IMAGE_ENDING,), lambda path: path[: -len(IMAGE_ENDING)])
+    images_folder, labels_folder = files.join(images, split), files.join(labels, split)
+    image_paths = base.paths_by_key(images_folder, (image_ending,), lambda path: path[: -len(image_ending)])
     if not files.exists(labels_folder):
         return base.pair_up(image_paths, None, images_folder, None)
     return base.pair_up(
