@@ -65,7 +65,7 @@ class SourceFree(TeacherMethod):
         labels, count = pseudo["label"], self.segmenter.num_classes
         numbers = randomness.uniform(self.seed, "classes, mix", target["draw"], (count,))
         mask = classmix.mask_of(labels, classmix.choose_classes(labels, count, numbers))
-        whole = target | pseudo
+        whole = target | pseudo | {"image": tf.cast(target["image"], tf.float32)}
         # Pairs stay together in parts of a batch that have an even number of images.
         other = {key: _swapped(whole[key]) for key in ("image", "label", "weight")}
         return self.mixed_of(other, whole, _swapped(mask), "mix")
@@ -74,7 +74,8 @@ class SourceFree(TeacherMethod):
 def _swapped(values: tf.Tensor) -> tf.Tensor:
     """Exchanges the first and the second of every pair of images."""
     pairs = tf.reshape(values, [-1, 2, *values.shape[1:]])
-    return tf.reshape(tf.reverse(pairs, [1]), [-1, *values.shape[1:]])
+    # GPUs do not reverse int64.
+    return tf.reshape(tf.stack([pairs[:, 1], pairs[:, 0]], axis=1), [-1, *values.shape[1:]])
 
 
 def build(config: Config, segmenter: keras.Model) -> SourceFree:

@@ -154,7 +154,7 @@ class WritePictures:
           run: the run directory.
         """
         self.step, self.interval, self.batches, self.label_space = step, interval, batches, label_space
-        self.writer = tf.summary.create_file_writer(os.path.join(run, layout.EVENTS, "pictures"))
+        self.writer = tf.summary.create_file_writer(os.path.join(run, layout.EVENTS, layout.PICTURES))
         self._folder = os.path.join(run, layout.PICTURES)
         self._next = (int(step.numpy()) // interval + 1) * interval
         self._predictions = tuple(segmenters) if len(segmenters) > 1 else ("prediction",)

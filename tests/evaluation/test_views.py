@@ -6,10 +6,10 @@ import tensorflow as tf
 
 from fada_tf import benchmark, forms
 from fada_tf.errors import InputError
-from fada_tf.evaluation import views as views_lib
 from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.evaluation.prediction import Predictor
 from fada_tf.evaluation.views import Views
+from fada_tf.models import class_maps
 from fada_tf.models.class_maps import predict_class_map
 from fada_tf.models.layers import resize_align_corners
 from fada_tf.models.segmenter import build_segmenter
@@ -83,7 +83,7 @@ def test_rows_in_blocks_are_the_rows_of_the_whole(monkeypatch, form, views):
     clear = np.sort(whole, -1)[..., -1] - np.sort(whole, -1)[..., -2] > 1e-5
     assert clear.mean() > 0.99
     for block in (1, 2 * 50 * 6 * 4, 1 << 20):  # one row, blocks of which the last is shorter, all
-        monkeypatch.setattr(views_lib, "_BLOCK_VALUES", block)
+        monkeypatch.setattr(class_maps, "_BLOCK_VALUES", block)
         for size in (SIZE, tf.constant(SIZE)):
             with forms.chosen(form):
                 found = tf.function(predict_class_map)(logits, size).numpy()
@@ -105,7 +105,7 @@ def test_the_scores_of_a_large_picture_are_never_alive_at_once(monkeypatch):
     monkeypatch.setattr(tf.nn, "softmax", lambda values: sizes.append(values.shape) or softmax(values))
     logits = tf.random.stateless_normal([1, 16, 24, 30], [0, 1])
     assert predict_class_map([logits, logits], (400, 600)).shape == (1, 400, 600)
-    assert max(shape.num_elements() for shape in sizes) <= views_lib._BLOCK_VALUES < 400 * 600 * 30
+    assert max(shape.num_elements() for shape in sizes) <= class_maps._BLOCK_VALUES < 400 * 600 * 30
 
 
 @pytest.mark.parametrize("scales", [["0"], ["1", "x"], [], ["-1"], ["nan"], ["inf"]])

@@ -150,7 +150,7 @@ def test_pictures_of_evaluation_images_of_several_sizes(records, tmp_path, batch
     [
         ({"training.batch_size": 0}, "config.training.batch_size is 0: it takes 1 or more"),
         (
-            {"data.fourier_beta": 0.1, "data.target.records": ""},
+            {"data.fourier_beta": 0.1, "data.target.width": 32},
             "config.data.fourier_beta is 0.1, and method source_only trains on source alone",
         ),
     ],
