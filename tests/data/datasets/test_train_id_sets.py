@@ -56,6 +56,7 @@ def test_records_of_another_size_are_whole(name, tmp_path):
     np.testing.assert_array_equal(read_ids(record.label), np.repeat(np.repeat(IDS, 4, axis=0), 2, axis=1))
 
 
+@pytest.mark.slow
 def test_the_program_passes_the_condition_on(tmp_path):
     options = write(tmp_path, "acdc")
     flags = [f"--{name}={value}" for name, value in options.items()]
