@@ -14,7 +14,6 @@ STAGES = peers.DIRECT_STAGES
 def get_config(stage: str = "self_training") -> Config:
     return peers.dacs_config(
         "gta5_r101_dacs",
-        stage,
         imagenet="weights/resnet101_imagenet.npz",
         source_records="data/records/gta5",
         source_size=(720, 1280),

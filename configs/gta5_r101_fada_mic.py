@@ -15,7 +15,6 @@ def get_config(stage: str = "source") -> Config:
     return peers.fada_mic_config(
         "gta5_r101_fada_mic",
         stage,
-        backbone="resnet101",
         imagenet="weights/resnet101_imagenet.npz",
         source_records="data/records/gta5",
         source_size=(720, 1280),

@@ -15,7 +15,6 @@ STAGES = peers.DIRECT_STAGES
 def get_config(stage: str = "self_training") -> Config:
     return peers.mic_config(
         "gta5_r101_mic",
-        stage,
         imagenet="weights/resnet101_imagenet.npz",
         source_records="data/records/gta5",
         source_size=(720, 1280),

@@ -15,7 +15,6 @@ def get_config(stage: str = "source") -> Config:
     config = peers.fada_mic_config(
         "synthia_r101_fada_mic",
         stage,
-        backbone="resnet101",
         imagenet="weights/resnet101_imagenet.npz",
         source_records="data/records/synthia",
         source_size=(760, 1280),

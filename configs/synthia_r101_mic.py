@@ -14,7 +14,6 @@ STAGES = peers.DIRECT_STAGES
 def get_config(stage: str = "self_training") -> Config:
     config = peers.mic_config(
         "synthia_r101_mic",
-        stage,
         imagenet="weights/resnet101_imagenet.npz",
         source_records="data/records/synthia",
         source_size=(760, 1280),

@@ -20,22 +20,17 @@ STAGES_AFTER_FADA = (
 _CROP = 512  # pixels, of both domains
 
 
-def dacs_config(name: str, stage: str, *, imagenet: str, source_records: str, source_size: tuple[int, int]) -> Config:
+def dacs_config(name: str, *, imagenet: str, source_records: str, source_size: tuple[int, int]) -> Config:
     """Returns the experiment of DACS with ResNet-101.
 
     Source: https://github.com/vikolss/DACS/blob/e6cb522/configs/configUDA.json#L6-L30
 
     Args:
       name: of the experiment.
-      stage: name of the one of `DIRECT_STAGES`.
       imagenet: initial weights; the authors start from COCO's, which cannot be had here.
       source_records: folder of the source's shards.
       source_size: height and width, in pixels, that source images are brought to before they are cropped.
-
-    Raises:
-      InputError: no such stage.
     """
-    find_stage(DIRECT_STAGES, stage, name)
     config = _self_training(name, source_records, source_size)
     config.model.initial_weights = imagenet
     config.method = method_settings("dacs", teacher_decay=0.99)
@@ -45,7 +40,7 @@ def dacs_config(name: str, stage: str, *, imagenet: str, source_records: str, so
     return config
 
 
-def mic_config(name: str, stage: str, *, imagenet: str, source_records: str, source_size: tuple[int, int]) -> Config:
+def mic_config(name: str, *, imagenet: str, source_records: str, source_size: tuple[int, int]) -> Config:
     """Returns MIC at half resolution with ResNet-101, on DAFormer's recipe.
 
     Sources: https://arxiv.org/abs/2212.01322, section 4.1;
@@ -55,15 +50,10 @@ def mic_config(name: str, stage: str, *, imagenet: str, source_records: str, sou
 
     Args:
       name: see `dacs_config`, as for the others.
-      stage: see `dacs_config`.
       imagenet: initial weights, and those that features of things are kept near to.
       source_records: see `dacs_config`.
       source_size: see `dacs_config`.
-
-    Raises:
-      InputError: no such stage.
     """
-    find_stage(DIRECT_STAGES, stage, name)
     config = _self_training(name, source_records, source_size)
     config.model.initial_weights = imagenet
     config.method = method_settings(
@@ -80,14 +70,13 @@ def mic_config(name: str, stage: str, *, imagenet: str, source_records: str, sou
 
 
 def fada_mic_config(
-    name: str, stage: str, *, backbone: str, imagenet: str, source_records: str, source_size: tuple[int, int]
+    name: str, stage: str, *, imagenet: str, source_records: str, source_size: tuple[int, int]
 ) -> Config:
-    """Returns a stage of FADA, and then MIC with FADA's discriminator beside it.
+    """Returns a stage of FADA with ResNet-101, and then MIC with FADA's discriminator beside it.
 
     Args:
       name: of the experiment; its run directories are runs/NAME/STAGE.
       stage: name of one of `STAGES_AFTER_FADA`.
-      backbone: of the segmenter.
       imagenet: initial weights of the first stage; see `mic_config`.
       source_records: see `dacs_config`.
       source_size: see `dacs_config`.
@@ -98,10 +87,9 @@ def fada_mic_config(
     find_stage(STAGES_AFTER_FADA, stage, name)
     if stage != "self_training":
         return paper.stage_config(
-            name, stage, backbone=backbone, imagenet=imagenet, source_records=source_records, source_size=source_size
+            name, stage, backbone="resnet101", imagenet=imagenet, source_records=source_records, source_size=source_size
         )
-    config = mic_config(name, stage, imagenet=imagenet, source_records=source_records, source_size=source_size)
-    config.model.backbone = backbone
+    config = mic_config(name, imagenet=imagenet, source_records=source_records, source_size=source_size)
     config.model.initial_weights = os.path.join("runs", name, "adversarial")
     config.method.adversarial = True
     config.method.segmentation_temperature = 1.8
@@ -120,7 +108,7 @@ def _self_training(name: str, source_records: str, source_size: tuple[int, int])
         domain.height = domain.width = _CROP
         domain.full_height, domain.full_width = size
     # The rectified border and the bonnet, of 512 x 1024 pixels the top 15 rows and the bottom 120 (lines 30 and 31 of
-    # https://github.com/lhoyer/DAFormer/blob/e6f6e04/configs/daformer/gta2cs_uda_warm_fdthings_rcs_croppl_a999_daformer_mitb5_s0.py
+    # https://github.com/lhoyer/DAFormer/blob/e6f6e04/configs/daformer/gta2cs_uda_warm_fdthings_rcs_croppl_a999_daformer_mitb5_s0.py)
     target.margin_top, target.margin_bottom = 30, 240
     config.training.batch_size = 2
     return config

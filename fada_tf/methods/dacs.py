@@ -271,9 +271,12 @@ class Dacs(TeacherMethod):
         self.measured = (*dict.fromkeys((*supervised.measured, *distance, "mix", *self.reported)),)
 
     def passes(self, source: Batch, target: Batch) -> Iterator[Pass]:
-        """Yields the losses of images as they are, then that of their mix."""
+        """Yields the losses of images as they are, then those by pseudo labels."""
         yield from self.unmixed_passes(source, target)
-        pseudo = self.pseudo_labels(target)
+        yield from self.taught_passes(source, target, self.pseudo_labels(target))
+
+    def taught_passes(self, source: Batch, target: Batch, pseudo: Mapping[str, tf.Tensor]) -> Iterator[Pass]:
+        """Yields the losses by what `pseudo_labels` returns: that of the mix."""
         yield self.mix_pass(self.mixed(source, target, pseudo)) | self.statistics(pseudo)
 
     def unmixed_passes(self, source: Batch, target: Batch) -> Iterator[Pass]:
@@ -356,9 +359,18 @@ def build(config: Config, segmenter: keras.Model) -> Dacs:
 
 
 def build_mixing(method: type[Dacs], config: Config, segmenter: keras.Model) -> Dacs:
-    """Makes a method of a class that has the arguments of `Dacs` from the config."""
+    """Makes a method of a class that has the arguments of `Dacs` from the config.
+
+    Raises:
+      InputError: there are fewer classes than `thing_classes` names, or the weights for it cannot be read.
+    """
     settings, frozen = config.method, None
     if settings.feature_distance_weight:
+        if max(map(int, settings.thing_classes.split(","))) >= segmenter.num_classes:
+            raise InputError(
+                f"config.method.thing_classes is {settings.thing_classes!r}, and the classes are 0 to "
+                f"{segmenter.num_classes - 1}: name those that are things among them"
+            )
         frozen = moving_average.copy_of(segmenter)
         load_initial_weights(frozen, settings.imagenet_weights)
     if settings.adversarial:

@@ -38,7 +38,38 @@ class Settings(MaskSettings, dacs.Settings):
     )  # fmt: skip
 
 
-class Mic(Dacs):
+class MaskedConsistency(dacs.TeacherMethod):
+    """What methods have in common whose student learns the teacher's labels on masked images."""
+
+    def with_mask(self, batch: Batch, *, colored: bool) -> Batch:
+        """Hides blocks of images.
+
+        Args:
+          batch: "image" and "draw", and perhaps "mask_cells", float32 [batch, rows, columns]: the blocks that stay.
+          colored: make what stays harder to recognise as well.
+
+        Returns:
+          The batch with "image" float32 in 0..255 and "mask" float32 [batch, height, width, 1], 0 where it is hidden.
+        """
+        images = tf.cast(batch["image"], tf.float32)
+        if colored:
+            images = self.strong(images, batch.get("draw"), "masked")
+        size = images.shape[1:3]
+        if "mask_cells" in batch:
+            kept = batch["mask_cells"]
+        else:
+            cells = block_mask.cells(size, self.settings.mask_block)
+            numbers = randomness.uniform(self.seed, "mask", batch["draw"], cells)
+            kept = tf.cast(numbers > self.settings.mask_ratio, tf.float32)
+        return batch | {"image": images, "mask": block_mask.enlarged(kept, size)}
+
+    def masked_pass(self, masked: Batch) -> Pass:
+        """The student learns the "label" of what `with_mask` returns, by its "weight"."""
+        loss, _ = self.consistency(masked, mask=masked["mask"])
+        return {"masked": Loss(loss, trains="segmenter", weight=self.settings.masked_weight)}
+
+
+class Mic(Dacs, MaskedConsistency):
     """Minimises what DACS does, and L_masked: the student tells the teacher's labels from masked images."""
 
     def __init__(self, *args, **options):
@@ -47,11 +78,9 @@ class Mic(Dacs):
         if self.settings.masked_weight:
             self.measured = (*self.measured, "masked")
 
-    def passes(self, source: Batch, target: Batch) -> Iterator[Pass]:
-        """Yields the losses of images as they are, of their mix, and of masked images."""
-        yield from self.unmixed_passes(source, target)
-        pseudo = self.pseudo_labels(target)
-        yield self.mix_pass(self.mixed(source, target, pseudo)) | self.statistics(pseudo)
+    def taught_passes(self, source: Batch, target: Batch, pseudo: Mapping[str, tf.Tensor]) -> Iterator[Pass]:
+        """Yields the losses of the mix and of masked images."""
+        yield from super().taught_passes(source, target, pseudo)
         if self.settings.masked_weight:
             yield self.masked_pass(self.masked(source, target, pseudo))
 
@@ -63,10 +92,7 @@ class Mic(Dacs):
         return made
 
     def masked(self, source: Batch, target: Batch, pseudo: Mapping[str, tf.Tensor]) -> Batch:
-        """Returns what is shown masked: "image", "label", "weight", and "mask" float32 [batch, height, width, 1].
-
-        "mask_cells" of the target, float32 [batch, rows, columns], are the blocks that stay visible if it has them.
-        """
+        """Returns what is shown masked: the target or, as `mode` says, source and target in turn; see `with_mask`."""
         whole = target | pseudo
         if self.settings.mode == "separate":
             # By an image's own number, so that parts of a batch hold what the whole one does.
@@ -77,32 +103,7 @@ class Mic(Dacs):
                 for key, dtype in (("image", tf.float32), ("label", tf.int64), ("weight", tf.float32))
             )
             whole |= {"image": images, "label": labels, "weight": weights}
-        return with_mask(self, whole, colored=self.settings.mode == "target")
-
-    def masked_pass(self, masked: Batch) -> Pass:
-        """The student learns the labels of masked images."""
-        return masked_pass(self, masked)
-
-
-def with_mask(method: dacs.TeacherMethod, batch: Batch, *, colored: bool) -> Batch:
-    """Returns a batch with the mask of its images, which it makes harder to recognise beforehand if `colored`."""
-    images, settings = tf.cast(batch["image"], tf.float32), method.settings
-    if colored:
-        images = method.strong(images, batch.get("draw"), "masked")
-    size = images.shape[1:3]
-    if "mask_cells" in batch:
-        kept = batch["mask_cells"]
-    else:
-        cells = block_mask.cells(size, settings.mask_block)
-        numbers = randomness.uniform(method.seed, "mask", batch["draw"], cells)
-        kept = tf.cast(numbers > settings.mask_ratio, tf.float32)
-    return batch | {"image": images, "mask": block_mask.enlarged(kept, size)}
-
-
-def masked_pass(method: dacs.TeacherMethod, masked: Batch) -> Pass:
-    """Returns the loss of the student on masked images."""
-    loss, _ = method.consistency(masked, mask=masked["mask"])
-    return {"masked": Loss(loss, trains="segmenter", weight=method.settings.masked_weight)}
+        return self.with_mask(whole, colored=self.settings.mode == "target")
 
 
 def build(config: Config, segmenter: keras.Model) -> Mic:

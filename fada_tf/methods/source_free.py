@@ -15,8 +15,8 @@ from fada_tf.augmentations import classmix
 from fada_tf.config import Config
 from fada_tf.errors import InputError
 from fada_tf.methods.base import Batch
-from fada_tf.methods.dacs import Pass, TeacherMethod, TeacherSettings
-from fada_tf.methods.mic import MaskSettings, masked_pass, with_mask
+from fada_tf.methods.dacs import Pass, TeacherSettings
+from fada_tf.methods.mic import MaskedConsistency, MaskSettings
 from fada_tf.methods.source_only import segmenter_optimizer
 
 
@@ -34,7 +34,7 @@ class Settings(MaskSettings, TeacherSettings):
             )
 
 
-class SourceFree(TeacherMethod):
+class SourceFree(MaskedConsistency):
     """Minimises L_mix on pairs of target images and L_masked, by a teacher that starts as a trained segmenter."""
 
     domains = ("target",)
@@ -50,14 +50,14 @@ class SourceFree(TeacherMethod):
         pseudo = self.pseudo_labels(target)
         yield self.mix_pass(self.mixed(target, pseudo)) | self.statistics(pseudo)
         if self.settings.masked_weight:
-            yield masked_pass(self, with_mask(self, target | pseudo, colored=True))
+            yield self.masked_pass(self.with_mask(target | pseudo, colored=True))
 
     def pictures(self, target: Batch) -> dict[str, Batch]:
         """Returns the mix and, if it is learned, what is masked."""
         pseudo = self.pseudo_labels(target)
         made = {"mixed": self.mixed(target, pseudo)}
         if self.settings.masked_weight:
-            made["masked"] = with_mask(self, target | pseudo, colored=True)
+            made["masked"] = self.with_mask(target | pseudo, colored=True)
         return made
 
     def mixed(self, target: Batch, pseudo: Mapping[str, tf.Tensor]) -> Batch:

@@ -10,7 +10,7 @@ from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.evaluation.prediction import Predictor
 from fada_tf.evaluation.views import Views
 from fada_tf.models import class_maps
-from fada_tf.models.class_maps import predict_class_map
+from fada_tf.models.class_maps import predict_class_map, predict_confident_map
 from fada_tf.models.layers import resize_align_corners
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.runs.results import PAPER_SCALES
@@ -112,3 +112,13 @@ def test_the_scores_of_a_large_picture_are_never_alive_at_once(monkeypatch):
 def test_scales_must_be_numbers_above_0(scales):
     with pytest.raises(InputError, match="give numbers above 0"):
         Views.parse(scales, flip=False)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 100])
+def test_pseudo_labels_are_the_likeliest_classes_with_their_probabilities(monkeypatch, rows):
+    monkeypatch.setattr(class_maps, "_BLOCK_VALUES", rows * 2 * 12 * 5)
+    logits = tf.constant(np.random.default_rng(0).normal(0, 3, (2, 3, 4, 5)), tf.float32)
+    labels, confidence = predict_confident_map(logits, (9, 12))
+    probabilities = tf.nn.softmax(resize_align_corners(logits, (9, 12))).numpy()
+    np.testing.assert_array_equal(labels, probabilities.argmax(-1))
+    np.testing.assert_allclose(confidence, probabilities.max(-1), rtol=1e-5)

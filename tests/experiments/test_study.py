@@ -355,3 +355,27 @@ def test_what_decides_a_run_is_told_in_the_words_of_the_first_format():
         "optimizer.weight_decay: 0.0005, 0.0001; optimizer.horizon: 62500, 5000; "
         "optimizer.discriminator_learning_rate: 0.0001, 0.001; iterations: 400"
     )
+
+
+def test_a_training_may_start_directly_from_one_that_its_stage_does_not_name():
+    chain = [Training("source", "source"), Training("fada", "adversarial", start="source")]
+    after = {
+        name: Training(name, "self_distillation", start="source", pseudo_labels="fada", directly=name == "direct")
+        for name in ("direct", "as_the_file_says")
+    }
+    study = by_name(demo(trainings=[*chain, *after.values()], rows=[]))
+    starts = {
+        name: [option for option in study[f"seed0/{name}/train"].options if "initial_weights" in option]
+        for name in after
+    }
+    assert starts["direct"] == ["--config.model.initial_weights=out/seed0/source"]
+    assert starts["as_the_file_says"] == ["--config.model.initial_weights=out/seed0/fada"]
+
+
+def test_student_and_teacher_of_one_training_are_rows_of_their_own(tmp_path):
+    rows = [Row("student", "source", network="student"), Row("teacher", "source", network="teacher")]
+    found = by_name(demo(trainings=[Training("source", "source")], rows=rows))
+    assert "--network=teacher" in found["seed0/source/evaluate_teacher"].options
+    assert "--network=student" in found["seed0/source/evaluate_student"].options
+    outputs = {job.output for name, job in found.items() if name.startswith("seed0/source/evaluate")}
+    assert len(outputs) == 2

@@ -111,3 +111,14 @@ def test_no_discriminator_is_below_the_lowest_cross_entropy_and_the_best_one_is_
 def test_without_doubt_about_the_class_the_lowest_cross_entropy_is_zero():
     for knowledge in (tf.one_hot([[[0, 2, -1]]], 3), tf.ones([1, 2, 3, 1])):
         assert lowest_cross_entropy(knowledge) == 0
+
+
+def test_weights_are_factors_of_pixels_and_leave_the_denominator_alone(rng):
+    logits, labels = rng.normal(size=(1, 2, 2, 3)).astype(np.float32), np.array([[[0, IGNORE], [2, 1]]])
+    weights = np.array([[[0.5, 9.0], [0.0, 1.0]]], np.float32)
+    pixels = (
+        np.log(np.exp(logits).sum(-1))[0]
+        - np.take_along_axis(logits[0], np.minimum(labels[0], 2)[..., None], -1)[..., 0]
+    )
+    expected = (0.5 * pixels[0, 0] + pixels[1, 1]) / 4
+    assert float(cross_entropy(logits, labels, 4.0, weights)) == pytest.approx(expected, rel=1e-5)

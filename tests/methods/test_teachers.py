@@ -172,3 +172,9 @@ def test_features_of_things_are_kept_near_to_those_of_a_frozen_network(tmp_path)
 def test_feature_distance_needs_weights_and_numbers(settings, message):
     with pytest.raises(InputError, match=message):
         validate(config_of("dacs", **settings))
+
+
+def test_things_must_be_classes_that_there_are(tmp_path):
+    weights = imagenet_file(tmp_path, seed=3)
+    with pytest.raises(InputError, match="thing_classes is '1,3', and the classes are 0 to 2"):
+        build("dacs", imagenet_weights=weights, feature_distance_weight=0.005, thing_classes="1,3")
