@@ -89,6 +89,9 @@ def convolve(
 def sum_of_convolutions(inputs: tf.Tensor, kernels: Sequence[tf.Tensor], dilations: Sequence[int]) -> tf.Tensor:
     """Adds up convolutions of the same inputs, all their taps in one product; best where filters are few.
 
+    On the second CPU, 64x128 pixels of 2048 channels, four dilations (product, one by one): 19 filters 210, 528 ms; 64
+    filters 366, 446; 256 filters 1.50, 2.48 s.
+
     Args:
       inputs: [batch, height, width, channels].
       kernels: each [size, size, channels, filters], with an odd size.
@@ -134,7 +137,9 @@ def _in_gradient_scope(gradient):
 def _by_taps(seen: tf.Tensor, inputs: tf.Tensor, taps: int) -> tf.Tensor:
     """Returns the gradient by the taps' matrices: [taps, channels, filters], without the first dimension if it is 1."""
     filters, channels = seen.shape[-1] // taps, inputs.shape[-1]
-    if taps * filters < channels:  # few rows and many columns are the faster way round
+    # Few rows and many columns are the faster way round; on the second CPU not always (8192 pixels; rows of filters, of
+    # channels): 1024 channels, 512 filters 45, 50 ms; 512 and 512 22, 22; 2048 and 512 144, 130; 512 and 2048 131, 155.
+    if taps * filters < channels:
         by_taps = tf.matmul(seen, pixels(inputs), transpose_a=True)
         if taps == 1:
             return tf.transpose(by_taps)
