@@ -209,6 +209,7 @@ def normalized_convolution(
     rng: np.random.Generator,
     stride: int = 1,
     dilation: int = 1,
+    epsilon: float | None = None,
 ) -> keras.KerasTensor:
     """Applies a new `Convolution` and a new batch norm layer; a frozen one is folded into the convolution.
 
@@ -222,6 +223,7 @@ def normalized_convolution(
       rng: source of the seeds of the initial weights.
       stride: of rows and columns.
       dilation: of rows and columns.
+      epsilon: that of the network's paper, of both kinds; None: the default of each, 0 where frozen.
 
     Returns:
       [batch, ceil(height / stride), ceil(width / stride), filters].
@@ -233,34 +235,37 @@ def normalized_convolution(
     if batch_norm not in layers:
         raise InputError(f"batch norm {batch_norm!r} is unknown: choose from {', '.join(layers)}")
     x = convolution(inputs, filters, kernel_size, name=name, rng=rng, stride=stride, dilation=dilation)
-    return layers[batch_norm](name=norm_name)(x)
+    options = {} if epsilon is None else {"epsilon": epsilon}
+    return layers[batch_norm](name=norm_name, **options)(x)
 
 
 @keras.saving.register_keras_serializable("fada_tf")
 class FrozenBatchNorm(keras.layers.Layer):
-    """Batch norm whose four vectors are constants, WITHOUT epsilon: gamma * (x - mean) / sqrt(variance) + beta.
+    """Batch norm whose four vectors are constants: gamma * (x - mean) / sqrt(variance + epsilon) + beta.
 
-    Source: https://github.com/JDAI-CV/FADA/blob/a1c6403/core/models/layers.py#L18-L23.
+    Epsilon is 0 unless given: https://github.com/JDAI-CV/FADA/blob/a1c6403/core/models/layers.py#L18-L23.
 
     Attributes:
       folded: whether the convolution that made its inputs normalises them.
+      epsilon: added to the variance.
     """
 
     trainable_affine = False
 
-    def __init__(self, *, folded: bool = False, **options):
+    def __init__(self, *, folded: bool = False, epsilon: float = 0.0, **options):
         """Sets up the layer.
 
         Args:
           folded: whether the `Convolution` that it is applied to in a functional model takes its work over.
+          epsilon: added to the variance, at least 0.
           **options: those of `keras.layers.Layer`.
         """
         super().__init__(**options)
-        self.folded = folded
+        self.folded, self.epsilon = folded, epsilon
 
     def get_config(self):
         """Returns the arguments that make the layer again."""
-        return super().get_config() | {"folded": self.folded}
+        return super().get_config() | {"folded": self.folded, "epsilon": self.epsilon}
 
     def __call__(self, inputs, **options):
         """Normalises; when a functional model is made, of a folded layer, tells the convolution to."""
@@ -293,9 +298,12 @@ class FrozenBatchNorm(keras.layers.Layer):
         return inputs if self.folded else self._normalize(inputs, *self.affine())
 
     def affine(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the scale, gamma / sqrt(variance), and the offset, beta - mean * scale, float32 [channels]."""
-        scale = self.gamma * tf.math.rsqrt(self.moving_variance)
-        return scale, self.beta - self.moving_mean * scale
+        """Returns the scale and the offset, beta - mean * scale, that stored statistics make, float32 [channels]."""
+        return self._affine(self.moving_mean, self.moving_variance)
+
+    def _affine(self, mean, variance):
+        scale = self.gamma * tf.math.rsqrt(variance + self.epsilon)
+        return scale, self.beta - mean * scale
 
     def _normalize(self, inputs, scale, offset):
         return tf.cast(tf.cast(inputs, tf.float32) * scale + offset, self.compute_dtype)
@@ -305,22 +313,22 @@ class FrozenBatchNorm(keras.layers.Layer):
 class BatchNorm(FrozenBatchNorm):
     """Batch norm as torch defines it, in float32, with statistics over the batches of all replicas.
 
-    The running variance is the unbiased one (divided by n - 1), as in torch and unlike Keras. Epsilon and
-    1 - momentum are torch's defaults: https://github.com/pytorch/pytorch/blob/5c6695ee/torch/nn/modules/batchnorm.py#L33-L34.
+    The running variance is the unbiased one (divided by n - 1), as in torch and unlike Keras. Epsilon's default and
+    1 - momentum are torch's: https://github.com/pytorch/pytorch/blob/5c6695ee/torch/nn/modules/batchnorm.py#L33-L34.
     """
 
     trainable_affine = True
-    epsilon = 1e-5
     momentum = 0.9
+
+    def __init__(self, *, epsilon: float = 1e-5, **options):
+        """Sets up the layer, see `FrozenBatchNorm`."""
+        super().__init__(epsilon=epsilon, **options)
 
     def call(self, inputs, training=False):
         """Normalises [batch, height, width, channels], in training by the batch, else by the running statistics."""
-        if training:
-            mean, variance = self._batch_statistics(tf.cast(inputs, tf.float32))
-        else:
-            mean, variance = self.moving_mean, self.moving_variance
-        scale = self.gamma * tf.math.rsqrt(variance + self.epsilon)
-        return self._normalize(inputs, scale, self.beta - mean * scale)
+        if not training:
+            return self._normalize(inputs, *self.affine())
+        return self._normalize(inputs, *self._affine(*self._batch_statistics(tf.cast(inputs, tf.float32))))
 
     def _batch_statistics(self, inputs):
         count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], tf.float32)

@@ -273,6 +273,22 @@ def test_unknown_batch_norm_is_named():
         )
 
 
+@pytest.mark.parametrize(("batch_norm", "default"), [("frozen", 0.0), ("synchronized", 1e-5)])
+@pytest.mark.parametrize("epsilon", [None, 1e-3])
+def test_epsilon_is_the_one_given_and_stays_with_the_layer(batch_norm, default, epsilon):
+    inputs, names = keras.Input((None, None, 3)), {"name": "conv", "norm_name": "bn"}
+    rng, options = np.random.default_rng(0), {} if epsilon is None else {"epsilon": epsilon}
+    outputs = normalized_convolution(inputs, 2, 1, batch_norm=batch_norm, rng=rng, **names, **options)
+    model, x, variances = keras.Model(inputs, outputs), normal(2, 3, 4, 3), np.array([1e-3, 2.0])
+    norm = model.get_layer("bn")
+    norm.moving_variance.assign(variances)
+    expected = x @ np.asarray(model.get_layer("conv").kernel)[0, 0] / np.sqrt(variances + (epsilon or default))
+    again = keras.models.clone_model(model)
+    again.set_weights(model.get_weights())
+    for built in (model, again):
+        np.testing.assert_allclose(built(x), expected, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_frozen_batch_norm_is_folded_into_the_kernel_without_changing_values_or_gradients(dilation):
     x = tf.constant(normal(2, 7, 9, 3))
