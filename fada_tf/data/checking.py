@@ -122,7 +122,12 @@ class Findings:
 
     def _digest(self) -> str:
         labels = self._settings.labels
-        meaning = labels and [labels.label_space.to_json(), labels.id_map.tolist(), labels.by_color]
+        meaning = labels and [
+            labels.label_space.to_json(),
+            labels.id_map.tolist(),
+            labels.by_color,
+            dict(labels.by_name),
+        ]
         text = json.dumps([meaning, self._settings.ignore_unknown])
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -112,12 +112,14 @@ class LabelPixels:
     Attributes:
       values: [height, width] unsigned integers.
       colors: [n, 3] uint8, the colour that the file gives to each value; None if it has no colours.
-      are_ids: whether the values themselves can be ids; otherwise they only number the colours.
+      are_ids: whether the values themselves can be ids; otherwise they only number the colours or names.
+      names: n names of classes, what the file calls each value; None if it has no names.
     """
 
     values: np.ndarray
     colors: np.ndarray | None = None
     are_ids: bool = True
+    names: tuple[str, ...] | None = None
 
 
 def read_label(data: bytes) -> LabelPixels:

@@ -1,13 +1,13 @@
-"""What the label files of a data set mean: their ids and colours to train ids."""
+"""What the label files of a data set mean: their ids, colours and names to train ids."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from fada_tf.data import images
 from fada_tf.data.labels import CITYSCAPES19, CITYSCAPES_TRAIN_ID_MAP, IGNORE, UNKNOWN_ID, LabelSpace
-from fada_tf.errors import InputError
+from fada_tf.errors import InputError, printable
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class LabelFiles:
       wrong: what is wrong with an id of `UNKNOWN_ID`, for messages: "has ids [...] that ...".
       read: contents of a file to its pixels; a module's function.
       by_color: whether the colours of the classes may stand for their ids.
+      by_name: the train ids of names, 255 for ignored ones, where files have names; all others are wrong.
     """
 
     label_space: LabelSpace
@@ -27,6 +28,7 @@ class LabelFiles:
     wrong: str
     read: Callable[[bytes], images.LabelPixels] = images.read_label
     by_color: bool = False
+    by_name: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -42,7 +44,7 @@ class LabelFiles:
           ignore_unknown: take ids and colours that mean nothing as 255.
 
         Raises:
-          InputError: it cannot be read, holds ids or colours that mean nothing, or could be read in two ways.
+          InputError: it cannot be read, holds ids, colours or names that mean nothing, or could be read in two ways.
         """
         pixels = self.read(data)
         values, inverse = np.unique(pixels.values, return_inverse=True)
@@ -65,7 +67,9 @@ class LabelFiles:
         return chosen.astype(np.uint8)[inverse].reshape(pixels.values.shape)
 
     def _readings(self, pixels: images.LabelPixels, values: np.ndarray) -> list[np.ndarray]:
-        """Returns what the values mean, each as ids, as the ids that their grey is, and by their classes' colours."""
+        """Returns what the values mean: by name, or as ids, as the ids that their grey is, by classes' colours."""
+        if pixels.names is not None:
+            return [np.array([self.by_name.get(pixels.names[value], UNKNOWN_ID) for value in values], np.int16)]
         readings = [self._by_id(values)] if pixels.are_ids else []
         if self.by_color and pixels.colors is not None:
             colors = pixels.colors[values]
@@ -87,6 +91,9 @@ class LabelFiles:
     def _unknown(self, pixels: images.LabelPixels, values: np.ndarray, reading: np.ndarray) -> str:
         unknown = values[reading == UNKNOWN_ID]
         advice = "mend it, or take such pixels as ignored with --unknown_ids=ignore"
+        if pixels.names is not None:
+            names = ", ".join(printable(pixels.names[value]) for value in unknown[:10])
+            return f"has objects {names} that {self.wrong}; {advice}"
         if pixels.are_ids or pixels.colors is None:
             return f"has ids {_listed(unknown)} that {self.wrong}; {advice}"
         return f"has colours {_listed(pixels.colors[unknown])} that no class, or more than one, has; {advice}"

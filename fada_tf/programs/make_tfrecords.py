@@ -26,7 +26,9 @@ flags.DEFINE_string("condition", None, "weather or time of day, such as fog or n
 flags.DEFINE_string("beta", None, "density of the fog: 0.005, 0.01 or 0.02 (foggy_cityscapes; default 0.02)")
 flags.DEFINE_string("images", None, "folder of images (folder); which of the download's (foggy_cityscapes, synscapes)")
 flags.DEFINE_string("labels", None, "folder of label PNGs; leave out for images without labels (folder)")
-flags.DEFINE_string("classes", None, "class file, JSON; with labels (folder)")
+flags.DEFINE_string(
+    "classes", None, "class file, JSON, with labels (folder); map of classes, rein or vfm_uda (mapillary)"
+)
 flags.DEFINE_string("names", None, "only images whose names match one of these patterns: 'day_*,noon_*' (folder)")
 flags.DEFINE_string("output", None, "folder of the shards", required=True)
 flags.DEFINE_integer("num_shards", 0, "number of shards; 0: one to 200 images", lower_bound=0)

@@ -7,7 +7,6 @@ from fada_tf.data import files
 from fada_tf.data.datasets import base
 from fada_tf.data.label_files import LabelFiles
 from fada_tf.data.labels import CITYSCAPES19, CITYSCAPES_ID_MAP
-from fada_tf.errors import InputError
 
 SPLITS = ("train", "val", "test", "train_extra")
 LABELS = LabelFiles(
@@ -35,8 +34,7 @@ def pairs_of(split: str, images: str, labels: str, image_ending: str) -> base.Da
       labels: folder of all splits' labels, `gtFine` of Cityscapes.
       image_ending: what follows city, sequence and frame in the images' names.
     """
-    if split not in SPLITS:
-        raise InputError(f"Cityscapes has no split {split!r}: use {', '.join(SPLITS)}")
+    base.check_choice("Cityscapes", "split", split, SPLITS)
     images_folder, labels_folder = files.join(images, split), files.join(labels, split)
     image_paths = base.paths_by_key(images_folder, (image_ending,), lambda path: path[: -len(image_ending)])
     if not files.exists(labels_folder):

@@ -8,7 +8,6 @@ from fada_tf.data import files, images
 from fada_tf.data.datasets import base
 from fada_tf.data.label_files import LabelFiles
 from fada_tf.data.labels import CITYSCAPES19, CROSSCITY_ID_MAP
-from fada_tf.errors import InputError
 
 CITIES = ("Rio", "Rome", "Taipei", "Tokyo")
 SPLITS = ("train", "test")
@@ -24,10 +23,8 @@ def find(root: str, city: str, split: str) -> base.DataSet:
       city: one of `CITIES`.
       split: 'train' or 'test'.
     """
-    if city not in CITIES:
-        raise InputError(f"Cross-City has no city {city!r}: use {', '.join(CITIES)}")
-    if split not in SPLITS:
-        raise InputError(f"Cross-City has no split {split!r}: use {', '.join(SPLITS)}")
+    base.check_choice("Cross-City", "city", city, CITIES)
+    base.check_choice("Cross-City", "split", split, SPLITS)
     images_folder = files.join(root, city, "Images", split.capitalize())
     labels_folder = files.join(root, city, "Labels", split.capitalize())
     names = files.join(root, city, "List", f"{split}.txt")

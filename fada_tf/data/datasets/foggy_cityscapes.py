@@ -5,7 +5,6 @@ Each image of Cityscapes in three densities of fog, with the labels of Cityscape
 
 from fada_tf.data import files
 from fada_tf.data.datasets import base, cityscapes
-from fada_tf.errors import InputError
 
 BETAS = ("0.005", "0.01", "0.02")
 FOLDERS = ("leftImg8bit_foggy", "leftImg8bit_foggyDBF")
@@ -20,9 +19,7 @@ def find(root: str, split: str, beta: str = "0.02", images: str = FOLDERS[0]) ->
       beta: the attenuation of the fog in 1/m, one of `BETAS`; 0.02 is the densest.
       images: 'leftImg8bit_foggy', or 'leftImg8bit_foggyDBF' for the fog whose computation used the labels.
     """
-    if beta not in BETAS:
-        raise InputError(f"Foggy Cityscapes has no beta {beta!r}: use {', '.join(BETAS)}")
-    if images not in FOLDERS:
-        raise InputError(f"Foggy Cityscapes has no images {images!r}: use {', '.join(FOLDERS)}")
+    base.check_choice("Foggy Cityscapes", "beta", beta, BETAS)
+    base.check_choice("Foggy Cityscapes", "images", images, FOLDERS)
     ending = f"_leftImg8bit_foggy_beta_{beta}.png"
     return cityscapes.pairs_of(split, files.join(root, images), files.join(root, "gtFine"), ending)

@@ -22,6 +22,7 @@ def find(root: str, split: str = "all") -> base.DataSet:
       root: the folder that holds `images` and `labels`.
       split: 'all', what the paper trains on, or 'train', 'val' or 'test' of the authors' split.mat.
     """
+    base.check_choice("GTA5", "split", split, ("all", *SPLIT_KEYS))
     images_folder, labels_folder = files.join(root, "images"), files.join(root, "labels")
     dataset = base.pair_up(
         base.paths_by_key(images_folder, images.SUFFIXES),
@@ -32,8 +33,6 @@ def find(root: str, split: str = "all") -> base.DataSet:
     )
     if split == "all":
         return dataset
-    if split not in SPLIT_KEYS:
-        raise InputError(f"GTA5 has no split {split!r}: use all, {', '.join(SPLIT_KEYS)}")
     paths = [files.join(root, name) for name in SPLIT_FILES if files.exists(files.join(root, name))]
     if not paths:
         raise InputError(f"split {split!r} of GTA5 needs the authors' split.mat in {root}: without it use --split=all")

@@ -10,7 +10,6 @@ from fada_tf.data import images as image_files
 from fada_tf.data.datasets import base
 from fada_tf.data.label_files import LabelFiles
 from fada_tf.data.labels import CITYSCAPES19, CITYSCAPES_ID_MAP
-from fada_tf.errors import InputError
 
 FOLDER = "Synscapes"  # the name of the folder in the download
 WRONG = "Cityscapes, whose ids these labels have, does not have (0 to 33)"
@@ -24,8 +23,7 @@ def find(root: str, images: str = "rgb") -> base.DataSet:
       images: 'rgb' for images of 1440x720, or 'rgb-2k' for those of 2048x1024, whose labels are enlarged to that size.
     """
     readers = {"rgb": image_files.read_label, "rgb-2k": read_enlarged}
-    if images not in readers:
-        raise InputError(f"Synscapes has no images {images!r}: use {', '.join(readers)}")
+    base.check_choice("Synscapes", "images", images, readers)
     if not files.exists(files.join(root, "img")) and files.exists(files.join(root, FOLDER)):
         root = files.join(root, FOLDER)
     images_folder, labels_folder = files.join(root, "img", images), files.join(root, "img/class")

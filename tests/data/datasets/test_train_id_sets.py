@@ -1,15 +1,17 @@
-"""The data sets whose labels hold Cityscapes' train ids, resized and verified, by the program too."""
+"""The data sets of Cityscapes' classes, resized and verified, by the program too."""
 
 import numpy as np
 import pytest
 
 from fada_tf.data import conversion, tfrecord, verification
 from fada_tf.data.datasets import base
+from fada_tf.data.labels import CITYSCAPES_ID_MAP
 from tests.data import makers
 from tests.data.makers import read_ids
 from tests.processes import run
 
 IDS = np.array([[*range(19), 255]], np.uint8)
+LABEL_IDS = np.append(np.flatnonzero(CITYSCAPES_ID_MAP[:34] < 19), 0).astype(np.uint8)[None]
 SETS = {  # name: options, an image, its label
     "acdc": (
         {"split": "val", "condition": "night"},
@@ -26,6 +28,11 @@ SETS = {  # name: options, an image, its label
         "rgb_anon/val/night/GOPR0356/GOPR0356_frame_000321_rgb_anon.png",
         "gt/val/night/GOPR0356/GOPR0356_frame_000321_gt_labelTrainIds.png",
     ),
+    "foggy_cityscapes": (
+        {"split": "val", "beta": "0.01"},
+        "leftImg8bit_foggy/val/lindau/lindau_000000_000019_leftImg8bit_foggy_beta_0.01.png",
+        "gtFine/val/lindau/lindau_000000_000019_gtFine_labelIds.png",
+    ),
     "muses": (
         {"split": "val", "condition": "fog/night"},
         "frame_camera/val/fog/night/REC0006_frame_083390_frame_camera.png",
@@ -36,6 +43,7 @@ SETS = {  # name: options, an image, its label
         "leftImg8bit/test/night/0_frame_0205_leftImg8bit.png",
         "gtCoarse_daytime_trainvaltest/test/night/0_frame_0205_gtCoarse_labelTrainIds.png",
     ),
+    "synscapes": ({}, "img/rgb/1.png", "img/class/1.png"),
 }
 
 
@@ -43,7 +51,8 @@ def write(root, name: str) -> dict[str, str]:
     """Writes an image of 2x20 pixels and its label; returns the options that find them."""
     options, image, label = SETS[name]
     makers.save(f"{root}/{image}", makers.texture(2, 20))
-    makers.save(f"{root}/{label}", np.repeat(IDS, 2, axis=0))
+    ids = LABEL_IDS if name in ("foggy_cityscapes", "synscapes") else IDS
+    makers.save(f"{root}/{label}", np.repeat(ids, 2, axis=0))
     return {"root": str(root), **options}
 
 
@@ -57,7 +66,7 @@ def test_records_of_another_size_are_whole(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_program_passes_the_condition_on(tmp_path):
+def test_the_program_passes_condition_and_beta_on(tmp_path):
     options = write(tmp_path, "acdc")
     flags = [f"--{name}={value}" for name, value in options.items()]
     result = run(tmp_path, "make_tfrecords", "--dataset=acdc", *flags, "--resize=4x40", "--workers=1", "--output=out")
@@ -65,3 +74,7 @@ def test_the_program_passes_the_condition_on(tmp_path):
     flags[-1] = "--condition=fog"
     result = run(tmp_path, "make_tfrecords", "--dataset=acdc", *flags, "--workers=1", "--output=other")
     assert result.returncode == 2 and "rgb_anon/fog/val: check --root" in result.stderr
+    options = write(tmp_path, "foggy_cityscapes") | {"beta": "0.1"}
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    result = run(tmp_path, "make_tfrecords", "--dataset=foggy_cityscapes", *flags, "--output=other")
+    assert result.returncode == 2 and "Foggy Cityscapes has no beta '0.1'" in result.stderr
