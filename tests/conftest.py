@@ -32,6 +32,17 @@ def methods_of_the_tests(monkeypatch) -> None:
     monkeypatch.setattr(fada_tf.methods, "__path__", [*fada_tf.methods.__path__, plugins])
 
 
+@pytest.fixture
+def networks_of_the_tests(monkeypatch) -> None:
+    """Has `registry` find the networks of tests/plugins too."""
+    import fada_tf.models.backbones
+    import fada_tf.models.heads
+
+    for package in (fada_tf.models.backbones, fada_tf.models.heads):
+        folder = pathlib.Path(__file__).parent / "plugins" / package.__name__.rpartition(".")[2]
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+
+
 @pytest.fixture(scope="session")
 def two_replicas() -> tf.distribute.MirroredStrategy:
     """A strategy with one replica on each of the two logical CPUs."""

@@ -17,8 +17,8 @@ def recomputed(model: keras.Model, block_ends: str) -> Callable[..., list[tf.Ten
     Source: Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016.
 
     Args:
-      model: functional, of images or of a list of them and what every part of it may see, with outputs that come one
-        after the other; without batch statistics, which would be updated twice.
+      model: functional, of images or of a list of them and more, all of which every part of it may see, with outputs
+        that come one after the other; without batch statistics, which would be updated twice.
       block_ends: see `Backbone`.
 
     Returns:
@@ -33,25 +33,26 @@ def recomputed(model: keras.Model, block_ends: str) -> Callable[..., list[tf.Ten
         raise InputError("this backbone names no block_ends to keep: set config.model.recompute to False")
     every = math.isqrt(len(ends))  # as many outputs are kept as there are blocks whose values exist at a time
     *maps, last = model.outputs
-    images, *seen = model.inputs
     kept = [end for end in ends[every - 1 :: every] if end is not last]
 
     def place(output: keras.KerasTensor) -> int:
         return names.index(output._keras_history.operation.name)
 
     parts = []
-    for start, end in itertools.pairwise([images, *kept, last]):
+    for start, end in itertools.pairwise([model.inputs[0], *kept, last]):
         # Each part returns the model's outputs on the way to its end, from which the next one goes on.
         passed = [output for output in maps if place(start) < place(output) < place(end)]
-        part = keras.Model([start, *seen], [*passed, end], name=model.name)
-        parts.append((part, len(passed) + any(end is output for output in model.outputs)))
+        seen = [place for place, given in enumerate(model.inputs) if given is not start]
+        part = keras.Model([start, *(model.inputs[place] for place in seen)], [*passed, end], name=model.name)
+        parts.append((part, seen, len(passed) + any(end is output for output in model.outputs)))
 
-    def compute(inputs: tf.Tensor, *seen: tf.Tensor) -> list[tf.Tensor]:
+    def compute(*given: tf.Tensor) -> list[tf.Tensor]:
         outputs: list[tf.Tensor] = []
-        for part, count in parts:
+        inputs = given[0]
+        for part, seen, count in parts:
 
-            def step(inputs: tf.Tensor, part=part) -> list[tf.Tensor]:
-                return part([inputs, *seen], training=True)
+            def step(inputs: tf.Tensor, part=part, seen=seen) -> list[tf.Tensor]:
+                return part([inputs, *(given[place] for place in seen)], training=True)
 
             # The gradient begins with the last part, whose values are still there.
             step = step if part is parts[-1][0] else tf.recompute_grad(step)

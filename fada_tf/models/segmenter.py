@@ -75,7 +75,7 @@ class Segmenter(keras.Model):
         self.batch_norm = batch_norm
         self._seed, self._recompute = seed, recompute
         self._normalization = definition.normalization
-        self._minimum_size = definition.minimum_size
+        self._minimum_size, self._multiple = definition.minimum_size, definition.multiple
         self._backbone_draws, self._head_draws = definition.draws, head_definition.draws
         self._taken = head_definition.takes(definition.strides)
         self.stride = self._taken[0] / head_definition.upsampling
@@ -155,12 +155,16 @@ class Segmenter(keras.Model):
           ceil(width / stride), channels] in the compute type; vgg16 rounds down.
 
         Raises:
-          tf.errors.InvalidArgumentError: the images are too small for the backbone's poolings.
+          tf.errors.InvalidArgumentError: the images are too small for the backbone, or of a size that it cannot see.
           ValueError: draws are needed.
         """
+        size = tf.shape(images)[1:3]
         tf.debugging.assert_greater_equal(
-            tf.shape(images)[1:3], self._minimum_size, f"{self.backbone} needs {self._minimum_size} pixels a side"
+            size, self._minimum_size, f"{self.backbone} needs {self._minimum_size} pixels a side"
         )
+        if self._multiple > 1:
+            message = f"{self.backbone} needs heights and widths that are multiples of {self._multiple} pixels"
+            tf.debugging.assert_equal(size % self._multiple, 0, message)
         normalized = self.normalize(images)
         inputs = [normalized if mask is None else normalized * mask]
         if self._backbone_draws:
@@ -234,6 +238,18 @@ def build_segmenter(
     return Segmenter(
         backbone, num_classes, batch_norm, seed, head=head, feature_stride=feature_stride, recompute=recompute
     )
+
+
+def check_size(backbone: str, height: int, width: int, where: str) -> None:
+    """Raises `InputError` unless a backbone can see images of this size, 0 being none, that `where` gives."""
+    multiple = find_backbone(backbone).multiple
+    if height % multiple or width % multiple:
+        fitting = [(side // multiple * multiple, -(-side // multiple) * multiple) for side in (height, width)]
+        choices = " or ".join(f"{rows} x {columns}" for rows, columns in zip(*fitting, strict=True) if rows and columns)
+        raise InputError(
+            f"{where} is {height} x {width} pixels, and backbone {backbone!r} sees multiples of {multiple}: "
+            f"choose {choices}"
+        )
 
 
 def _fitting_head(name: str, backbone: str, definition: Backbone) -> Head:

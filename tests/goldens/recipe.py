@@ -12,7 +12,8 @@ import zlib
 import keras
 import numpy as np
 
-from fada_tf.models import reference_names
+from fada_tf.models import published_weights, reference_names
+from fada_tf.models.backbones.base import Published
 
 FOLDER = pathlib.Path(__file__).parent
 SEED_OFFSETS = {"feature_extractor": 0, "classifier": 1, "model_D": 2}
@@ -24,9 +25,9 @@ def load(name: str) -> dict[str, np.ndarray]:
         return dict(file)
 
 
-def state_dict_names() -> dict[str, dict[str, dict[str, list[int]]]]:
+def state_dict_names(file: str = "state_dict_names") -> dict[str, dict[str, dict[str, list[int]]]]:
     """Returns shapes by network, module and name."""
-    return json.loads((FOLDER / "state_dict_names.json").read_text())
+    return json.loads((FOLDER / f"{file}.json").read_text())
 
 
 def draw(name: str, shape: tuple[int, ...], seed: int, gain: float = 1.0) -> np.ndarray:
@@ -34,9 +35,13 @@ def draw(name: str, shape: tuple[int, ...], seed: int, gain: float = 1.0) -> np.
     z = np.random.Generator(np.random.PCG64([seed, zlib.crc32(name.encode())])).standard_normal(shape)
     if len(shape) == 4:
         z *= np.sqrt(1 / np.prod(shape[1:])) * gain
+    elif len(shape) == 3:  # tokens and position embeddings
+        z *= 0.5
+    elif len(shape) == 2:
+        z *= np.sqrt(1 / shape[1])
     elif name.endswith("running_var"):
         z = 0.5 + np.abs(z)
-    elif name.endswith("weight"):
+    elif name.endswith(("weight", "lambda1")):
         z = 1 + 0.1 * z
     else:
         z *= 0.1
@@ -48,6 +53,13 @@ def assign(module: str, model: keras.Model, seed: int, gain: float = 1.0) -> Non
     shapes = {name: value.shape for name, value in reference_names.to_reference(module, model).items()}
     state = {name: draw(name, shape, seed + SEED_OFFSETS[module], gain) for name, shape in shapes.items()}
     reference_names.from_reference(module, model, state)
+
+
+def assign_published(published: Published, model: keras.Model, seed: int) -> None:
+    """Gives a backbone the weights of a golden file with this seed, by the names of a published form."""
+    state = published_weights.to_published(published, model)
+    drawn = {name: draw(name, value.shape, seed) for name, value in state.items()}
+    published_weights.from_published(published, model, drawn)
 
 
 def image(seed: int, shape: tuple[int, ...]) -> np.ndarray:

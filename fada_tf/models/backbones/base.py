@@ -39,6 +39,24 @@ IMAGENET_RGB = Normalization("RGB", 1 / 255, mean=(0.485, 0.456, 0.406), std=(0.
 
 
 @dataclasses.dataclass(frozen=True)
+class Published:
+    """A form in which weights of a backbone are published for PyTorch.
+
+    Attributes:
+      by: who publishes them.
+      license: under which they stand, and for what.
+      names: from the path of a weight here to their names of the tensors that it consists of, side by side along the
+        outputs.
+      extra: their names of tensors that nothing here needs.
+    """
+
+    by: str
+    license: str
+    names: Callable[[str], tuple[str, ...]]
+    extra: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class Backbone:
     """A feature extractor that is yet to be built.
 
@@ -51,9 +69,11 @@ class Backbone:
       fresh_layers: names of the layers that weights pretrained on ImageNet lack.
       imagenet_weights: returns those weights by variable path, downloading them; None: they cannot be downloaded.
       minimum_size: smallest height and width it can see.
+      multiple: of which heights and widths must be multiples.
       draws: whether it is random in training, by `fada_tf.randomness` (drop path).
-      block_ends: pattern of the names of the layers whose outputs are all that the layers after them need;
-        without it there is no recomputation.
+      block_ends: pattern of the names of the layers whose outputs are, beside the inputs, all that the layers after
+        them need; without it there is no recomputation.
+      published: the forms in which its weights are published, beside that of the authors' code.
     """
 
     maps: Callable[..., Maps]
@@ -62,8 +82,10 @@ class Backbone:
     fresh_layers: tuple[str, ...] = ()
     imagenet_weights: Callable[[], dict[str, np.ndarray]] | None = None
     minimum_size: int = 1
+    multiple: int = 1
     draws: bool = False
     block_ends: str = ""
+    published: tuple[Published, ...] = ()
 
     def build(self, name: str, batch_norm: str, rng: np.random.Generator, strides: Collection[int] = ()) -> keras.Model:
         """Builds the feature extractor, without the layers that no map of `strides` needs.
