@@ -1,6 +1,7 @@
-"""PyTorch's .pth files as dictionaries of NumPy arrays. Only this module needs torch."""
+"""PyTorch's .pth files, and files of safetensors, as dictionaries of NumPy arrays. Only this module needs torch."""
 
 import hashlib
+import importlib
 import io
 import os
 import pickle
@@ -22,7 +23,7 @@ _SAFETENSORS = re.compile(rb".{8}\{\s*\"", re.DOTALL)  # the length of the JSON 
 
 
 def read(path: str) -> dict[str, Any]:
-    """Reads what `torch.save` wrote, in its old or new format, without running code of the file.
+    """Reads what `torch.save` wrote, in its old or new format, without running code of the file; or safetensors.
 
     Args:
       path: the file. A published file's name must hold the first digits of its SHA-256.
@@ -36,12 +37,10 @@ def read(path: str) -> dict[str, Any]:
     try:
         content = files.read_bytes(path)
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror or error}): give the path of a .pth file") from error
+        reason = error.strerror or error
+        raise InputError(f"{path} cannot be read ({reason}): give the path of a .pth or .safetensors file") from error
     if _SAFETENSORS.match(content):
-        raise InputError(
-            f"{path} is a file of safetensors, which is not read here: save it as PyTorch does, "
-            "torch.save(safetensors.torch.load_file(FILE), 'weights.pth')"
-        )
+        return _read_safetensors(path, content)
     _check_name(path, content)
     torch = _torch()
     try:
@@ -69,6 +68,41 @@ def write(path: str, entries: dict[str, dict[str, np.ndarray]]) -> None:
     torch.save(tensors, content, _use_new_zipfile_serialization=False)
     files.make_folder(os.path.dirname(path) or ".")
     files.write_atomically(path, content.getvalue())
+
+
+def write_safetensors(path: str, state: dict[str, np.ndarray]) -> None:
+    """Writes arrays as a file of safetensors, marked as of PyTorch's layouts, which other programs ask for."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in state.items()}
+    content = _safetensors("safetensors.numpy").save(arrays, metadata={"format": "pt"})
+    files.make_folder(os.path.dirname(path) or ".")
+    files.write_atomically(path, content)
+
+
+def _read_safetensors(path: str, content: bytes) -> dict[str, np.ndarray]:
+    try:
+        tensors = _safetensors("safetensors").deserialize(content)
+        return {name: _array_of(tensor) for name, tensor in tensors}
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file raises errors of any type
+        raise InputError(f"{path} cannot be read as safetensors ({error}): get it anew") from error
+
+
+def _array_of(tensor: dict[str, Any]) -> np.ndarray:
+    """Returns a tensor of safetensors, real numbers as float32; NumPy has no bfloat16, the upper half of a float32."""
+    kind, data = tensor["dtype"], tensor["data"]
+    if kind == "BF16":
+        array = (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32)
+    else:
+        array = np.frombuffer(data, f"<{kind[0].lower()}{int(kind[1:]) // 8}")
+    return (array.astype(np.float32) if array.dtype.kind == "f" else array).reshape(tensor["shape"])
+
+
+def _safetensors(module: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InputError("safetensors is not installed: pip install -e '.[convert]'") from error
 
 
 def _torch() -> ModuleType:

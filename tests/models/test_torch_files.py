@@ -1,4 +1,5 @@
 import hashlib
+import json
 import os
 import shutil
 import sys
@@ -73,20 +74,37 @@ def test_files_that_are_none_of_pytorch_are_named(torch, save, tmp_path):
         with pytest.raises(InputError, match=f"{name} (cannot be read as a file of PyTorch|is refused)"):
             torch_files.read(str(path))
     for path in (tmp_path, tmp_path / "nowhere.pth"):
-        with pytest.raises(InputError, match=r"give the path of a \.pth file"):
+        with pytest.raises(InputError, match=r"give the path of a \.pth or \.safetensors file"):
             torch_files.read(str(path))
     with pytest.raises(InputError, match="holds a list: give a file of a dictionary of tensors"):
         torch_files.read(save([torch.ones(3)]))
 
 
-def test_a_file_of_safetensors_is_named_as_what_it_is(tmp_path):
-    header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
-    for name in ("model.safetensors", "model.pth"):
-        (tmp_path / name).write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
-        with pytest.raises(
-            InputError, match=rf"{name} is a file of safetensors, .* save it as PyTorch does, torch\.save"
-        ):
-            torch_files.read(str(tmp_path / name))
+def test_safetensors_are_read_and_written(tmp_path):
+    safetensors = pytest.importorskip("safetensors", reason="safetensors is not installed (extra `convert`)")
+    values = np.random.default_rng(0).standard_normal((2, 3)).astype(np.float32)
+    state = {"a.weight": values, "b": values.T, "c": np.array([1, 2])}
+    path = str(tmp_path / "made" / "model.safetensors")
+    torch_files.write_safetensors(path, state)
+    with safetensors.safe_open(path, "np") as file:
+        assert file.metadata() == {"format": "pt"}
+    for name, array in torch_files.read(path).items():
+        np.testing.assert_array_equal(array, state.pop(name))
+    assert not state
+    upper_halves = values.view(np.uint32) >> 16
+    header = json.dumps({
+        "bfloat16": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0, 12]},
+        "float16": {"dtype": "F16", "shape": [2, 3], "data_offsets": [12, 24]},
+    }).encode()  # fmt: skip
+    halves = upper_halves.astype("<u2").tobytes() + values.astype("<f2").tobytes()
+    content = len(header).to_bytes(8, "little") + header + halves
+    (tmp_path / "model.pth").write_bytes(content)  # whatever its name
+    read = torch_files.read(str(tmp_path / "model.pth"))
+    np.testing.assert_array_equal(read["bfloat16"], (upper_halves << 16).view(np.float32))
+    np.testing.assert_array_equal(read["float16"], values.astype(np.float16).astype(np.float32))
+    (tmp_path / "model.pth").write_bytes(content[:-1])
+    with pytest.raises(InputError, match=r"model\.pth cannot be read as safetensors \(.*\): get it anew"):
+        torch_files.read(str(tmp_path / "model.pth"))
 
 
 def test_the_digits_in_a_published_name_are_checked(torch, save, tmp_path):
