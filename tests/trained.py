@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from fada_tf.config import Config
+from fada_tf.config import Config, ModelConfig
 from fada_tf.data.labels import ClassFile
 from fada_tf.export.signatures import ServingOptions
 from fada_tf.export.version import ExportPlan, export_version
@@ -15,19 +15,20 @@ from fada_tf.runs.directory import write_run_directory
 from tests import scenes
 
 ITERATION, MEAN_IOU = 7, 0.25
+SYNCHRONIZED_TINY = ModelConfig("tiny", batch_norm="synchronized")
 OPTIONS = ServingOptions(24, 32, max_pixels=100_000, max_batch=3)
 
 
-def write_run(folder: pathlib.Path) -> str:
-    """Writes a run of the scenes' classes, at 24x32, and returns its directory."""
+def write_run(folder: pathlib.Path, model: ModelConfig = SYNCHRONIZED_TINY, size: tuple[int, int] = (24, 32)) -> str:
+    """Writes a run of the scenes' classes with random weights, evaluated at that size; returns its directory."""
     scenes.write_class_file(folder / "classes.json")
     config = Config(name="scenes")
     config.data.label_space = str(folder / "classes.json")
-    config.data.evaluation.height, config.data.evaluation.width = 24, 32
-    config.model.backbone, config.model.batch_norm = "tiny", "synchronized"
+    config.data.evaluation.height, config.data.evaluation.width = size
+    config.model = model
     run = folder / "run"
     write_run_directory(str(run), config, ClassFile.load(str(folder / "classes.json")).label_space)
-    segmenter = build_segmenter("tiny", len(scenes.CLASSES), "synchronized", seed=3)
+    segmenter = build_segmenter(model.backbone, len(scenes.CLASSES), model.batch_norm, seed=3, head=model.head)
     for variable in segmenter.classifier.variables:  # random weights of the usual size call everything one class
         variable.assign(variable * 300.0)
     manager = tf.train.CheckpointManager(tf.train.Checkpoint(segmenter=segmenter), str(run / "checkpoints"), 1)

@@ -58,12 +58,16 @@ def read(path: str) -> dict[str, Any]:
     return entries
 
 
-def write(path: str, entries: dict[str, dict[str, np.ndarray]]) -> None:
-    """Writes dictionaries of arrays as tensors, in the old format: the authors' code runs on PyTorch 1.2."""
+def write(path: str, entries: dict[str, Any]) -> None:
+    """Writes arrays of any depth as tensors, in the old format: the authors' code runs on PyTorch 1.2."""
     torch = _torch()
-    tensors = {
-        key: {name: torch.tensor(array).contiguous() for name, array in state.items()} for key, state in entries.items()
-    }
+
+    def tensors_of(value):
+        if isinstance(value, dict):
+            return {key: tensors_of(content) for key, content in value.items()}
+        return torch.tensor(value).contiguous()
+
+    tensors = tensors_of(entries)
     content = io.BytesIO()
     torch.save(tensors, content, _use_new_zipfile_serialization=False)
     files.make_folder(os.path.dirname(path) or ".")

@@ -5,9 +5,10 @@ stage, `model_D`. Every function here returns an account of all tensors, a list 
 """
 
 import dataclasses
+import functools
 import io
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -18,7 +19,9 @@ from fada_tf.config import Config
 from fada_tf.data import files, labels
 from fada_tf.errors import InputError
 from fada_tf.models import torch_files
+from fada_tf.models.backbones.base import Backbone, Published
 from fada_tf.models.discriminator import build_discriminator
+from fada_tf.models.published_weights import from_published, to_published
 from fada_tf.models.reference_names import Account, from_reference, to_reference
 from fada_tf.models.segmenter import Segmenter, build_segmenter, find_backbone
 from fada_tf.models.weights import named_variables
@@ -39,34 +42,73 @@ def convert_backbone(path: str, backbone: str, output: str) -> list[str]:
 
     Args:
       path: a .pth file: torchvision's ResNet, or Caffe's VGG-16 (inputs in BGR, 0..255) under torchvision's names;
-        they may lie in an entry `state_dict` or `model`.
-      backbone: one of `BACKBONES`.
+        they may lie in an entry `state_dict` or `model`. Or, of a backbone with forms of its own, see
+        `Backbone.published`, a .pth or .safetensors file in one of them.
+      backbone: one of `BACKBONES`, or one that is published in forms of its own.
       output: the .npz file that is written, for `config.model.initial_weights`.
 
     Raises:
       InputError: `path` cannot be read or is not this backbone.
     """
-    _check_backbone(backbone)
+    definition = find_backbone(backbone)
+    if not definition.published:
+        _check_backbone(backbone)
     if os.path.basename(path) == _VGG16_OF_TORCHVISION:
         raise InputError(f"{path} sees RGB in 0..1, and vgg16 here BGR in 0..255: take Caffe's, vgg16-00b39a1b.pth")
     entries = _weights(torch_files.read(path))
     if "feature_extractor" in entries:
         raise InputError(f"{path} is a checkpoint of the authors' code: name a folder as the output, not {output}")
     tensors = _state_dict(entries, path)
+    model = definition.build(backbone, "frozen", np.random.default_rng(0))
+    convert = _from_published if definition.published else _from_torchvision
+    arrays, lines = convert(path, definition, model, tensors)
+    files.make_folder(os.path.dirname(output) or ".")
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    files.write_atomically(output, content.getvalue())
+    return lines
+
+
+def _from_torchvision(
+    path: str, definition: Backbone, model: keras.Model, tensors: dict[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], list[str]]:
     heads = tuple(name for name in tensors if name.partition(".")[0] in _HEADS)
     body = {_backbone_name(name): tensor for name, tensor in tensors.items() if name not in heads}
-    definition = find_backbone(backbone)
-    model = definition.build(backbone, "frozen", np.random.default_rng(0))
     variables = named_variables(model)
     our_names = dict(zip(to_reference("feature_extractor", model), variables, strict=True))
     fresh = {name for name, ours in our_names.items() if ours.rpartition("/")[0] in definition.fresh_layers}
-    account = _load("feature_extractor", model, body, path, may_lack=fresh)
-    files.make_folder(os.path.dirname(output) or ".")
-    content = io.BytesIO()
-    np.savez(content, **{our_names[name]: np.asarray(variables[our_names[name]]) for name in account.loaded})
-    files.write_atomically(output, content.getvalue())
+    account = _load(functools.partial(from_reference, "feature_extractor"), model, body, path, may_lack=fresh)
     missing = tuple(our_names[name] for name in account.missing)
-    return [_line(backbone, dataclasses.replace(account, missing=missing, unused=account.unused + heads), tensors)]
+    account = dataclasses.replace(account, missing=missing, unused=account.unused + heads)
+    arrays = {our_names[name]: np.asarray(variables[our_names[name]]) for name in account.loaded}
+    return arrays, [_line(model.name, account, tensors)]
+
+
+def _from_published(
+    path: str, definition: Backbone, model: keras.Model, tensors: dict[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Takes the form that most names are of; what the file holds beside the backbone, such as a head, is left."""
+
+    def known(form: Published) -> int:
+        return len(to_published(form, model).keys() & _without_prefix(form, tensors).keys())
+
+    form = max(definition.published, key=known)
+    state = _without_prefix(form, tensors)
+    needed = {name: tensor for name, tensor in state.items() if name not in form.extra}
+    account = _load(functools.partial(from_published, form), model, needed, path)
+    account = dataclasses.replace(account, unused=(*account.unused, *(state.keys() & set(form.extra))))
+    arrays = {name: np.asarray(variable) for name, variable in named_variables(model).items()}
+    return arrays, [_line(model.name, account, tensors), _license(form)]
+
+
+def _without_prefix(form: Published, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the tensors of a larger model by their names in the backbone alone."""
+    prefix = next((each for each in form.prefixes if any(name.startswith(each) for name in tensors)), "")
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+
+
+def _license(form: Published) -> str:
+    return f"licence of the weights that {form.by} published: {form.license}"
 
 
 def convert_checkpoint(
@@ -109,7 +151,9 @@ def convert_checkpoint(
         objects["discriminator"] = build_discriminator(segmenter, space.num_classes)
     lines = []
     for module, model in _models(**objects).items():
-        lines.append(_line(module, _load(module, model, states[module], path), states[module]))
+        lines.append(
+            _line(module, _load(functools.partial(from_reference, module), model, states[module], path), states[module])
+        )
 
     config = Config(name=f"converted from {os.path.basename(path)}")
     config.data.label_space = label_space
@@ -127,15 +171,22 @@ def convert_checkpoint(
 def export_checkpoint(trained: str, output: str) -> list[str]:
     """Writes the models of a checkpoint of this library as the authors' test program loads them.
 
+    Of backbones that the authors' code lacks, the backbone alone is written, as `Backbone.published` says.
+
     Args:
       trained: a run directory, its `best` folder or a checkpoint.
-      output: the .pth file that is written.
+      output: the file that is written: .pth, or .safetensors of a published form.
 
     Raises:
-      InputError: no such checkpoint, or of a backbone that the authors' code lacks.
+      InputError: no such checkpoint, or of a backbone that the format of the output does not know.
     """
     path = checkpoint.checkpoint_path(trained)
-    _check_backbone(checkpoint.run_config(path).model.backbone)
+    backbone = checkpoint.run_config(path).model.backbone
+    if published := find_backbone(backbone).published:
+        return _export_published(published, checkpoint.load_segmenter(path).feature_extractor, output)
+    _check_backbone(backbone)
+    if output.endswith(".safetensors"):
+        raise InputError(f"{output} cannot be written of backbone {backbone}: the authors' code reads a .pth file")
     segmenter = checkpoint.load_segmenter(path)
     saved = tf.train.CheckpointView(literal_file(path)).children(0)
     objects: dict[str, keras.Model] = {"segmenter": segmenter}
@@ -148,6 +199,18 @@ def export_checkpoint(trained: str, output: str) -> list[str]:
     torch_files.write(output, states)
     lines = [f"{module}: {len(state)} tensors written" for module, state in states.items()]
     return [*lines, f"not written: {_listed(name for name in saved if name not in objects)}"]
+
+
+def _export_published(published: Sequence[Published], backbone: keras.Model, output: str) -> list[str]:
+    """Writes the first of the forms as safetensors, and the last one as a .pth file."""
+    form = published[0 if output.endswith(".safetensors") else -1]
+    state = to_published(form, backbone)
+    if output.endswith(".safetensors"):
+        torch_files.write_safetensors(output, state)
+    else:
+        torch_files.write(output, state)
+    lines = [f"{backbone.name}: {len(state)} tensors written, as {form.by} name them"]
+    return [*lines, f"not written: the classifier; {_listed(form.extra)}, which nothing needs", _license(form)]
 
 
 def _models(segmenter: Segmenter, discriminator: keras.Model | None = None) -> dict[str, keras.Model]:
@@ -194,14 +257,18 @@ def _backbone_name(name: str) -> str:
 
 
 def _load(
-    module: str, model: keras.Model, state: dict[str, np.ndarray], path: str, may_lack: Collection[str] = ()
+    assign: Callable[[keras.Model, dict[str, np.ndarray]], Account],
+    model: keras.Model,
+    state: dict[str, np.ndarray],
+    path: str,
+    may_lack: Collection[str] = (),
 ) -> Account:
     """Assigns `state` to all weights of `model`, save that those named in `may_lack` may be missing."""
     for name, tensor in state.items():
         if not name.endswith(_STEP_COUNTER) and not (tensor.dtype.kind == "f" and np.isfinite(tensor).all()):
             raise InputError(f"{path} has values in {name} that are not finite real numbers: get the file anew")
     try:
-        account = from_reference(module, model, state)
+        account = assign(model, state)
     except InputError as error:
         raise InputError(f"{path} does not hold this {model.name} ({error}): check backbone and label space") from error
     # A tensor that is left over in a layer or stage of the model is of a deeper one, or would change what it computes.

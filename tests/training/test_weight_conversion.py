@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fada_tf.config import Config
+from fada_tf.config import Config, method_settings
 from fada_tf.data import labels
 from fada_tf.errors import InputError
 from fada_tf.methods import fada
@@ -147,7 +147,7 @@ def tiny(monkeypatch) -> dict[str, dict[str, torch.Tensor]]:
 
 
 def test_a_checkpoint_of_training_goes_out_with_its_discriminator(tiny, tmp_path):
-    config = Config()
+    config = Config(method=method_settings("fada"))
     config.model.backbone = "tiny"
     space = labels.LabelSpace("scenes", tuple(scenes.CLASSES), tuple(scenes.CLASSES.values()))
     method = fada.build(config, build_segmenter("tiny", CLASSES, seed=8))
@@ -231,8 +231,8 @@ def test_what_a_backbone_file_is_not(tiny, save, tmp_path):
         weight_conversion.convert_backbone(save({"conv1.weight": torch.ones(3)}), "tiny", output)
     with pytest.raises(InputError, match=r"sees RGB in 0\.\.1, and vgg16 here BGR in 0\.\.255"):
         weight_conversion.convert_backbone(save({}, "vgg16-397923af.pth"), "tiny", output)
-    with pytest.raises(InputError, match="backbone 'resnet18' is not one of the authors' code: choose from tiny"):
-        weight_conversion.convert_backbone(save({}), "resnet18", output)
+    with pytest.raises(InputError, match="backbone 'resnet50' is not one of the authors' code: choose from tiny"):
+        weight_conversion.convert_backbone(save({}), "resnet50", output)
     assert not (tmp_path / "weights.npz").exists()
 
 

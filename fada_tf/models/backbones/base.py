@@ -48,12 +48,14 @@ class Published:
       names: from the path of a weight here to their names of the tensors that it consists of, side by side along the
         outputs.
       extra: their names of tensors that nothing here needs.
+      prefixes: before all names, in files of larger models.
     """
 
     by: str
     license: str
     names: Callable[[str], tuple[str, ...]]
     extra: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

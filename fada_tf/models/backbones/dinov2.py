@@ -66,8 +66,14 @@ def _names(table: dict[str, tuple[str, ...]], path: str) -> tuple[str, ...]:
 
 _LICENSE = "Apache-2.0"
 _PUBLISHED = (
-    Published("Hugging Face", _LICENSE, functools.partial(_names, _HUGGING_FACE), extra=("embeddings.mask_token",)),
-    Published("the authors", _LICENSE, functools.partial(_names, _AUTHORS), extra=("mask_token",)),
+    Published(
+        "Hugging Face",
+        _LICENSE,
+        functools.partial(_names, _HUGGING_FACE),
+        extra=("embeddings.mask_token",),
+        prefixes=("dinov2.", "dinov2_with_registers."),
+    ),
+    Published("its authors", _LICENSE, functools.partial(_names, _AUTHORS), extra=("mask_token",)),
 )
 
 
