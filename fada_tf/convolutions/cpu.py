@@ -86,6 +86,64 @@ def convolve(
     return convolved(inputs, tf.convert_to_tensor(kernel))
 
 
+def depthwise(
+    inputs: tf.Tensor,
+    kernel: tf.Tensor,
+    stride: int,
+    dilation: int,
+    scale: tf.Tensor | None = None,
+    offset: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Convolves every channel with a kernel of its own, and pads with zeros as TensorFlow's "SAME".
+
+    Keeps the inputs for the gradients, not their grids beside them. CPUs that lack instructions for bfloat16 or float16
+    add up in that type, where a sum over many pixels stops growing: so the gradient by the kernel is one of float32.
+
+    Args:
+      inputs: [batch, height, width, channels].
+      kernel: [size, size, 1, channels], with an odd size; in the type of its variable, whatever that of inputs.
+      stride: of rows and columns.
+      dilation: of the kernel; 1 where the stride is not.
+      scale: float32 [channels], a constant by which the kernel is multiplied.
+      offset: float32 [channels], a constant that is added to the outputs.
+
+    Returns:
+      [batch, ceil(height / stride), ceil(width / stride), channels].
+    """
+    options = {"strides": [1, stride, stride, 1], "padding": "SAME"}
+    size, channels = kernel.shape[0], kernel.shape[-1]
+    _, height, width, _ = shape_of(inputs)
+
+    def depthwise_kernel(after):
+        return tf.reshape(_scaled(kernel, scale, inputs.dtype, after=after), [size, size, channels, 1])
+
+    @tf.custom_gradient
+    def convolved(inputs, kernel):
+        @_in_gradient_scope
+        def gradient(upstream):
+            grids = _grids(upstream, dilation)
+            by_kernel = tf.raw_ops.DepthwiseConv2dNativeBackpropFilter(
+                input=tf.cast(_grids(inputs, dilation), tf.float32),
+                filter_sizes=[size, size, channels, 1],
+                out_backprop=tf.cast(grids, tf.float32),
+                **options,
+            )
+            with tf.control_dependencies([by_kernel]):  # which frees the inputs
+                by_inputs = tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
+                    input_sizes=grids_shape, filter=depthwise_kernel(upstream), out_backprop=grids, **options
+                )
+            by_kernel = _scaled(tf.reshape(by_kernel, kernel.shape), scale, kernel.dtype)
+            return _image_of_grids(by_inputs, height, width, dilation), by_kernel
+
+        grids = _grids(inputs, dilation)
+        grids_shape = shape_of(grids)
+        outputs = tf.raw_ops.DepthwiseConv2dNative(input=grids, filter=depthwise_kernel(inputs), **options)
+        outputs = outputs if offset is None else tf.nn.bias_add(outputs, tf.cast(offset, outputs.dtype))
+        return _image_of_grids(outputs, height, width, dilation), gradient
+
+    return convolved(inputs, tf.convert_to_tensor(kernel))
+
+
 def sum_of_convolutions(inputs: tf.Tensor, kernels: Sequence[tf.Tensor], dilations: Sequence[int]) -> tf.Tensor:
     """Adds up convolutions of the same inputs, all their taps in one product; best where filters are few.
 

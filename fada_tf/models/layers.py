@@ -36,8 +36,29 @@ def zeros(fan_in: int, seed: int) -> keras.Initializer:
     return keras.initializers.Zeros()
 
 
+class Folding:
+    """What convolutions share that a frozen batch norm can be folded into, in float32, when they compute.
+
+    The variables stay those of a convolution and a batch norm: SGD on folded kernels diverges where these train.
+    """
+
+    _affine: Affine | None = None
+
+    def fold(self, affine: Affine) -> None:
+        """Has the layer normalise its outputs.
+
+        Args:
+          affine: returns the constants scale and offset, float32 [filters], of a batch norm.
+        """
+        self._affine = affine
+
+    def scale_and_offset(self) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+        """Returns those constants; None: nothing is folded in."""
+        return self._affine() if self._affine else (None, None)
+
+
 @keras.saving.register_keras_serializable("fada_tf")
-class Convolution(keras.layers.Conv2D):
+class Convolution(Folding, keras.layers.Conv2D):
     """2-D convolution padded by dilation * (kernel_size - 1) / 2 zeros on every side, at any stride.
 
     Keras pads a strided convolution by less at the top and left, which shifts the features against torch's. The output
@@ -50,6 +71,7 @@ class Convolution(keras.layers.Conv2D):
         kernel_size: int,
         *,
         kernel_gradient_first: bool = True,
+        symmetric: bool = True,
         **options,
     ):
         """Sets up the layer.
@@ -58,6 +80,7 @@ class Convolution(keras.layers.Conv2D):
           filters: number of output channels.
           kernel_size: odd, rows = columns.
           kernel_gradient_first: see `fada_tf.convolutions.cpu.convolve`.
+          symmetric: False: a strided convolution is padded as Keras does, for networks that were trained so.
           **options: those of `keras.layers.Conv2D`.
 
         Raises:
@@ -68,22 +91,14 @@ class Convolution(keras.layers.Conv2D):
             raise ValueError(f"kernel_size is {kernel_size}: give one odd number for rows and columns")
         if len({*self.dilation_rate}) > 1:
             raise ValueError(f"dilation_rate is {self.dilation_rate}: give one for rows and columns")
-        self._affine: Affine | None = None
-        self._kernel_gradient_first = kernel_gradient_first
+        self._kernel_gradient_first, self._symmetric = kernel_gradient_first, symmetric
 
     def get_config(self):
         """Returns the arguments that make the layer again."""
-        config = super().get_config() | {"kernel_gradient_first": self._kernel_gradient_first}
+        own = {"kernel_gradient_first": self._kernel_gradient_first, "symmetric": self._symmetric}
+        config = super().get_config() | own
         del config["padding"]
         return config
-
-    def fold(self, affine: Affine) -> None:
-        """Has the layer normalise its outputs.
-
-        Args:
-          affine: returns the constants scale and offset, float32 [filters], of a batch norm.
-        """
-        self._affine = affine
 
     def add_weight(self, *args, name=None, **options):
         """Makes a weight; it is cast where it is used, a kernel after it has been scaled."""
@@ -92,14 +107,16 @@ class Convolution(keras.layers.Conv2D):
     def call(self, inputs):
         """Convolves [batch, height, width, channels], adds the bias and activates."""
         outputs = self.convolution_op(inputs, self.kernel)
-        return self.activation(_add_bias(outputs, tf.convert_to_tensor(self.bias)) if self.use_bias else outputs)
+        return self.activation(add_bias(outputs, tf.convert_to_tensor(self.bias)) if self.use_bias else outputs)
 
     def convolution_op(self, inputs, kernel):
         """Convolves, see the class."""
-        scale, offset = self._affine() if self._affine else (None, None)
+        scale, offset = self.scale_and_offset()
         dilation = self.dilation_rate[0]
         if self.strides == (1, 1):
             return _convolve(inputs, kernel, dilation, scale, offset, kernel_gradient_first=self._kernel_gradient_first)
+        if not self._symmetric:
+            return _plain(inputs, kernel, dilation, scale, offset, strides=self.strides)
         if pad := dilation * (self.kernel_size[0] - 1) // 2:
             # With explicit padding, oneDNN does not compute the gradients: so an operation of its own pads.
             inputs = tf.pad(inputs, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
@@ -134,7 +151,7 @@ class LeakyReLU(keras.layers.LeakyReLU):
         return tf.maximum(inputs, self.negative_slope * inputs)
 
 
-def _add_bias(outputs: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+def add_bias(outputs: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     """Adds a float32 bias to outputs of any float type.
 
     CPUs add up bfloat16 in bfloat16, where a sum over thousands of pixels stops growing: here the bias's gradient is
@@ -178,7 +195,7 @@ def convolution(
       dilation: of rows and columns.
       kernel: initializer of the kernel.
       bias: initializer of the bias; None: no bias.
-      **options: `kernel_gradient_first` of `Convolution`.
+      **options: `kernel_gradient_first` and `symmetric` of `Convolution`.
 
     Returns:
       [batch, ceil(height / stride), ceil(width / stride), filters].
@@ -210,6 +227,7 @@ def normalized_convolution(
     stride: int = 1,
     dilation: int = 1,
     epsilon: float | None = None,
+    **options,
 ) -> keras.KerasTensor:
     """Applies a new `Convolution` and a new batch norm layer; a frozen one is folded into the convolution.
 
@@ -223,7 +241,8 @@ def normalized_convolution(
       rng: source of the seeds of the initial weights.
       stride: of rows and columns.
       dilation: of rows and columns.
-      epsilon: that of the network's paper, of both kinds; None: the default of each, 0 where frozen.
+      epsilon: see `batch_norm_layer`.
+      **options: those of `convolution`.
 
     Returns:
       [batch, ceil(height / stride), ceil(width / stride), filters].
@@ -231,12 +250,29 @@ def normalized_convolution(
     Raises:
       InputError: no such batch norm.
     """
-    layers = {"frozen": functools.partial(FrozenBatchNorm, folded=True), "synchronized": BatchNorm}
+    norm = batch_norm_layer(batch_norm, norm_name, epsilon=epsilon, folded=True)
+    options |= {"stride": stride, "dilation": dilation}
+    return norm(convolution(inputs, filters, kernel_size, name=name, rng=rng, **options))
+
+
+def batch_norm_layer(
+    batch_norm: str, name: str, *, epsilon: float | None = None, folded: bool = False
+) -> keras.layers.Layer:
+    """Returns a new batch norm layer.
+
+    Args:
+      batch_norm: "frozen" or "synchronized".
+      name: of the layer.
+      epsilon: that of the network's paper, of both kinds; None: the default of each, 0 where frozen.
+      folded: whether a frozen one leaves its work to the convolution before it.
+
+    Raises:
+      InputError: no such batch norm.
+    """
+    layers = {"frozen": functools.partial(FrozenBatchNorm, folded=folded), "synchronized": BatchNorm}
     if batch_norm not in layers:
         raise InputError(f"batch norm {batch_norm!r} is unknown: choose from {', '.join(layers)}")
-    x = convolution(inputs, filters, kernel_size, name=name, rng=rng, stride=stride, dilation=dilation)
-    options = {} if epsilon is None else {"epsilon": epsilon}
-    return layers[batch_norm](name=norm_name, **options)(x)
+    return layers[batch_norm](name=name, **({} if epsilon is None else {"epsilon": epsilon}))
 
 
 @keras.saving.register_keras_serializable("fada_tf")
@@ -256,7 +292,7 @@ class FrozenBatchNorm(keras.layers.Layer):
         """Sets up the layer.
 
         Args:
-          folded: whether the `Convolution` that it is applied to in a functional model takes its work over.
+          folded: whether the `Folding` layer that it is applied to in a functional model takes its work over.
           epsilon: added to the variance, at least 0.
           **options: those of `keras.layers.Layer`.
         """

@@ -55,10 +55,10 @@ def assign(module: str, model: keras.Model, seed: int, gain: float = 1.0) -> Non
     reference_names.from_reference(module, model, state)
 
 
-def assign_published(published: Published, model: keras.Model, seed: int) -> None:
-    """Gives a backbone the weights of a golden file with this seed, by the names of a published form."""
+def assign_published(published: Published, model: keras.Model, seed: int, gain: float = 1.0) -> None:
+    """Gives a backbone the weights of a golden file with this seed, by the names of a published form; see `draw`."""
     state = published_weights.to_published(published, model)
-    drawn = {name: draw(name, value.shape, seed) for name, value in state.items()}
+    drawn = {name: draw(name, value.shape, seed, gain) for name, value in state.items()}
     published_weights.from_published(published, model, drawn)
 
 

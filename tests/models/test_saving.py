@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from fada_tf.models import layers
+from fada_tf.models.depthwise import DepthwiseConvolution
 from fada_tf.models.discriminator import build_discriminator
 from fada_tf.models.heads.aspp import Classifier
 from fada_tf.models.layers import BatchNorm, Convolution, FrozenBatchNorm
@@ -104,7 +105,9 @@ def test_discriminators(way, tmp_path):
 
 @pytest.mark.parametrize(
     "layer",
-    [layers.LeakyReLU(0.3), Convolution(4, 3, strides=2, name="a"),
+    [layers.LeakyReLU(0.3), Convolution(4, 3, strides=2, symmetric=False, name="a"),
+     DepthwiseConvolution(3, stride=2, kernel_initializer="zeros", bias_initializer="ones"),
+     DepthwiseConvolution(5, dilation=2, kernel_initializer="zeros"),
      Convolution(4, 5, dilation_rate=2, kernel_gradient_first=False),
      FrozenBatchNorm(), FrozenBatchNorm(folded=True), BatchNorm(name="b")],
 )  # fmt: skip
