@@ -80,7 +80,8 @@ class Evaluator(orbit.AbstractEvaluator):
         # Labels of a batch may differ in size: each is compared at its own.
         for index in tf.range(tf.shape(batch["image"])[0]):
             size = batch["label_size"][index]
-            class_map = predict_class_map([view[index : index + 1] for view in logits], size)[0]
+            own = [view[index : index + 1] for view in logits]
+            class_map = predict_class_map(own, size, align_corners=self.segmenter.align_corners)[0]
             label = batch["label"][index, : size[0], : size[1]]
             total += confusion_matrix(label, class_map, num_classes)
         return total, tf.shape(batch["image"])[0]

@@ -127,7 +127,10 @@ class Predictor:
         self._resize = tf.function(self._resized, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
         batch = tf.TensorSpec([None, *self.size, 3], tf.uint8)
         self._logits = tf.function(lambda images: views.logits(segmenter, images), input_signature=[batch])
-        self._class_map = tf.function(lambda logits, size: tf.cast(predict_class_map(logits, size)[0], tf.uint8))
+        self._class_map = tf.function(self._class_map_of)
+
+    def _class_map_of(self, logits: list[tf.Tensor], size: tf.Tensor) -> tf.Tensor:
+        return tf.cast(predict_class_map(logits, size, align_corners=self.segmenter.align_corners)[0], tf.uint8)
 
     def _resized(self, image: tf.Tensor) -> tf.Tensor:
         with tf.device("CPU:0"):  # beside what a GPU does with the pictures before

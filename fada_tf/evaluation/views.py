@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from fada_tf.errors import InputError
-from fada_tf.models.layers import resize_align_corners
+from fada_tf.models.layers import resize, resize_align_corners
 from fada_tf.models.segmenter import Segmenter
 
 
@@ -63,14 +63,16 @@ class Views:
 SINGLE_VIEW = Views()
 
 
-def mean_probabilities(logits: Sequence[tf.Tensor], size) -> tf.Tensor:
+def mean_probabilities(logits: Sequence[tf.Tensor], size, *, align_corners: bool) -> tf.Tensor:
     """Returns the mean over the views of every class's probability.
 
     Args:
       logits: float32 [batch, any height, any width, classes] for each view.
       size: (height, width) of the result, integers or an integer tensor [2].
+      align_corners: the segmenter's.
 
     Returns:
       float32 [batch, *size, classes].
     """
-    return tf.add_n([tf.nn.softmax(resize_align_corners(view, size)) for view in logits]) / len(logits)
+    full = (resize(view, size, align_corners=align_corners) for view in logits)
+    return tf.add_n([tf.nn.softmax(view) for view in full]) / len(logits)

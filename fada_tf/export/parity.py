@@ -53,7 +53,8 @@ def reference(segmenter: Segmenter, options: ServingOptions, picture: np.ndarray
       float32 [*size, classes].
     """
     image = resize_image(tf.constant(picture), (options.height, options.width))[None]
-    return mean_probabilities(options.views.logits(segmenter, image), size)[0].numpy()
+    logits = options.views.logits(segmenter, image)
+    return mean_probabilities(logits, size, align_corners=segmenter.align_corners)[0].numpy()
 
 
 def compare(expected: list[np.ndarray], class_maps: list[np.ndarray], probabilities: list[np.ndarray]) -> Parity:

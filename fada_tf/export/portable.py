@@ -33,7 +33,8 @@ class FixedSizeSegmenter(keras.Model):
 
     def call(self, images):
         """Computes the probabilities."""
-        return {OUTPUT: mean_probabilities([self.segmenter(images)], self.input_shape_of_one[1:3])}
+        logits, size = self.segmenter(images), self.input_shape_of_one[1:3]
+        return {OUTPUT: mean_probabilities([logits], size, align_corners=self.segmenter.align_corners)}
 
 
 def check_format(name: str) -> None:

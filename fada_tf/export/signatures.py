@@ -89,7 +89,8 @@ class ServedSegmenter:
           `probabilities`, float32 [batch, height, width, classes].
         """
         images, size = self._checked(images)
-        return {"probabilities": mean_probabilities(self._logits(images), size)}
+        logits, align_corners = self._logits(images), self.segmenter.align_corners
+        return {"probabilities": mean_probabilities(logits, size, align_corners=align_corners)}
 
     def encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Segments JPEG or PNG files, each of its own size.
@@ -170,7 +171,7 @@ class ServedSegmenter:
 
         def of_picture(inputs):
             logits, size = [each[None] for each in inputs[:-1]], inputs[-1]
-            class_map = predict_class_map(logits, size)[0]
+            class_map = predict_class_map(logits, size, align_corners=self.segmenter.align_corners)[0]
             return finish(tf.cast(class_map, tf.uint8))
 
         return tf.map_fn(

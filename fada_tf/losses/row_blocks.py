@@ -14,9 +14,14 @@ _PLAIN_BLOCK_VALUES = 1 << 22  # on GPUs: at 3 TB/s one pass takes 10 µs, longe
 
 
 def sum_over_row_blocks(
-    losses_of: Callable[..., Any], maps: Sequence[tf.Tensor], size, pixels: Sequence[tf.Tensor] = ()
+    losses_of: Callable[..., Any],
+    maps: Sequence[tf.Tensor],
+    size,
+    pixels: Sequence[tf.Tensor] = (),
+    *,
+    align_corners: bool | Sequence[bool],
 ) -> Any:
-    """Upsamples maps (corners aligned) and sums losses of their row blocks, with exact gradients.
+    """Upsamples maps and sums losses of their row blocks, with exact gradients.
 
     The gradients are computed along with the losses, so that nothing of full size is kept for a backward pass.
 
@@ -27,6 +32,8 @@ def sum_over_row_blocks(
         gradients reach them.
       size: (height, width) of the upsampled maps, known when the graph is traced.
       pixels: [batch, height, width]; other inputs of full size, for example labels and weights. Integers come as int64.
+      align_corners: how the maps are upsampled, see `Interpolation`: the segmenter's for logits, True for the
+        discriminator's. One for all maps, or one for each.
 
     Returns:
       The same structure of float32 scalars, the sums over all rows.
@@ -40,17 +47,19 @@ def sum_over_row_blocks(
     height, width = size
     rows = _rows(height, (maps[0].shape[0] or 1) * width * max(values.shape[-1] for values in maps))
     # The maps grow in width at once, which leaves them a fraction of full size; only the rows come in blocks.
-    wide = [_widened(values, width) for values in maps]
+    aligned = [align_corners] * len(maps) if isinstance(align_corners, bool) else list(align_corners)
+    wide = [_widened(values, width, each) for values, each in zip(maps, aligned, strict=True)]
     with tf.name_scope("row_blocks"):
         # GPUs cannot gather uint8, and leave comparisons of int32 to the host.
         pixels = [tf.cast(values, tf.int64) if values.dtype.is_integer else values for values in pixels]
-        sums = _row_blocks(listed, height, rows, pixels)(*wide)
+        sums = _row_blocks(listed, height, rows, pixels, aligned)(*wide)
     return tf.nest.pack_sequence_as(structure, tf.nest.flatten(sums))[0]
 
 
-def _widened(values: tf.Tensor, width: int) -> tf.Tensor:
+def _widened(values: tf.Tensor, width: int, align_corners: bool) -> tf.Tensor:
     old_width = values.shape[2] or tf.shape(values)[2]
-    columns, new, old = Interpolation(old_width, width), tf.range(width), tf.range(old_width)
+    columns = Interpolation(old_width, width, align_corners=align_corners)
+    new, old = tf.range(width), tf.range(old_width)
 
     @tf.custom_gradient
     def widened(values):
@@ -66,7 +75,7 @@ def _rows(height: int, values_per_row: int) -> int:
     return -(-height // blocks)
 
 
-def _row_blocks(losses_of, height, rows, pixels):
+def _row_blocks(losses_of, height, rows, pixels, aligned):
     """Returns the function from maps of full width to the losses, block of rows by block of rows."""
     first_rows = (height - 1) % rows + 1
 
@@ -74,14 +83,17 @@ def _row_blocks(losses_of, height, rows, pixels):
     def summed(*wide):
         # An outer tape would record the loop, keep what its own gradient needs and so undo what this is for.
         wide = [tf.stop_gradient(values) for values in wide]
-        interpolations = [Interpolation(values.shape[1], height) for values in wide]
+        interpolations = [
+            Interpolation(values.shape[1], height, align_corners=each)
+            for values, each in zip(wide, aligned, strict=True)
+        ]
         batch = tf.range(tf.shape(wide[0])[0])
 
         def add_block(start, rows, losses, gradients):
             """Adds the losses of the rows from `start` and, by (loss, map) where there is one, their gradients."""
             # XLA knows how many rows are gathered, and not how many lie between two numbers of a loop.
             image_rows = start + tf.range(rows)
-            map_rows = [_map_rows(values.shape[1], height, start, rows) for values in wide]
+            map_rows = [interpolation.seen(start, rows) for interpolation in interpolations]
             own_pixels = [tf.gather(values, image_rows, axis=1) for values in pixels]
             grown = zip(interpolations, wide, map_rows, strict=True)
             upsampled = [interpolation.up(values, 1, image_rows, seen) for interpolation, values, seen in grown]
@@ -117,13 +129,6 @@ def _row_blocks(losses_of, height, rows, pixels):
         return losses, gradient
 
     return summed
-
-
-def _map_rows(low_height: int, height: int, start, rows: int) -> tf.Tensor:
-    """Returns the rows of a map that `rows` rows of the image from `start` are made of; as many for every start."""
-    step, steps = low_height - 1, max(height - 1, 1)  # row r of the image is row r * step / steps of the map
-    seen = min(-(-(rows - 1) * step // steps) + 2, low_height)
-    return tf.minimum(start * step // steps, low_height - seen) + tf.range(seen)
 
 
 def _weighted_sum(weights, gradients, place: int) -> tf.Tensor | None:

@@ -150,7 +150,10 @@ class TeacherMethod(Method):
           [batch, height, width], which is the share and, where "valid" of the target is 0, 0.
         """
         images = target["image"]
-        labels, confidence = predict_confident_map(self.teacher(images, training=False), images.shape[1:3])
+        logits = self.teacher(images, training=False)
+        labels, confidence = predict_confident_map(
+            logits, images.shape[1:3], align_corners=self.segmenter.align_corners
+        )
         confident = tf.cast(confidence >= self.settings.confidence_threshold, tf.float32)
         confident = tf.where(tf.math.is_nan(confidence), confidence, confident)  # a broken teacher must not go unseen
         shares = tf.reduce_mean(confident, axis=[1, 2])
@@ -234,7 +237,11 @@ class TeacherMethod(Method):
         maps = self.segmenter.maps(batch["image"], training=True, draws=draws, mask=mask)
         logits = self.segmenter.classify(maps, training=True, draws=draws)
         return sum_over_row_blocks(
-            sums_of_block, [logits], batch["image"].shape[1:3], [batch["label"], batch["weight"], compared]
+            sums_of_block,
+            [logits],
+            batch["image"].shape[1:3],
+            [batch["label"], batch["weight"], compared],
+            align_corners=self.segmenter.align_corners,
         )
 
 

@@ -184,7 +184,13 @@ class Fada(Method):
         maps = self.segmenter.maps(images, training=True, draws=draws)
         logits = self.segmenter.classify(maps, training=True, draws=draws)
         domain_logits = self.discriminator(maps[self.segmenter.feature_stride], training=True)
-        return sum_over_row_blocks(sums_of_block, [logits, domain_logits], images.shape[1:3], labels)
+        return sum_over_row_blocks(
+            sums_of_block,
+            [logits, domain_logits],
+            images.shape[1:3],
+            labels,
+            align_corners=[self.segmenter.align_corners, True],
+        )
 
 
 class DeadDiscriminator:

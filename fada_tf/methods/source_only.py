@@ -48,7 +48,11 @@ class SourceOnly(Method):
         logits = self.segmenter(labelled["image"], training=True, draws=labelled.get("draw"))
         logits /= self.segmentation_temperature
         segmentation = sum_over_row_blocks(
-            lambda logits, labels: cross_entropy(logits, labels, count), [logits], labels.shape[1:3], [labels]
+            lambda logits, labels: cross_entropy(logits, labels, count),
+            [logits],
+            labels.shape[1:3],
+            [labels],
+            align_corners=self.segmenter.align_corners,
         )
         yield {"segmentation": Loss(segmentation, trains="segmenter")}
 

@@ -1,5 +1,6 @@
 """Class maps at full resolution without full-resolution scores of all classes, of which rows come in blocks."""
 
+import functools
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -9,7 +10,7 @@ from fada_tf.models.interpolation import Interpolation
 _BLOCK_VALUES = 1 << 21  # scores of a view in a block of rows; a few maps of this size are alive at once
 
 
-def predict_class_map(logits: tf.Tensor | Sequence[tf.Tensor], size) -> tf.Tensor:
+def predict_class_map(logits: tf.Tensor | Sequence[tf.Tensor], size, *, align_corners: bool) -> tf.Tensor:
     """Returns the most likely class of every pixel.
 
     The scores of all classes at full size would need gigabytes for a large picture, so its rows come in blocks.
@@ -18,6 +19,7 @@ def predict_class_map(logits: tf.Tensor | Sequence[tf.Tensor], size) -> tf.Tenso
       logits: float32 [batch, height, width, classes], at the segmenter's `stride`; or one such tensor for each view,
         whose probabilities at `size` are averaged, as by the authors: https://github.com/JDAI-CV/FADA/blob/a1c6403/test.py#L46-L62.
       size: height and width of the result, integers or an integer tensor [2].
+      align_corners: the segmenter's.
 
     Returns:
       int32 [batch, *size].
@@ -29,15 +31,16 @@ def predict_class_map(logits: tf.Tensor | Sequence[tf.Tensor], size) -> tf.Tenso
             scores = [tf.add_n([tf.nn.softmax(values) for values in scores])]
         return [tf.argmax(scores[0], axis=-1, output_type=tf.int32)]
 
-    return _by_row_blocks(likeliest, (tf.int32,), views, size)[0]
+    return _by_row_blocks(likeliest, (tf.int32,), views, size, align_corners)[0]
 
 
-def predict_confident_map(logits: tf.Tensor, size) -> tuple[tf.Tensor, tf.Tensor]:
+def predict_confident_map(logits: tf.Tensor, size, *, align_corners: bool) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the most likely class of every pixel and its probability: pseudo labels, and how sure they are.
 
     Args:
       logits: float32 [batch, height, width, classes], at the segmenter's `stride`.
       size: as for `predict_class_map`.
+      align_corners: the segmenter's.
 
     Returns:
       Classes int64 [batch, *size], and probabilities float32 [batch, *size] in 0..1.
@@ -50,7 +53,7 @@ def predict_confident_map(logits: tf.Tensor, size) -> tuple[tf.Tensor, tf.Tensor
         # GPUs move int64, and leave int32 to the host.
         return [tf.argmax(logits, axis=-1, output_type=tf.int64), confidence]
 
-    return tuple(_by_row_blocks(likeliest, (tf.int64, tf.float32), [logits], size))
+    return tuple(_by_row_blocks(likeliest, (tf.int64, tf.float32), [logits], size, align_corners))
 
 
 def _by_row_blocks(
@@ -58,6 +61,7 @@ def _by_row_blocks(
     dtypes: Sequence[tf.DType],
     views: Sequence[tf.Tensor],
     size,
+    align_corners: bool,
 ) -> list[tf.Tensor]:
     """Returns the maps [batch, *size] that `of_scores` makes of [batch, rows, width, classes] of each view."""
     # What is known when the graph is traced is known of all shapes, which benchmarks count operations and bytes by.
@@ -71,12 +75,13 @@ def _by_row_blocks(
         rows = min(max(rows, 1), height)
     blocks = -(-height // rows)
     # In width the maps grow at once, which leaves them a fraction of full size.
-    wide = [Interpolation(tf.shape(view)[2], width).at(view, 2, tf.range(width)) for view in views]
+    interpolation = functools.partial(Interpolation, align_corners=align_corners)
+    wide = [interpolation(tf.shape(view)[2], width).at(view, 2, tf.range(width)) for view in views]
 
     def block(first: tf.Tensor) -> list[tf.Tensor]:
         """Returns the maps of the rows from `first` on; below the last, it again."""
         block_rows = tf.minimum(first + tf.range(rows), height - 1)
-        return of_scores([Interpolation(tf.shape(view)[1], height).at(view, 1, block_rows) for view in wide])
+        return of_scores([interpolation(tf.shape(view)[1], height).at(view, 1, block_rows) for view in wide])
 
     starts = rows * tf.range(blocks)
     specs = [tf.TensorSpec([None, None, None], dtype) for dtype in dtypes]

@@ -1,4 +1,4 @@
-"""Linear interpolation along one axis, corners aligned, and its adjoint, which takes gradients back.
+"""Linear interpolation along one axis, corners or borders aligned, and its adjoint, which takes gradients back.
 
 On CPUs a product with the matrix of all weights is fastest. GPUs round the operands of such a product to the 10 bits of
 TF32: there, and wherever `forms.chosen` says "plain", pixels are gathered, weighted and added up.
@@ -16,17 +16,47 @@ _DOWN = {1: "nh,bnwc->bhwc", 2: "nw,bhnc->bhwc"}
 class Interpolation:
     """The map from `size` pixels to `new_size`, each the weighted sum of the two around its place, or of one."""
 
-    def __init__(self, size, new_size):
-        """Sets up the map; the arguments are integers or integer tensors."""
+    def __init__(self, size, new_size, *, align_corners: bool):
+        """Sets up the map.
+
+        Args:
+          size: an integer or integer tensor.
+          new_size: likewise.
+          align_corners: whether the centres of the pixels at the ends fall on each other; otherwise the borders do, as
+            in torch's `align_corners=False`, and what lies beyond the last centre is the last pixel.
+        """
         self.size, self.new_size = size, new_size
-        # New pixel i lies at i * step / steps; after `steps` of them, at the other corner.
-        self._step, self._steps = size - 1, _bound(max, tf.maximum, new_size - 1, 1)
+        # New pixel i lies at (i * step + offset) / steps of the old ones, as far as there are any.
+        if align_corners:
+            self._step, self._offset, self._steps = size - 1, 0, _bound(max, tf.maximum, new_size - 1, 1)
+        else:
+            self._step, self._offset, self._steps = 2 * size, size - new_size, 2 * new_size
 
     def weights(self, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
         """Returns the weights of old pixels in new ones, float32, of two integer tensors that broadcast."""
         # The float64 keeps the places of large images exact.
-        places = tf.cast(new, tf.float64) * tf.cast(self._step, tf.float64) / tf.cast(self._steps, tf.float64)
+        step, offset, steps, last = (
+            tf.cast(value, tf.float64) for value in (self._step, self._offset, self._steps, self.size - 1)
+        )
+        places = tf.clip_by_value((tf.cast(new, tf.float64) * step + offset) / steps, 0, last)
         return tf.cast(tf.maximum(1 - tf.abs(places - tf.cast(old, tf.float64)), 0), tf.float32)
+
+    def first(self, new):
+        """Returns the first old pixel of the two that a new one lies between; of an integer or integer tensor."""
+        return tf.maximum((new * self._step + self._offset) // self._steps, 0)
+
+    def seen(self, start, count: int) -> tf.Tensor:
+        """Returns the old pixels that new ones are made of, as many for every start.
+
+        Args:
+          start: the first new pixel, an integer or integer tensor.
+          count: of new pixels, one after the other; the sizes are integers too.
+
+        Returns:
+          int32, one after the other.
+        """
+        seen = min(-(-(count - 1) * self._step // self._steps) + 2, self.size)
+        return tf.minimum(self.first(start), self.size - seen) + tf.range(seen)
 
     def at(self, values: tf.Tensor, axis: int, new: tf.Tensor) -> tf.Tensor:
         """Returns new pixels.
@@ -48,7 +78,7 @@ class Interpolation:
             )
             values = tf.matmul(weights, tf.reshape(values, [batch, height, width * channels]))
             return tf.reshape(values, [batch, new.shape[0] or tf.size(new), width, channels])
-        first = new * self._step // self._steps
+        first = self.first(new)
         neighbours = ((tf.minimum(first + shift, self.size - 1), self.weights(new, first + shift)) for shift in (0, 1))
         return tf.add_n([tf.gather(values, old, axis=axis) * _along(axis, weights) for old, weights in neighbours])
 
@@ -82,9 +112,9 @@ class Interpolation:
         """
         if forms.for_cpu():
             return tf.einsum(_DOWN[axis], self.weights(new[:, None], old), values)
-        # Old pixel i has weights in the new ones between (i - 1) * steps / step and (i + 1) * steps / step.
+        # Old pixel i has weights in the new ones that lie between the old ones i - 1 and i + 1.
         step = _bound(max, tf.maximum, self._step, 1)
-        first = tf.maximum(-((1 - old) * self._steps // step), new[0])
+        first = tf.maximum(-(((1 - old) * self._steps + self._offset) // step), new[0])
         seen = first[:, None] + tf.range(
             _bound(min, tf.minimum, 2 * self._steps // step + 1, new.shape[0] or tf.size(new))
         )

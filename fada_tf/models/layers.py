@@ -388,15 +388,23 @@ def _replica_sum(tensors: list[tf.Tensor]) -> list[tf.Tensor]:
 
 
 def resize_align_corners(x: tf.Tensor, size) -> tf.Tensor:
-    """Resizes bilinearly so that corner pixels map to corner pixels, as torch's `align_corners=True` does.
+    """Resizes so that corner pixels map to corner pixels; see `resize`."""
+    return resize(x, size, align_corners=True)
+
+
+def resize(x: tf.Tensor, size, *, align_corners: bool) -> tf.Tensor:
+    """Resizes bilinearly, without antialiasing, as torch's `interpolate` does.
 
     Args:
       x: [batch, height, width, channels], any float type.
       size: (new height, new width), integers or an integer tensor [2].
+      align_corners: see `Interpolation`.
 
     Returns:
       float32 [batch, new height, new width, channels].
     """
     height, width = (known or size for known, size in zip(x.shape[1:3], tf.unstack(tf.shape(x)[1:3]), strict=True))
-    x = Interpolation(width, size[1]).at(tf.cast(x, tf.float32), 2, tf.range(size[1]))
-    return Interpolation(height, size[0]).at(x, 1, tf.range(size[0]))
+    columns, rows = (
+        Interpolation(old, new, align_corners=align_corners) for old, new in ((width, size[1]), (height, size[0]))
+    )
+    return rows.at(columns.at(tf.cast(x, tf.float32), 2, tf.range(size[1])), 1, tf.range(size[0]))

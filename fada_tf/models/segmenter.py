@@ -53,6 +53,7 @@ class Segmenter(keras.Model):
       feature_stride: of the map that `features` returns.
       stride: of the logits: pixels of an image a pixel of them, along each axis. Sizes are rounded up but where the
         backbone says otherwise.
+      align_corners: how logits are brought to the size of the images, see `Interpolation`; the head says.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Segmenter(keras.Model):
         self._backbone_draws, self._head_draws = definition.draws, head_definition.draws
         self._taken = head_definition.takes(definition.strides)
         self.stride = self._taken[0] / head_definition.upsampling
+        self.align_corners = head_definition.align_corners
         self.feature_stride = _feature_stride(feature_stride, self._taken[-1], backbone, definition)
         self.map_strides = tuple(sorted({*self._taken, self.feature_stride}))
         self.feature_extractor = definition.build(backbone, batch_norm, rng, self.map_strides)

@@ -43,7 +43,9 @@ def main(argv):
     segmenter = build_segmenter(_BACKBONE.value, _CLASSES.value, head=_HEAD.value)
     size = (_HEIGHT.value, _WIDTH.value)
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (_BATCH_SIZE.value, *size, 3)), tf.uint8)
-    call = tf.function(lambda images: predict_class_map([segmenter(images)], tf.constant(size)))
+    call = tf.function(
+        lambda images: predict_class_map([segmenter(images)], tf.constant(size), align_corners=segmenter.align_corners)
+    )
     names = {segmenter.feature_extractor.name: "feature extractor", "classifier": "classifier"}
     parts = benchmark.count_parts(call.get_concrete_function(images), names)
     seconds = benchmark.measure(lambda: call(images), warmup=_WARMUP.value, repeats=_CALLS.value)

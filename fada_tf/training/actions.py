@@ -160,7 +160,9 @@ class WritePictures:
         self._predictions = tuple(segmenters) if len(segmenters) > 1 else ("prediction",)
         self._predict = tf.function(
             lambda images: [
-                predict_class_map(segmenter(images, training=False), tf.shape(images)[1:3])
+                predict_class_map(
+                    segmenter(images, training=False), tf.shape(images)[1:3], align_corners=segmenter.align_corners
+                )
                 for segmenter in segmenters.values()
             ]
         )

@@ -11,7 +11,7 @@ from fada_tf.evaluation.prediction import Predictor
 from fada_tf.evaluation.views import Views
 from fada_tf.models import class_maps
 from fada_tf.models.class_maps import predict_class_map, predict_confident_map
-from fada_tf.models.layers import resize_align_corners
+from fada_tf.models.layers import resize, resize_align_corners
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.runs.results import PAPER_SCALES
 
@@ -47,20 +47,20 @@ def mean_probabilities(segmenter, image: tf.Tensor) -> np.ndarray:
 
 def test_multi_scale_is_the_mean_of_six_softmaxes_at_the_labels_size(segmenter, image):
     expected = mean_probabilities(segmenter, image)
-    found = predict_class_map(Views(PAPER_SCALES, flip=True).logits(segmenter, image), SIZE)
+    found = predict_class_map(Views(PAPER_SCALES, flip=True).logits(segmenter, image), SIZE, align_corners=True)
     clear = np.sort(expected, -1)[..., -1] - np.sort(expected, -1)[..., -2] > 1e-4
     assert clear.mean() > 0.99
     np.testing.assert_array_equal(found.numpy()[clear], expected.argmax(-1)[clear])
-    single = predict_class_map(Views().logits(segmenter, image), SIZE).numpy()
+    single = predict_class_map(Views().logits(segmenter, image), SIZE, align_corners=True).numpy()
     assert (single != found.numpy()).any()
 
 
 def test_flipping_makes_the_class_map_of_the_mirrored_image_the_mirrored_class_map(segmenter, image):
     views = Views(flip=True)
-    one = predict_class_map(views.logits(segmenter, image), SIZE).numpy()
-    other = predict_class_map(views.logits(segmenter, image[:, :, ::-1]), SIZE).numpy()
+    one = predict_class_map(views.logits(segmenter, image), SIZE, align_corners=True).numpy()
+    other = predict_class_map(views.logits(segmenter, image[:, :, ::-1]), SIZE, align_corners=True).numpy()
     assert (one == other[:, :, ::-1]).mean() > 0.99
-    plain = predict_class_map(Views().logits(segmenter, image[:, :, ::-1]), SIZE).numpy()
+    plain = predict_class_map(Views().logits(segmenter, image[:, :, ::-1]), SIZE, align_corners=True).numpy()
     assert (one == plain[:, :, ::-1]).mean() < 0.99
 
 
@@ -74,26 +74,26 @@ def test_the_evaluator_and_the_predictor_see_the_same_views(segmenter, image):
     assert evaluator.scores.pixel_accuracy > 0.999
 
 
-@pytest.mark.parametrize("views", [1, 3])
+@pytest.mark.parametrize(("views", "align_corners"), [(1, True), (3, False)])
 @pytest.mark.parametrize("form", ["cpu", "plain"])
-def test_rows_in_blocks_are_the_rows_of_the_whole(monkeypatch, form, views):
+def test_rows_in_blocks_are_the_rows_of_the_whole(monkeypatch, form, views, align_corners):
     rng = np.random.default_rng(2)
     logits = [tf.constant(rng.normal(0, 3, (2, 5 + i, 7, 6)), tf.float32) for i in range(views)]
-    whole = sum(tf.nn.softmax(resize_align_corners(view, SIZE)).numpy() for view in logits)
+    whole = sum(tf.nn.softmax(resize(view, SIZE, align_corners=align_corners)).numpy() for view in logits)
     clear = np.sort(whole, -1)[..., -1] - np.sort(whole, -1)[..., -2] > 1e-5
     assert clear.mean() > 0.99
     for block in (1, 2 * 50 * 6 * 4, 1 << 20):  # one row, blocks of which the last is shorter, all
         monkeypatch.setattr(class_maps, "_BLOCK_VALUES", block)
         for size in (SIZE, tf.constant(SIZE)):
             with forms.chosen(form):
-                found = tf.function(predict_class_map)(logits, size).numpy()
+                found = tf.function(predict_class_map)(logits, size, align_corners=align_corners).numpy()
             assert found.shape == (2, *SIZE)
             np.testing.assert_array_equal(found[clear], whole.argmax(-1)[clear])
 
 
 @pytest.mark.parametrize("form", ["cpu", "plain"])
 def test_benchmarks_can_count_where_sizes_are_known(form):
-    call = tf.function(lambda logits: predict_class_map(logits, tf.constant([64, 96])))
+    call = tf.function(lambda logits: predict_class_map(logits, tf.constant([64, 96]), align_corners=True))
     with forms.chosen(form):
         counts = benchmark.count_parts(call.get_concrete_function(tf.TensorSpec([1, 8, 12, 3], tf.float32)), {})
     assert counts["other"]["bytes"] > 4 * 64 * 96  # the class map
@@ -104,7 +104,7 @@ def test_the_scores_of_a_large_picture_are_never_alive_at_once(monkeypatch):
     monkeypatch.setattr(tf, "argmax", lambda values, **options: sizes.append(values.shape) or argmax(values, **options))
     monkeypatch.setattr(tf.nn, "softmax", lambda values: sizes.append(values.shape) or softmax(values))
     logits = tf.random.stateless_normal([1, 16, 24, 30], [0, 1])
-    assert predict_class_map([logits, logits], (400, 600)).shape == (1, 400, 600)
+    assert predict_class_map([logits, logits], (400, 600), align_corners=True).shape == (1, 400, 600)
     assert max(shape.num_elements() for shape in sizes) <= class_maps._BLOCK_VALUES < 400 * 600 * 30
 
 
@@ -114,11 +114,11 @@ def test_scales_must_be_numbers_above_0(scales):
         Views.parse(scales, flip=False)
 
 
-@pytest.mark.parametrize("rows", [1, 3, 100])
-def test_pseudo_labels_are_the_likeliest_classes_with_their_probabilities(monkeypatch, rows):
+@pytest.mark.parametrize(("rows", "align_corners"), [(1, False), (3, True), (100, False)])
+def test_pseudo_labels_are_the_likeliest_classes_with_their_probabilities(monkeypatch, rows, align_corners):
     monkeypatch.setattr(class_maps, "_BLOCK_VALUES", rows * 2 * 12 * 5)
     logits = tf.constant(np.random.default_rng(0).normal(0, 3, (2, 3, 4, 5)), tf.float32)
-    labels, confidence = predict_confident_map(logits, (9, 12))
-    probabilities = tf.nn.softmax(resize_align_corners(logits, (9, 12))).numpy()
+    labels, confidence = predict_confident_map(logits, (9, 12), align_corners=align_corners)
+    probabilities = tf.nn.softmax(resize(logits, (9, 12), align_corners=align_corners)).numpy()
     np.testing.assert_array_equal(labels, probabilities.argmax(-1))
     np.testing.assert_allclose(confidence, probabilities.max(-1), rtol=1e-5)

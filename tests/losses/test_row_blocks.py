@@ -6,10 +6,11 @@ from fada_tf import forms
 from fada_tf.losses import row_blocks
 from fada_tf.losses.adversarial import SOURCE, TARGET, fine_grained_cross_entropy, soft_class_knowledge
 from fada_tf.losses.segmentation import count_labelled, cross_entropy
-from fada_tf.models.layers import resize_align_corners
+from fada_tf.models.layers import resize
 from tests import tf32
 
 BATCH, LOW, SIZE, CLASSES = 2, (4, 6), (24, 40), 5
+ALIGNED = (False, True)  # logits of a head that aligns borders, and the discriminator's
 ROW = 40 * 2 * CLASSES * BATCH  # values of the larger map
 
 
@@ -32,7 +33,9 @@ def losses_of(logits, domain_logits, labels, count=None, pixels=None):
 
 
 def plain(logits, domain_logits, labels):
-    return losses_of(resize_align_corners(logits, SIZE), resize_align_corners(domain_logits, SIZE), labels)
+    aligned, of_domains = ALIGNED
+    whole = resize(logits, SIZE, align_corners=aligned), resize(domain_logits, SIZE, align_corners=of_domains)
+    return losses_of(*whole, labels)
 
 
 def in_blocks(logits, domain_logits, labels):
@@ -42,6 +45,7 @@ def in_blocks(logits, domain_logits, labels):
         [logits, domain_logits],
         SIZE,
         [labels],
+        align_corners=ALIGNED,
     )
 
 

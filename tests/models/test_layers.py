@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from fada_tf.models.layers import (
     FrozenBatchNorm,
     LeakyReLU,
     normalized_convolution,
+    resize,
     resize_align_corners,
 )
 from tests import tf32
@@ -108,7 +111,8 @@ def test_dilated_convolution_equals_convolution_with_a_widened_kernel():
 @pytest.mark.parametrize("old_size", [(9, 13), (1, 1), (1, 6)])
 @pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("form", ["cpu", "plain"])
-def test_resize_equals_tensorflow_1(old_size, size, dynamic, form):
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_resize_equals_tensorflow_1(old_size, size, dynamic, form, align_corners):
     x, weight = tf.constant(normal(2, *old_size, 3)), normal(2, *size, 3, seed=1)
 
     def value_and_gradient(resize, x, size):
@@ -119,14 +123,18 @@ def test_resize_equals_tensorflow_1(old_size, size, dynamic, form):
         return y, tape.gradient(loss, x)
 
     def ours(x, size):
-        return value_and_gradient(resize_align_corners, x, size)
+        return value_and_gradient(functools.partial(resize, align_corners=align_corners), x, size)
 
     if dynamic:
         ours = tf.function(ours, input_signature=[tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([2], tf.int32)])
     with forms.chosen(form):
         value, gradient = ours(x, size)
     expected_value, expected_gradient = value_and_gradient(
-        lambda x, size: tf.compat.v1.image.resize_bilinear(x, size, align_corners=True), x, size
+        lambda x, size: tf.compat.v1.image.resize_bilinear(
+            x, size, align_corners=align_corners, half_pixel_centers=not align_corners
+        ),
+        x,
+        size,
     )
     np.testing.assert_allclose(value, expected_value, atol=1e-5)
     np.testing.assert_allclose(gradient, expected_gradient, atol=1e-4, rtol=1e-5)
@@ -143,11 +151,12 @@ def test_products_of_ten_bits_do_not_move_what_gpus_resize(form, monkeypatch):
 
 @pytest.mark.parametrize(("size", "new_size"), [(9, 65), (4, 5), (1, 6), (6, 1), (65, 9), (5, 24)])
 @pytest.mark.parametrize("axis", [1, 2])
-def test_what_goes_down_is_the_adjoint_of_what_goes_up(size, new_size, axis):
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_what_goes_down_is_the_adjoint_of_what_goes_up(size, new_size, axis, align_corners):
     def part(first, last, count):
         return tf.range(first * count // 8, last * count // 8 + 1) if count > 1 else tf.range(count)
 
-    interpolation = Interpolation(size, new_size)
+    interpolation = Interpolation(size, new_size, align_corners=align_corners)
     shapes = {count: [3 if side != axis else count for side in range(4)] for count in (size, new_size)}
     values, upstream = normal(*shapes[size]), normal(*shapes[new_size], seed=1)
     whole, new = tf.range(size), part(2, 5, new_size)

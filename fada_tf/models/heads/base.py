@@ -19,12 +19,14 @@ class Head:
       strides: of the maps it takes; empty: the deepest map, whatever its stride.
       upsampling: pixels of the logits a pixel of the largest map it takes, along each axis.
       draws: whether it is random in training, by `fada_tf.randomness` (dropout).
+      align_corners: how its logits are brought to the size of the labels, see `Interpolation`.
     """
 
     build: Callable[[Mapping[int, int], int, str, np.random.Generator], keras.Model]
     strides: tuple[int, ...] = ()
     upsampling: int = 1
     draws: bool = False
+    align_corners: bool = True
 
     def takes(self, given: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the ascending strides of the maps that it takes of a backbone with maps of the strides `given`."""

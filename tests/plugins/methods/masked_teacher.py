@@ -63,7 +63,11 @@ class MaskedTeacher(Method):
         count = count_labelled(labels)
         logits = self.segmenter(images, training=True, draws=batch.get("draw"))
         value = sum_over_row_blocks(
-            lambda logits, labels: cross_entropy(logits, labels, count), [logits], images.shape[1:3], [labels]
+            lambda logits, labels: cross_entropy(logits, labels, count),
+            [logits],
+            images.shape[1:3],
+            [labels],
+            align_corners=self.segmenter.align_corners,
         )
         return Loss(value, trains="segmenter")
 
