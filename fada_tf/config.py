@@ -107,7 +107,7 @@ class ModelConfig:
     backbone: str = option(
         "resnet101", "feature extractor F: a module of fada_tf/models/backbones, or one of its depths"
     )
-    head: str = option("aspp", "classifier C: a module of fada_tf/models/heads")
+    head: str = option("aspp", "classifier C: one of fada_tf/models/heads")
     feature_stride: int = option(
         0,
         "stride, in pixels, of the feature map that discriminators and analyses of features see; 0: the deepest that "

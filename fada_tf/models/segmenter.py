@@ -21,21 +21,29 @@ def find_backbone(name: str) -> Backbone:
     Raises:
       InputError: no such backbone; the message lists those there are.
     """
-    family = registry.load_family(_BACKBONES, name)
-    if family is None or name not in family.VARIANTS:
-        families = (registry.load(_BACKBONES, file) for file in registry.names(_BACKBONES))
-        variants = sorted(variant for family in families for variant in family.VARIANTS)
-        raise InputError(f"backbone {name!r} is unknown: choose from {', '.join(variants)}")
-    return family.VARIANTS[name]
+    return _find(_BACKBONES, "backbone", name)
 
 
 def find_head(name: str) -> Head:
-    """Finds a head by name, such as "aspp", which is that of its file in fada_tf/models/heads.
+    """Finds a head by name, such as "aspp", in the one file of fada_tf/models/heads that it begins with.
 
     Raises:
       InputError: no such head; the message lists those there are.
     """
-    return registry.load(_HEADS, name).HEAD
+    return _find(_HEADS, "head", name)
+
+
+def _find(package: str, kind: str, name: str):
+    family = registry.load_family(package, name)
+    if family is None or name not in family.VARIANTS:
+        raise InputError(f"{kind} {name!r} is unknown: choose from {', '.join(_variants(package))}")
+    return family.VARIANTS[name]
+
+
+def _variants(package: str) -> dict[str, Backbone | Head]:
+    """Returns all plug-ins of a package by name, sorted."""
+    families = [registry.load(package, file).VARIANTS for file in registry.names(package)]
+    return dict(sorted((name, variant) for family in families for name, variant in family.items()))
 
 
 @keras.saving.register_keras_serializable("fada_tf")
@@ -257,7 +265,7 @@ def check_size(backbone: str, height: int, width: int, where: str) -> None:
 def _fitting_head(name: str, backbone: str, definition: Backbone) -> Head:
     head = find_head(name)
     if not head.fits(definition.strides):
-        fitting = [other for other in registry.names(_HEADS) if find_head(other).fits(definition.strides)]
+        fitting = [other for other, variant in _variants(_HEADS).items() if variant.fits(definition.strides)]
         raise InputError(
             f"head {name!r} takes maps of strides {_listed(head.strides)}, and backbone {backbone!r} gives "
             f"{_listed(definition.strides)}: choose from {', '.join(fitting)}"

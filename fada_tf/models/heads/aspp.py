@@ -79,4 +79,4 @@ def _build(channels: Mapping[int, int], num_classes: int, batch_norm: str, rng: 
     return Classifier(feature_channels, num_classes, rng)
 
 
-HEAD = Head(_build)
+VARIANTS = {"aspp": Head(_build)}

@@ -1,4 +1,4 @@
-"""What a head file offers: `HEAD`."""
+"""What a head file offers: `VARIANTS`, a `Head` by the name that users give, which begins with the file's."""
 
 import dataclasses
 from collections.abc import Callable, Mapping

@@ -45,4 +45,4 @@ def _build(channels: Mapping[int, int], num_classes: int, batch_norm: str, rng: 
     return keras.Model(features, logits, name="classifier")
 
 
-HEAD = Head(_build, upsampling=4)
+VARIANTS = {"vfm_uda": Head(_build, upsampling=4, align_corners=False)}

@@ -35,4 +35,4 @@ def _uniform(rng: np.random.Generator) -> keras.Initializer:
     return keras.initializers.GlorotUniform(seed=int(rng.integers(2**31)))
 
 
-HEAD = Head(_build, strides=(4, 16), upsampling=2)
+VARIANTS = {"steps": Head(_build, strides=(4, 16), upsampling=2)}
