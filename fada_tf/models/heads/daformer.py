@@ -10,10 +10,10 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from fada_tf.models.depthwise import depthwise_convolution
+from fada_tf.models.depthwise import normalized_depthwise_convolution
 from fada_tf.models.head_layers import DROPOUT, ResizeLike, score_pixels
 from fada_tf.models.heads.base import Head
-from fada_tf.models.layers import batch_norm_layer, normalized_convolution, torch_uniform
+from fada_tf.models.layers import normalized_convolution, torch_uniform
 from fada_tf.models.transformer_layers import Dense
 
 DILATIONS = (6, 12, 18)
@@ -40,8 +40,9 @@ def _build(
         return keras.layers.ReLU(name=f"{name}_relu")(normalized_convolution(x, width, size, rng=rng, **options))
 
     def convolve_apart(x, dilation, name):
-        x = depthwise_convolution(x, 3, dilation=dilation, name=f"{name}_depthwise", rng=rng)
-        x = batch_norm_layer(batch_norm, f"{name}_depthwise_bn", epsilon=_EPSILON)(x)
+        names = {"name": f"{name}_depthwise", "norm_name": f"{name}_depthwise_bn"}
+        options = {"dilation": dilation, "batch_norm": batch_norm, "epsilon": _EPSILON, "rng": rng}
+        x = normalized_depthwise_convolution(x, 3, **names, **options)
         x = keras.layers.ReLU(name=f"{name}_depthwise_relu")(x)
         return convolve(x, 1, f"{name}_pointwise")
 
