@@ -28,7 +28,14 @@ QUICK = [
     *((method, "tiny", "float32") for method in METHODS if method != "fada"),
     *(("source_only", backbone, "float32") for backbone in ("resnet50", "vgg16")),
 ]
-ALL = [(method, backbone, precision) for method in METHODS for backbone in BACKBONES for precision in PRECISIONS]
+# Beside these each backbone, and each method, in all precisions: pairs of them meet no operations beyond those.
+ALL = dict.fromkeys(
+    [
+        *QUICK,
+        *(("fada", backbone, precision) for backbone in BACKBONES for precision in PRECISIONS),
+        *((method, "tiny", precision) for method in METHODS for precision in PRECISIONS),
+    ]
+)
 
 
 @functools.cache
