@@ -16,12 +16,13 @@ from fada_tf.config import Config, method_settings
 from fada_tf.evaluation.confusion import confusion_matrix
 from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.evaluation.views import Views
+from fada_tf.models.depthwise import DepthwiseConvolution
 from fada_tf.models.segmenter import build_segmenter
 
 HEIGHT, WIDTH, BATCH, CLASSES = 48, 64, 4, 3
 METHODS = (*registry.names("fada_tf.methods"), "masked_teacher")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
-BACKBONES = ("tiny", "resnet50", "vgg16", "resnet101")
+BACKBONES = ("tiny", "resnet50", "vgg16", "resnet101", "efficientnet_lite0")
 # All precisions with the method that has all the parts, all methods in float32, all backbones with the simplest.
 QUICK = [
     *(("fada", "tiny", precision) for precision in PRECISIONS),
@@ -153,6 +154,25 @@ def step_graph(method: str, backbone: str, precision: str):
 )
 def test_a_step_stays_on_the_gpu(method, backbone, precision):
     assert not without_kernel(step_graph(method, backbone, precision))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 4)])
+def test_depthwise_convolutions_stay_on_the_gpu(stride, dilation, precision):
+    layer = DepthwiseConvolution(
+        5, stride=stride, dilation=dilation, kernel_initializer="ones", bias_initializer="ones", dtype=precision
+    )
+    layer.build((None, None, None, 8))
+
+    def gradients(images):
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            loss = tf.reduce_sum(tf.cast(layer(images), tf.float32))
+        return tape.gradient(loss, [images, layer.kernel.value, layer.bias.value])
+
+    with forms.chosen("plain"):
+        images = tf.TensorSpec([BATCH, HEIGHT, WIDTH, 8], layer.compute_dtype)
+        assert not without_kernel(tf.function(gradients, autograph=False).get_concrete_function(images).graph)
 
 
 def test_scoring_stays_on_the_gpu():

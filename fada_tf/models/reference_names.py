@@ -12,7 +12,7 @@ import numpy as np
 
 from fada_tf.errors import InputError
 from fada_tf.models.layers import BatchNorm
-from fada_tf.models.weights import named_variables
+from fada_tf.models.variables import named_variables
 
 _VGG16_POSITIONS = {
     "block1": (0, 2),
@@ -39,7 +39,7 @@ _VARIABLES = {
     "moving_mean": "running_mean",
     "moving_variance": "running_var",
 }
-_STEP_COUNTER = "num_batches_tracked"  # torch keeps it beside each batch norm, and nothing here depends on it
+STEP_COUNTER = "num_batches_tracked"  # torch keeps it beside each batch norm, and nothing here depends on it
 _TO_TORCH, _FROM_TORCH = (3, 2, 0, 1), (2, 3, 1, 0)  # axes of [rows, columns, in, out] and [out, in, rows, columns]
 
 
@@ -70,7 +70,7 @@ def to_reference(module: str, model: keras.Model) -> dict[str, np.ndarray]:
         value = np.asarray(variable)
         state[_name(module, path)] = value.transpose(_TO_TORCH) if value.ndim == 4 else value
     norms = [layer for layer in model.layers if isinstance(layer, BatchNorm)]
-    return state | {f"{_layer_name(module, norm.name)}.{_STEP_COUNTER}": np.zeros((), np.int64) for norm in norms}
+    return state | {f"{_layer_name(module, norm.name)}.{STEP_COUNTER}": np.zeros((), np.int64) for norm in norms}
 
 
 def from_reference(module: str, model: keras.Model, state: dict[str, np.ndarray]) -> Account:
@@ -100,7 +100,7 @@ def from_reference(module: str, model: keras.Model, state: dict[str, np.ndarray]
     return Account(
         loaded=tuple(sorted(arrays)),
         missing=tuple(sorted(variables.keys() - arrays.keys())),
-        unused=tuple(sorted(name for name in state.keys() - arrays.keys() if not name.endswith(_STEP_COUNTER))),
+        unused=tuple(sorted(name for name in state.keys() - arrays.keys() if not name.endswith(STEP_COUNTER))),
     )
 
 

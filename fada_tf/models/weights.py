@@ -8,22 +8,9 @@ from absl import logging
 
 from fada_tf.data import files
 from fada_tf.errors import InputError
+from fada_tf.models.published_weights import by_our_paths, recognized
 from fada_tf.models.segmenter import Segmenter, find_backbone
-
-
-def named_variables(*models: keras.Model) -> dict[str, keras.Variable]:
-    """Returns the weights of models by their paths, for instance "block1_conv1/kernel".
-
-    Raises:
-      ValueError: two have one path.
-    """
-    weights = [weight for model in models for weight in model.weights]
-    named = {weight.path: weight for weight in weights}
-    if len(named) < len(weights):
-        common = max(named, key=[weight.path for weight in weights].count)
-        raise ValueError(f"several weights are named {common}: give their layers names of their own")
-    return named
-
+from fada_tf.models.variables import named_variables
 
 _LARGEST_ITEM, _HEADER_BYTES = 8, 1024  # bytes of a float64, and of what describes an array in an .npz file, at most
 
@@ -34,7 +21,8 @@ def load_initial_weights(segmenter: Segmenter, source: str) -> str:
     Args:
       segmenter: the model that is changed.
       source: "" (leave it as it is), "imagenet" (download; vgg16 only), or an .npz file with every tensor of the
-        feature extractor, fc6 and fc7 and the classifier's excepted, float32 or float16.
+        feature extractor, fc6 and fc7 and the classifier's excepted, float32 or float16; by our paths, or by the names
+        and in the layouts of a form in which the backbone is published.
 
     Returns:
       One line, also logged: what was loaded and what was not.
@@ -47,6 +35,7 @@ def load_initial_weights(segmenter: Segmenter, source: str) -> str:
     else:
         variables = named_variables(segmenter.feature_extractor, segmenter.classifier)
         tensors = _download(segmenter.backbone) if source == "imagenet" else _read(source, variables)
+        tensors, notice = _by_our_paths(segmenter, tensors, source)
         fresh = find_backbone(segmenter.backbone).fresh_layers
         absent = {name for name in variables if name.startswith(tuple(f"{layer}/" for layer in fresh))}
         absent |= named_variables(segmenter.classifier).keys()
@@ -56,10 +45,25 @@ def load_initial_weights(segmenter: Segmenter, source: str) -> str:
         initial = [name for name in variables if name not in tensors]
         account = (
             f"{segmenter.backbone}: {len(tensors)} of {len(variables)} tensors from {source}; "
-            f"initial: {', '.join(initial) or 'none'}"
+            f"initial: {', '.join(initial) or 'none'}{notice}"
         )
     logging.info("%s", account)
     return account
+
+
+def _by_our_paths(
+    segmenter: Segmenter, tensors: dict[str, np.ndarray], source: str
+) -> tuple[dict[str, np.ndarray], str]:
+    """Returns the tensors, those in a published form by our paths, and what users are to read of that form."""
+    model = segmenter.feature_extractor
+    found = recognized(find_backbone(segmenter.backbone).published, model, tensors)
+    if found is None:
+        return tensors, ""
+    form, tensors = found
+    try:
+        return by_our_paths(form, model, tensors), f"; {form.notice}"
+    except InputError as error:
+        raise InputError(f"{source}, for {segmenter.backbone}: {error}: use weights of its backbone") from error
 
 
 def _download(backbone: str) -> dict[str, np.ndarray]:

@@ -21,16 +21,15 @@ from fada_tf.errors import InputError
 from fada_tf.models import torch_files
 from fada_tf.models.backbones.base import Backbone, Published
 from fada_tf.models.discriminator import build_discriminator
-from fada_tf.models.published_weights import from_published, to_published
-from fada_tf.models.reference_names import Account, from_reference, to_reference
+from fada_tf.models.published_weights import from_published, recognized, to_published
+from fada_tf.models.reference_names import STEP_COUNTER, Account, from_reference, to_reference
 from fada_tf.models.segmenter import Segmenter, build_segmenter, find_backbone
-from fada_tf.models.weights import named_variables
+from fada_tf.models.variables import named_variables
 from fada_tf.runs import checkpoint, layout
 from fada_tf.runs.directory import check_run_directory, write_run_directory
 from fada_tf.runs.literal_paths import literal, literal_file
 
 BACKBONES = ("resnet50", "resnet101", "vgg16")  # those of the authors' code
-_STEP_COUNTER = "num_batches_tracked"  # beside every ordinary batch norm of torch; the authors' frozen one has none
 _HEADS = ("fc", "classifier")  # of ImageNet's classes, in published files
 # Published VGG files count pool4, at 23, which the authors' code takes out.
 _VGG16_LAYERS = {f"features.{old}": f"backbone.{new}" for new, old in enumerate((*range(23), *range(24, 30)))}
@@ -88,27 +87,12 @@ def _from_published(
     path: str, definition: Backbone, model: keras.Model, tensors: dict[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], list[str]]:
     """Takes the form that most names are of; what the file holds beside the backbone, such as a head, is left."""
-
-    def known(form: Published) -> int:
-        return len(to_published(form, model).keys() & _without_prefix(form, tensors).keys())
-
-    form = max(definition.published, key=known)
-    state = _without_prefix(form, tensors)
+    form, state = recognized(definition.published, model, tensors) or (definition.published[0], tensors)
     needed = {name: tensor for name, tensor in state.items() if name not in form.extra}
     account = _load(functools.partial(from_published, form), model, needed, path)
     account = dataclasses.replace(account, unused=(*account.unused, *(state.keys() & set(form.extra))))
     arrays = {name: np.asarray(variable) for name, variable in named_variables(model).items()}
-    return arrays, [_line(model.name, account, tensors), _license(form)]
-
-
-def _without_prefix(form: Published, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns the tensors of a larger model by their names in the backbone alone."""
-    prefix = next((each for each in form.prefixes if any(name.startswith(each) for name in tensors)), "")
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-
-
-def _license(form: Published) -> str:
-    return f"licence of the weights that {form.by} published: {form.license}"
+    return arrays, [_line(model.name, account, tensors), form.notice]
 
 
 def convert_checkpoint(
@@ -143,7 +127,7 @@ def convert_checkpoint(
     modules = [module for module in ("feature_extractor", "classifier", "model_D") if module in entries]
     states = {module: _state_dict(entries[module], f"{module} of {path}") for module in modules}
     _check_classes(states["classifier"], space, path)
-    counted = any(name.endswith(_STEP_COUNTER) for name in states["feature_extractor"])
+    counted = any(name.endswith(STEP_COUNTER) for name in states["feature_extractor"])
     batch_norm = "synchronized" if counted else "frozen"
     segmenter = build_segmenter(backbone, space.num_classes, batch_norm)
     objects: dict[str, keras.Model] = {"segmenter": segmenter}
@@ -210,7 +194,7 @@ def _export_published(published: Sequence[Published], backbone: keras.Model, out
     else:
         torch_files.write(output, state)
     lines = [f"{backbone.name}: {len(state)} tensors written, as {form.by} name them"]
-    return [*lines, f"not written: the classifier; {_listed(form.extra)}, which nothing needs", _license(form)]
+    return [*lines, f"not written: the classifier; {_listed(form.extra)}, which nothing needs", form.notice]
 
 
 def _models(segmenter: Segmenter, discriminator: keras.Model | None = None) -> dict[str, keras.Model]:
@@ -265,7 +249,7 @@ def _load(
 ) -> Account:
     """Assigns `state` to all weights of `model`, save that those named in `may_lack` may be missing."""
     for name, tensor in state.items():
-        if not name.endswith(_STEP_COUNTER) and not (tensor.dtype.kind == "f" and np.isfinite(tensor).all()):
+        if not name.endswith(STEP_COUNTER) and not (tensor.dtype.kind == "f" and np.isfinite(tensor).all()):
             raise InputError(f"{path} has values in {name} that are not finite real numbers: get the file anew")
     try:
         account = assign(model, state)
@@ -289,7 +273,7 @@ def _part(name: str) -> str:
 
 
 def _line(what: str, account: Account, state: dict[str, np.ndarray]) -> str:
-    counters = sum(name.endswith(_STEP_COUNTER) for name in state)
+    counters = sum(name.endswith(STEP_COUNTER) for name in state)
     return (
         f"{what}: {len(account.loaded)} of {len(state)} tensors loaded; missing: {_listed(account.missing)}; "
         f"unused: {_listed(account.unused)}" + (f"; {counters} step counters, not needed" if counters else "")

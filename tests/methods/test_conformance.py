@@ -24,16 +24,17 @@ METHODS_AND_SLOW_ONES = [
     pytest.param(name, marks=[] if name in ("fada", "masked_teacher") else pytest.mark.slow) for name in METHODS
 ]
 CLASSES, IMAGES, SIZE = 3, 4, (24, 32)
+NETWORKS = (("efficientnet_lite0", "aspp"),)  # backbones and heads, beside the one that all tests here have
 
 
-def build(name: str, **fields) -> Method:
+def build(name: str, backbone: str = "tiny", head: str = "aspp", **fields) -> Method:
     config = Config()
     config.method = method_settings(name, **SETTINGS.get(name, {}))
     config.optimizer.learning_rate = 1e-4
     for field, value in fields.items():
         setattr(config.training, field, value)
     # Frozen statistics do not depend on the batch.
-    method = registry.load("fada_tf.methods", name).build(config, build_segmenter("tiny", CLASSES, "frozen"))
+    method = registry.load("fada_tf.methods", name).build(config, build_segmenter(backbone, CLASSES, head=head))
     if config.training.xla:
         method.use_xla()
     return method
@@ -123,6 +124,22 @@ def test_a_step_measures_what_it_names_and_moves_every_weight(plain, name):
     for network, optimizer in method.optimizers.items():
         for variable in (variable for group in optimizer.groups for variable in group.variables):
             assert not np.array_equal(*(values[f"{network} {variable.path}"] for values in (start, after)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("backbone", "head"), NETWORKS)
+@pytest.mark.parametrize("name", METHODS)
+def test_every_network_is_moved_by_every_method(name, backbone, head):
+    method = build(name, backbone, head)
+    start = weights(method)
+    measures = steps_of(method, tf.distribute.get_strategy())
+    after = weights(method)
+    assert all(np.isfinite(value) for value in measures.values())
+    assert all(np.isfinite(value).all() for value in after.values())
+    for network, optimizer in method.optimizers.items():
+        for variable in (variable for group in optimizer.groups for variable in group.variables):
+            path = f"{network} {variable.path}"
+            assert not np.array_equal(start[path], after[path]), path
 
 
 @pytest.mark.parametrize("name", METHODS_AND_SLOW_ONES)

@@ -7,7 +7,8 @@ import tensorflow as tf
 
 from fada_tf.errors import InputError
 from fada_tf.models.segmenter import build_segmenter
-from fada_tf.models.weights import load_initial_weights, named_variables
+from fada_tf.models.variables import named_variables
+from fada_tf.models.weights import load_initial_weights
 
 PRETRAINED = pathlib.Path(__file__).parents[3] / "shared" / "weights" / "vgg16_conv_fp16.npz"
 

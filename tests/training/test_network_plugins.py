@@ -13,7 +13,8 @@ from fada_tf.errors import InputError
 from fada_tf.evaluation.features import analyze
 from fada_tf.export import version
 from fada_tf.models.segmenter import build_segmenter, find_backbone
-from fada_tf.models.weights import load_initial_weights, named_variables
+from fada_tf.models.variables import named_variables
+from fada_tf.models.weights import load_initial_weights
 from fada_tf.runs import checkpoint
 from fada_tf.training import made_up
 from fada_tf.training import run as run_lib

@@ -22,7 +22,7 @@ from fada_tf.evaluation.discrimination import DomainPredictor, has_discriminator
 from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.methods.base import Method
 from fada_tf.models.segmenter import build_segmenter
-from fada_tf.models.weights import named_variables
+from fada_tf.models.variables import named_variables
 from fada_tf.optimizers import loss_scale
 from fada_tf.runs import checkpoint
 from fada_tf.runs.checkpoint import load_segmenter

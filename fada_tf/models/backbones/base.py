@@ -57,6 +57,11 @@ class Published:
     extra: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
 
+    @property
+    def notice(self) -> str:
+        """What users read where such weights are loaded."""
+        return f"licence of the weights that {self.by} published: {self.license}"
+
 
 @dataclasses.dataclass(frozen=True)
 class Backbone:
