@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from fada_tf import forms, machine
+from fada_tf import forms, machine, windows
 from fada_tf.errors import InputError, Stopped, printable, shortage
 
 INPUT_ERROR_STATUS = 2
@@ -90,6 +90,22 @@ def define_network() -> flags.FlagHolder:
     )
 
 
+def define_windows() -> tuple[flags.FlagHolder, flags.FlagHolder, flags.FlagHolder]:
+    """Defines the options by which a program sees images by windows, and returns them: see `checkpoint.sight`."""
+    return (
+        flags.DEFINE_string(
+            "window",
+            "",
+            "HEIGHTxWIDTH in pixels: see images by sliding windows of this size, at their own size unless --height or "
+            "--width is given; empty: as the run was evaluated; none: whole.",
+        ),
+        flags.DEFINE_string(
+            "stride", "", "HEIGHTxWIDTH in pixels, from window to window; empty: two thirds of the window."
+        ),
+        flags.DEFINE_enum("average", windows.AVERAGES[0], windows.AVERAGES, "What is averaged where windows overlap."),
+    )
+
+
 def _convolutions() -> str:
     return flags.FLAGS["convolutions"].value if "convolutions" in flags.FLAGS else "automatic"
 
@@ -106,7 +122,11 @@ def _prepare_tensorflow() -> None:
 
 def _memory_advice() -> str:
     """Returns which options decide how much memory this program takes."""
-    sizes = [f"--{name}" for name in ("batch_size", "max_batch", "height", "width", "workers") if name in flags.FLAGS]
+    sizes = [
+        f"--{name}"
+        for name in ("batch_size", "max_batch", "height", "width", "window", "workers")
+        if name in flags.FLAGS
+    ]
     fewer = ["fewer --scales"] if "scales" in flags.FLAGS else []
     if "config" in flags.FLAGS:
         return (

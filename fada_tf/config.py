@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from fada_tf import migration, registry, schema
 from fada_tf.errors import InputError, nearest
 from fada_tf.schema import option, section
+from fada_tf.windows import AVERAGES
 
 _CROP = ("crop", (True,))
 _RARE_CLASS = ("sampling", ("rare_class",))
@@ -78,8 +79,13 @@ class EvaluationConfig:
     """The labelled images that a run is scored on; logits are upsampled to each label's own size."""
 
     records: str = option("", "folder of TFRecord shards with a manifest.json; empty: no evaluation")
-    height: int = option(0, "pixels; images are resized to this height", minimum=0)
-    width: int = option(0, "pixels; images are resized to this width", minimum=0)
+    height: int = option(0, "pixels; images are resized to this height; 0, with a window: not at all", minimum=0)
+    width: int = option(0, "pixels; images are resized to this width; 0, with a window: not at all", minimum=0)
+    window: str = option(
+        "", "HEIGHTxWIDTH, pixels: sliding windows that images are seen by; empty: they are seen whole"
+    )
+    stride: str = option("", "HEIGHTxWIDTH, pixels, from window to window; empty: two thirds of the window")
+    average: str = option(AVERAGES[0], "what is averaged where windows overlap, at full size", choices=AVERAGES)
     batch_size: int = option(0, "images a step, over all replicas; 0: one a replica", minimum=0)
 
 

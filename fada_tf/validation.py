@@ -3,6 +3,7 @@
 from fada_tf import schema
 from fada_tf.config import Config, DomainConfig, MethodSettings, flatten, trained_domains, untrained_settings
 from fada_tf.errors import InputError
+from fada_tf.windows import Windows
 
 
 def validate(config: Config) -> None:
@@ -48,7 +49,8 @@ def validate(config: Config) -> None:
         _validate_domain(domain, f"config.data.{name}")
     _validate_sizes(config)
     evaluation = config.data.evaluation
-    if evaluation.records and not (evaluation.height and evaluation.width):
+    own_size = Windows.of(evaluation) and not (evaluation.height or evaluation.width)
+    if evaluation.records and not (evaluation.height and evaluation.width) and not own_size:
         raise InputError("config.data.evaluation.height and width are 0: set the size that images are evaluated at")
 
 

@@ -75,6 +75,13 @@ def test_schedules_are_the_papers(name):
         ("data.source.height", 0, "config.data.source.height and width are 0 and 160"),
         ("data.source.scale_max", 2.0, "config.data.source.crop False has no use for: set it to 1.0, or crop to True"),
         ("data.evaluation.width", 0, "config.data.evaluation.height and width are 0"),
+        ("data.evaluation.window", "512", "config.data.evaluation.window is '512': give HEIGHTxWIDTH in pixels"),
+        ("data.evaluation.stride", "64x64", "config.data.evaluation.stride is '64x64' without a window"),
+        (
+            "data.evaluation.average",
+            "median",
+            "config.data.evaluation.average is 'median': choose from logits, softmax",
+        ),
         ("data.fourier_beta", 0.5, "config.data.fourier_beta is 0.5: it takes less than 0.5"),
     ],
 )

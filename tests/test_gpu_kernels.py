@@ -18,6 +18,7 @@ from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.evaluation.views import Views
 from fada_tf.models.depthwise import DepthwiseConvolution
 from fada_tf.models.segmenter import build_segmenter
+from fada_tf.windows import Windows
 
 HEIGHT, WIDTH, BATCH, CLASSES = 48, 64, 4, 3
 METHODS = (*registry.names("fada_tf.methods"), "masked_teacher")
@@ -175,14 +176,17 @@ def test_depthwise_convolutions_stay_on_the_gpu(stride, dilation, precision):
         assert not without_kernel(tf.function(gradients, autograph=False).get_concrete_function(images).graph)
 
 
-def test_scoring_stays_on_the_gpu():
+@pytest.mark.parametrize(
+    "views", [Views((0.7, 1.0), flip=True), Views(flip=True, windows=Windows((32, 32), (16, 20), "softmax"))]
+)
+def test_scoring_stays_on_the_gpu(views):
     batch = {
         "image": tf.TensorSpec([BATCH, HEIGHT, WIDTH, 3], tf.uint8),
         "label": tf.TensorSpec([BATCH, HEIGHT, WIDTH], tf.uint8),
         "label_size": tf.TensorSpec([BATCH, 2], tf.int32),
     }
     dataset = tf.data.Dataset.from_generator(lambda: iter(()), output_signature=batch)
-    views, names = Views((0.7, 1.0), flip=True), ("sky", "road", "car")
+    names = ("sky", "road", "car")
     evaluator = Evaluator(build_segmenter("tiny", CLASSES), dataset, names, tf.distribute.get_strategy(), views=views)
     with forms.chosen("plain"):
         graphs = [evaluator._distributed_step.get_concrete_function(batch).graph]

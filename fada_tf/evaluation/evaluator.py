@@ -7,8 +7,7 @@ import orbit
 import tensorflow as tf
 
 from fada_tf.evaluation.confusion import Scores, confusion_matrix
-from fada_tf.evaluation.views import SINGLE_VIEW, Views
-from fada_tf.models.class_maps import predict_class_map
+from fada_tf.evaluation.views import SINGLE_VIEW, Views, of_picture
 from fada_tf.models.segmenter import Segmenter
 from fada_tf.runs.metrics import better_network
 
@@ -75,13 +74,12 @@ class Evaluator(orbit.AbstractEvaluator):
         # A replica's last batch may be empty; of such a one, oneDNN's convolutions return another shape.
         empty = tf.cast(tf.equal(tf.shape(batch["image"])[0], 0), tf.int32)
         images = tf.pad(batch["image"], [[0, empty], [0, 0], [0, 0], [0, 0]])
-        logits = self.views.logits(self.segmenter, images)
+        seen = self.views.logits(self.segmenter, images)
         total = tf.zeros([num_classes] * 2, tf.int64)
         # Labels of a batch may differ in size: each is compared at its own.
         for index in tf.range(tf.shape(batch["image"])[0]):
             size = batch["label_size"][index]
-            own = [view[index : index + 1] for view in logits]
-            class_map = predict_class_map(own, size, align_corners=self.segmenter.align_corners)[0]
+            class_map = self.views.class_map(self.segmenter, of_picture(seen, index), size)[0]
             label = batch["label"][index, : size[0], : size[1]]
             total += confusion_matrix(label, class_map, num_classes)
         return total, tf.shape(batch["image"])[0]

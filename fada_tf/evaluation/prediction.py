@@ -21,8 +21,8 @@ from fada_tf.data.transforms import resize_image
 from fada_tf.devices import set_up_devices
 from fada_tf.errors import InputError
 from fada_tf.evaluation.pictures import colorize, overlay
-from fada_tf.evaluation.views import SINGLE_VIEW, Views
-from fada_tf.models.class_maps import predict_class_map
+from fada_tf.evaluation.views import SINGLE_VIEW, Views, of_picture
+from fada_tf.models.class_maps import Seen
 from fada_tf.models.segmenter import Segmenter
 from fada_tf.runs.checkpoint import load_segmenter
 
@@ -106,43 +106,64 @@ class Segments(Protocol):
 
 
 class Predictor:
-    """Segments pictures of any size with a segmenter that works at one size."""
+    """Segments pictures of any size, resized to one size or at their own."""
 
     def __init__(
-        self, segmenter: Segmenter, height: int, width: int, views: Views = SINGLE_VIEW, *, batch_size: int = 1
+        self,
+        segmenter: Segmenter,
+        height: int,
+        width: int,
+        views: Views = SINGLE_VIEW,
+        *,
+        batch_size: int = 1,
+        progress: Callable[[int, int], object] | None = None,
     ):
         """Sets up the predictor.
 
         Args:
           segmenter: the model.
-          height: pixels, to which pictures are resized before the model.
-          width: pixels.
-          views: how the segmenter looks at the resized picture.
-          batch_size: pictures that the segmenter sees at a time.
+          height: pixels, to which pictures are resized before the model; 0: they keep their own size.
+          width: pixels, 0 where the height is.
+          views: how the segmenter looks at the picture of that size.
+          batch_size: pictures that the segmenter sees at a time; windows of one picture, where the views have them.
+          progress: called with the number of windows of a picture that have been seen, and that of all it has.
         """
         self.segmenter = segmenter
-        self.size = (height, width)
+        self.size = (height, width) if height and width else (None, None)
         self.views = views
         self.batch_size = batch_size
+        self._progress, self._seen_windows, self._all_windows = progress, 0, 0
         self._resize = tf.function(self._resized, input_signature=[tf.TensorSpec([None, None, 3], tf.uint8)])
         batch = tf.TensorSpec([None, *self.size, 3], tf.uint8)
-        self._logits = tf.function(lambda images: views.logits(segmenter, images), input_signature=[batch])
-        self._class_map = tf.function(self._class_map_of)
-
-    def _class_map_of(self, logits: list[tf.Tensor], size: tf.Tensor) -> tf.Tensor:
-        return tf.cast(predict_class_map(logits, size, align_corners=self.segmenter.align_corners)[0], tf.uint8)
+        self._logits = tf.function(self._seen, [batch], autograph=False)
+        self._class_map = tf.function(self._class_map_of, autograph=False, reduce_retracing=True)
 
     def _resized(self, image: tf.Tensor) -> tf.Tensor:
+        if None in self.size:
+            return image
         with tf.device("CPU:0"):  # beside what a GPU does with the pictures before
             return tf.ensure_shape(resize_image(image, self.size), [*self.size, 3])
 
+    def _seen(self, images: tf.Tensor) -> list[Seen]:
+        progress = self._count if self._progress else None
+        return self.views.logits(self.segmenter, images, at_once=self.batch_size, progress=progress)
+
+    def _count(self, windows: int) -> None:
+        self._seen_windows += windows
+        self._progress(self._seen_windows, self._all_windows)
+
+    def _class_map_of(self, seen: list[Seen], size: tf.Tensor) -> tf.Tensor:
+        return tf.cast(self.views.class_map(self.segmenter, seen, size)[0], tf.uint8)
+
     def segment(self, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yields uint8 class ids [height, width] for each RGB picture, uint8 [height, width, 3], in order."""
-        prepared = map_ahead(lambda picture: (self._resize(picture), picture.shape[:2]), pictures, self.batch_size + 1)
-        while batch := list(itertools.islice(prepared, self.batch_size)):
-            logits = self._logits(tf.stack([image for image, _ in batch]))
+        together = 1 if self.views.windows or None in self.size else self.batch_size
+        prepared = map_ahead(lambda picture: (self._resize(picture), picture.shape[:2]), pictures, together + 1)
+        while batch := list(itertools.islice(prepared, together)):
+            self._seen_windows, self._all_windows = 0, self.views.number_of_windows(*batch[0][0].shape[:2])
+            seen = self._logits(tf.stack([image for image, _ in batch]))
             for index, (_, size) in enumerate(batch):
-                yield self._class_map([view[index : index + 1] for view in logits], tf.constant(size)).numpy()
+                yield self._class_map(of_picture(seen, index), tf.constant(size)).numpy()
 
     def __call__(self, picture) -> np.ndarray:
         """Returns uint8 class ids [height, width] for a picture, or [batch, height, width]; see `as_pictures`."""
@@ -157,10 +178,10 @@ class SavedPredictor:
 
     Attributes:
       checkpoint: run directory or checkpoint, which they can read.
-      height: pixels, to which pictures are resized before the model.
-      width: pixels.
-      views: how the segmenter looks at the resized picture.
-      batch_size: pictures that the segmenter sees at a time.
+      height: see `Predictor`.
+      width: see `Predictor`.
+      views: how the segmenter looks at a picture.
+      batch_size: see `Predictor`.
       convolutions: their form, see `forms.chosen`.
     """
 

@@ -1,14 +1,17 @@
-"""Test-time augmentation: an image seen at several scales and mirrored."""
+"""How a segmenter looks at an image: at several scales and mirrored (test-time augmentation), whole or by windows."""
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from fada_tf.errors import InputError
-from fada_tf.models.layers import resize, resize_align_corners
-from fada_tf.models.segmenter import Segmenter
+from fada_tf.models.class_maps import Seen, predict_class_map, predict_probabilities
+from fada_tf.models.layers import resize_align_corners
+from fada_tf.models.segmenter import Segmenter, check_size
+from fada_tf.models.window_logits import window_logits
+from fada_tf.windows import Windows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,60 +22,99 @@ class Views:
       scales: factors on the size of the resized image; the new sizes are rounded down, as by the authors:
         https://github.com/JDAI-CV/FADA/blob/a1c6403/test.py#L50.
       flip: whether each scale is seen mirrored too.
+      windows: by which each of these is seen; None: whole.
     """
 
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
+    windows: Windows | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self):
         if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
             raise ValueError(f"scales are {self.scales}: give one or more numbers above 0")
 
     @classmethod
-    def parse(cls, scales: Sequence[str], flip: bool) -> "Views":
+    def parse(cls, scales: Sequence[str], flip: bool, windows: Windows | None = None) -> "Views":
         """Returns the views of a list of numbers as texts.
 
         Raises:
           InputError: they are not numbers above 0.
         """
         try:
-            return cls(tuple(float(scale) for scale in scales), flip)
+            return cls(tuple(float(scale) for scale in scales), flip, windows)
         except ValueError as error:
             raise InputError(f"scales are {','.join(scales)!r}: give numbers above 0, such as 0.7,1,1.3") from error
 
-    def logits(self, segmenter: Segmenter, images: tf.Tensor) -> list[tf.Tensor]:
+    def logits(
+        self,
+        segmenter: Segmenter,
+        images: tf.Tensor,
+        *,
+        at_once: int = 0,
+        progress: Callable[[int], object] | None = None,
+    ) -> list[Seen]:
         """Runs the segmenter on every view.
 
         Args:
           segmenter: the model.
-          images: RGB [batch, height, width, 3] in 0..255, of static size.
+          images: RGB [batch, height, width, 3] in 0..255.
+          at_once: see `window_logits`.
+          progress: see `window_logits`.
 
         Returns:
-          float32 [batch, its height, its width, classes] for each view, those of mirrored views turned back.
+          For each view, float32 [batch, its height, its width, classes] or `WindowLogits`, those of mirrored views
+          turned back: what the methods below take. The batch is the first dimension of all tensors.
         """
-        logits = []
+        seen: list[Seen] = []
         for scale in self.scales:
-            size = tuple(math.floor(side * scale) for side in images.shape[1:3])
-            view = images if scale == 1 else resize_align_corners(images, size)
-            logits.append(segmenter(view, training=False))
-            if self.flip:
-                logits.append(tf.reverse(segmenter(tf.reverse(view, [2]), training=False), [2]))
-        return logits
+            view = images if scale == 1 else resize_align_corners(images, _scaled(images, scale))
+            for mirrored in (False, True)[: 1 + self.flip]:
+                pixels = tf.reverse(view, [2]) if mirrored else view
+                if self.windows:
+                    found = window_logits(segmenter, pixels, self.windows, at_once=at_once, progress=progress)
+                    seen.append(found.mirrored() if mirrored else found)
+                else:
+                    logits = segmenter(pixels, training=False)
+                    seen.append(tf.reverse(logits, [2]) if mirrored else logits)
+        return seen
+
+    def class_map(self, segmenter: Segmenter, seen: Sequence[Seen], size) -> tf.Tensor:
+        """Returns the most likely class of every pixel, int32 [batch, *size]; see `predict_class_map`."""
+        return predict_class_map(seen, size, align_corners=segmenter.align_corners, windows=self.windows)
+
+    def probabilities(self, segmenter: Segmenter, seen: Sequence[Seen], size) -> tf.Tensor:
+        """Returns the probability of every class, float32 [batch, *size, classes]; see `predict_class_map`."""
+        return predict_probabilities(seen, size, align_corners=segmenter.align_corners, windows=self.windows)
+
+    def check(self, backbone: str, height: int, width: int) -> None:
+        """Raises `InputError` unless a backbone can see all views of images of this size; 0: of any."""
+        for scale in self.scales:
+            sides = math.floor(height * scale), math.floor(width * scale)
+            where = f"the image at scale {scale:g}"
+            if self.windows:
+                window = self.windows.window
+                cut = tuple(map(min, window, sides)) if height else window
+                where, sides = "the window" if cut == window else f"the window in {where}", cut
+            check_size(backbone, *sides, where)
+
+    def number_of_windows(self, height: int, width: int) -> int:
+        """Returns how many windows all views of an image of this height and width have; 0 where they are whole."""
+        if not self.windows:
+            return 0
+        sizes = ((math.floor(height * scale), math.floor(width * scale)) for scale in self.scales)
+        return (1 + self.flip) * sum(self.windows.number(*size) for size in sizes)
+
+
+def _scaled(images: tf.Tensor, scale: float):
+    """Returns the height and width of a view; integers where those of the images are known."""
+    if None not in images.shape[1:3]:
+        return tuple(math.floor(side * scale) for side in images.shape[1:3])
+    return tf.cast(tf.floor(tf.cast(tf.shape(images)[1:3], tf.float64) * scale), tf.int32)
+
+
+def of_picture(seen: Sequence[Seen], index) -> list[Seen]:
+    """Returns what was seen of one picture of the batch, as a batch of one."""
+    return tf.nest.map_structure(lambda values: values[index : index + 1], list(seen))
 
 
 SINGLE_VIEW = Views()
-
-
-def mean_probabilities(logits: Sequence[tf.Tensor], size, *, align_corners: bool) -> tf.Tensor:
-    """Returns the mean over the views of every class's probability.
-
-    Args:
-      logits: float32 [batch, any height, any width, classes] for each view.
-      size: (height, width) of the result, integers or an integer tensor [2].
-      align_corners: the segmenter's.
-
-    Returns:
-      float32 [batch, *size, classes].
-    """
-    full = (resize(view, size, align_corners=align_corners) for view in logits)
-    return tf.add_n([tf.nn.softmax(view) for view in full]) / len(logits)

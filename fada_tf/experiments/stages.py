@@ -27,6 +27,7 @@ from fada_tf.experiments.jobs import Job
 from fada_tf.runs import results
 from fada_tf.stages import Stage
 from fada_tf.validation import validate
+from fada_tf.windows import Windows
 
 BY_A_JOB = "(by a job)"  # stands for a folder that one makes
 
@@ -301,7 +302,9 @@ def _before(training: Training) -> list[str]:
 def scoring(config: Config, records: str, *, multi_scale: bool, network: str | None = None) -> results.Scoring:
     """Returns how a run of a config, or the named network of it, is scored on some records."""
     evaluation = config.data.evaluation
-    single = results.Scoring(records, evaluation.height, evaluation.width, network=network)
+    single = results.Scoring(
+        records, evaluation.height, evaluation.width, network=network, windows=Windows.of(evaluation)
+    )
     return results.multi_scale(single) if multi_scale else single
 
 

@@ -10,7 +10,6 @@ from PIL import Image
 
 from fada_tf.data.transforms import resize_image
 from fada_tf.errors import InputError
-from fada_tf.evaluation.views import mean_probabilities
 from fada_tf.export import signatures
 from fada_tf.export.signatures import ServingOptions
 from fada_tf.models.segmenter import Segmenter
@@ -52,9 +51,11 @@ def reference(segmenter: Segmenter, options: ServingOptions, picture: np.ndarray
     Returns:
       float32 [*size, classes].
     """
-    image = resize_image(tf.constant(picture), (options.height, options.width))[None]
-    logits = options.views.logits(segmenter, image)
-    return mean_probabilities(logits, size, align_corners=segmenter.align_corners)[0].numpy()
+    image = tf.constant(picture)
+    if options.height:
+        image = resize_image(image, (options.height, options.width))
+    seen = options.views.logits(segmenter, image[None])
+    return options.views.probabilities(segmenter, seen, size)[0].numpy()
 
 
 def compare(expected: list[np.ndarray], class_maps: list[np.ndarray], probabilities: list[np.ndarray]) -> Parity:

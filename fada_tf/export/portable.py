@@ -13,7 +13,8 @@ from fada_tf import forms
 from fada_tf.data import files
 from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
-from fada_tf.evaluation.views import mean_probabilities
+from fada_tf.export.signatures import ServingOptions
+from fada_tf.models.class_maps import predict_probabilities
 from fada_tf.models.segmenter import Segmenter
 
 FILES = {"litert": "model.tflite", "onnx": "model.onnx"}
@@ -34,7 +35,7 @@ class FixedSizeSegmenter(keras.Model):
     def call(self, images):
         """Computes the probabilities."""
         logits, size = self.segmenter(images), self.input_shape_of_one[1:3]
-        return {OUTPUT: mean_probabilities([logits], size, align_corners=self.segmenter.align_corners)}
+        return {OUTPUT: predict_probabilities([logits], size, align_corners=self.segmenter.align_corners)}
 
 
 def check_format(name: str) -> None:
@@ -48,25 +49,44 @@ def check_format(name: str) -> None:
             raise InputError(f"--format={name} needs {package}: pip install -e '.[{name}]'") from error
 
 
-def metadata(label_space: LabelSpace, height: int, width: int) -> dict[str, str]:
+def input_size(options: ServingOptions) -> tuple[int, int]:
+    """Returns the one (height, width) in pixels that a file takes: that of pictures, or of one of their windows."""
+    return options.views.windows.window if options.views.windows else (options.height, options.width)
+
+
+def metadata(label_space: LabelSpace, options: ServingOptions) -> dict[str, str]:
     """Returns what a file says of itself: its classes, in the order of its outputs, and the input that it takes."""
-    return {
+    (height, width), windows = input_size(options), options.views.windows
+    size = f"{options.width}, {options.height}"
+    told = [f"{INPUT}: RGB in 0..255, float32 [1, {height}, {width}, 3]"]
+    if windows:
+        told.append(
+            "a window of a picture; windows.json has size and stride, HEIGHTxWIDTH; the last window of a row or column "
+            "ends with the picture; where windows overlap, probabilities (softmax) or their logarithms (logits) "
+            "are averaged"
+        )
+    if options.height:
+        told.append(
+            f"pictures of another size are resized by Pillow's resize(({size}), Image.Resampling.BICUBIC), whose "
+            "filter is antialiased"
+        )
+    texts = {
         "labels.txt": "".join(f"{label}\n" for label in label_space.names),
         "classes.json": json.dumps(label_space.to_json()),
-        "input.txt": f"{INPUT}: RGB in 0..255, float32 [1, {height}, {width}, 3]; pictures of another size are resized "
-        f"by Pillow's resize(({width}, {height}), Image.Resampling.BICUBIC), whose filter is antialiased",
+        "input.txt": "; ".join(told),
     }
+    return texts | ({"windows.json": json.dumps(windows.texts)} if windows else {})
 
 
-def write(name: str, segmenter: Segmenter, label_space: LabelSpace, height: int, width: int, path: str) -> None:
+def write(name: str, segmenter: Segmenter, label_space: LabelSpace, options: ServingOptions, path: str) -> None:
     """Writes the segmenter in a format of `FILES`, with its `metadata`, to `path`.
 
     ONNX has metadata of its own. Of a LiteRT file they are appended as a zip archive, which `unzip` and
     `zipfile.ZipFile` read, as are the labels that TensorFlow's own tools add.
     """
-    model = FixedSizeSegmenter(segmenter, height, width)
+    model = FixedSizeSegmenter(segmenter, *input_size(options))
     signature = [tf.TensorSpec(model.input_shape_of_one, tf.float32, INPUT)]
-    texts = metadata(label_space, height, width)
+    texts = metadata(label_space, options)
     if name == "onnx":
         with forms.chosen("plain"):
             model.export(path, format=name, input_signature=signature, verbose=False)

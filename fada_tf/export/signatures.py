@@ -8,9 +8,9 @@ import tensorflow as tf
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.tfrecord import decode_image
 from fada_tf.data.transforms import resize_image
-from fada_tf.evaluation.views import SINGLE_VIEW, Views, mean_probabilities
+from fada_tf.evaluation.views import SINGLE_VIEW, Views
 from fada_tf.export import png
-from fada_tf.models.class_maps import predict_class_map
+from fada_tf.models.class_maps import Seen
 from fada_tf.models.segmenter import Segmenter
 
 DEFAULT = "serving_default"
@@ -20,6 +20,7 @@ IMAGES = "images"
 IMAGE_BYTES = "image_bytes"
 _JPEG_START = (0xFF, 0xD8, 0xFF)
 _PARALLEL_PICTURES = 2  # of different sizes, so that few large ones are in memory at a time
+_WINDOWS_AT_ONCE = 4  # enough for GPUs
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class ServingOptions:
     """How a served model works, fixed in its graph.
 
     Attributes:
-      height: rows that pictures are resized to before the model.
-      width: columns, likewise.
+      height: rows that pictures are resized to before the model; 0: they keep their own size.
+      width: columns, likewise; 0 where the height is.
       views: what the probabilities are averaged over; for each the model computes once.
       max_pixels: of one encoded picture, and of all pictures together in a request of raw ones.
       max_batch: pictures in a request.
@@ -76,7 +77,7 @@ class ServedSegmenter:
         """
         images, size = self._checked(images)
         sizes = tf.tile(size[None], [tf.shape(images)[0], 1])
-        maps = self._map_pictures(lambda class_map: class_map, self._logits(images), sizes, tf.uint8)
+        maps = self._map_pictures(lambda class_map: class_map, self._seen(images), sizes, tf.uint8)
         return {"class_map": maps}
 
     def probabilities(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -89,8 +90,7 @@ class ServedSegmenter:
           `probabilities`, float32 [batch, height, width, classes].
         """
         images, size = self._checked(images)
-        logits, align_corners = self._logits(images), self.segmenter.align_corners
-        return {"probabilities": mean_probabilities(logits, size, align_corners=align_corners)}
+        return {"probabilities": self.options.views.probabilities(self.segmenter, self._seen(images), size)}
 
     def encoded(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Segments JPEG or PNG files, each of its own size.
@@ -104,18 +104,26 @@ class ServedSegmenter:
         """
         with tf.control_dependencies(self._batch_checks(image_bytes)):
             image_bytes = tf.identity(image_bytes)
-        size = [self.options.height, self.options.width]
+        palette = self.label_space.palette()[: self.label_space.num_classes]
+
+        def encode(class_map):
+            return png.encode_palette_png(class_map, palette)
 
         def read(data):
             image = self._decode(data)
-            return tf.ensure_shape(resize_image(image, size), [*size, 3]), tf.shape(image)[:2]
+            return self._resized(image), tf.shape(image)[:2]
 
-        specs = (tf.TensorSpec([*size, 3], tf.uint8), tf.TensorSpec([2], tf.int32))
-        images, sizes = tf.map_fn(read, image_bytes, fn_output_signature=specs, parallel_iterations=_PARALLEL_PICTURES)
-        palette = self.label_space.palette()[: self.label_space.num_classes]
-        masks = self._map_pictures(
-            lambda class_map: png.encode_palette_png(class_map, palette), self._model(images), sizes, tf.string
-        )
+        def segment(data):
+            image, size = read(data)
+            return encode(self._class_map(self._model(image[None]), size)), size
+
+        of_size, of_mask = tf.TensorSpec([2], tf.int32), tf.TensorSpec([], tf.string)
+        if self._one_by_one:
+            masks, sizes = self._map(segment, image_bytes, (of_mask, of_size))
+        else:
+            of_image = tf.TensorSpec([self.options.height, self.options.width, 3], tf.uint8)
+            images, sizes = self._map(read, image_bytes, (of_image, of_size))
+            masks = self._map_pictures(encode, self._model(images), sizes, tf.string)
         return {"mask_png_bytes": masks, "height": sizes[:, 0], "width": sizes[:, 1]}
 
     def _batch_checks(self, inputs: tf.Tensor) -> list[tf.Operation]:
@@ -159,21 +167,32 @@ class ServedSegmenter:
         with tf.control_dependencies(checks):
             return decode_image(tf.identity(data))
 
-    def _logits(self, images: tf.Tensor) -> list[tf.Tensor]:
+    @property
+    def _one_by_one(self) -> bool:
+        """Whether encoded pictures go through the model one by one: at their own sizes, or by windows of each."""
+        return not self.options.height or self.options.views.windows is not None
+
+    def _resized(self, images: tf.Tensor) -> tf.Tensor:
         size = [self.options.height, self.options.width]
-        return self._model(tf.ensure_shape(resize_image(images, size), [None, *size, 3]))
+        return tf.ensure_shape(resize_image(images, size), [*images.shape[:-3], *size, 3]) if all(size) else images
 
-    def _model(self, images: tf.Tensor) -> list[tf.Tensor]:
-        return self.options.views.logits(self.segmenter, images)
+    def _seen(self, images: tf.Tensor) -> list[Seen]:
+        return self._model(self._resized(images))
 
-    def _map_pictures(self, finish, logits: list[tf.Tensor], sizes: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    def _model(self, images: tf.Tensor) -> list[Seen]:
+        return self.options.views.logits(self.segmenter, images, at_once=_WINDOWS_AT_ONCE)
+
+    def _class_map(self, seen: list[Seen], size: tf.Tensor) -> tf.Tensor:
+        return tf.cast(self.options.views.class_map(self.segmenter, seen, size)[0], tf.uint8)
+
+    def _map_pictures(self, finish, seen: list[Seen], sizes: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
         """Returns finish(class map, uint8 [height, width]) of every picture, stacked."""
 
         def of_picture(inputs):
-            logits, size = [each[None] for each in inputs[:-1]], inputs[-1]
-            class_map = predict_class_map(logits, size, align_corners=self.segmenter.align_corners)[0]
-            return finish(tf.cast(class_map, tf.uint8))
+            of_one, size = inputs
+            return finish(self._class_map(tf.nest.map_structure(lambda values: values[None], of_one), size))
 
-        return tf.map_fn(
-            of_picture, (*logits, sizes), fn_output_signature=dtype, parallel_iterations=_PARALLEL_PICTURES
-        )
+        return self._map(of_picture, (seen, sizes), dtype)
+
+    def _map(self, function, inputs, signature):
+        return tf.map_fn(function, inputs, fn_output_signature=signature, parallel_iterations=_PARALLEL_PICTURES)

@@ -87,13 +87,14 @@ def export_version(
         expected = [parity.reference(segmenter, options, picture, picture.shape[:2]) for picture in pictures]
         parities = parity.check_saved_model(folder, expected, pictures, images.encode_png)
         if plan.formats:
-            single = ServingOptions(options.height, options.width)
-            resized = [resize_image(picture, (options.height, options.width)).numpy() for picture in pictures]
+            size = portable.input_size(options)
+            single = ServingOptions(*size)
+            resized = [resize_image(picture, size).numpy() for picture in pictures]
             expected = [parity.reference(segmenter, single, picture, picture.shape[:2]) for picture in resized]
             os.mkdir(os.path.join(folder, PORTABLE_FOLDER))
         for name in plan.formats:
             path = os.path.join(folder, PORTABLE_FOLDER, portable.FILES[name])
-            portable.write(name, segmenter, label_space, options.height, options.width, path)
+            portable.write(name, segmenter, label_space, options, path)
             outputs = portable.probabilities(name, path, [picture.astype(np.float32) for picture in resized])
             parities[name] = parity.compare(expected, [output.argmax(-1) for output in outputs], outputs)
             parities[name].check(name)

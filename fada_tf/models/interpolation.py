@@ -78,9 +78,25 @@ class Interpolation:
             )
             values = tf.matmul(weights, tf.reshape(values, [batch, height, width * channels]))
             return tf.reshape(values, [batch, new.shape[0] or tf.size(new), width, channels])
+        return self.gathered(values, axis, new)
+
+    def gathered(self, values: tf.Tensor, axis: int, new: tf.Tensor, begin=0) -> tf.Tensor:
+        """Returns what `at` does, in the form for many old pixels, whose weights would make a large matrix.
+
+        Args:
+          values: see `at`; or only the pixels from `begin` on that are needed.
+          axis: see `at`.
+          new: see `at`.
+          begin: the old pixel that `values` begin with.
+
+        Returns:
+          See `at`.
+        """
         first = self.first(new)
         neighbours = ((tf.minimum(first + shift, self.size - 1), self.weights(new, first + shift)) for shift in (0, 1))
-        return tf.add_n([tf.gather(values, old, axis=axis) * _along(axis, weights) for old, weights in neighbours])
+        return tf.add_n(
+            [tf.gather(values, old - begin, axis=axis) * _along(axis, weights) for old, weights in neighbours]
+        )
 
     def up(self, values: tf.Tensor, axis: int, new: tf.Tensor, old: tf.Tensor) -> tf.Tensor:
         """Returns what `at` does, of few pixels of many.

@@ -252,7 +252,12 @@ def build_segmenter(
 
 def check_size(backbone: str, height: int, width: int, where: str) -> None:
     """Raises `InputError` unless a backbone can see images of this size, 0 being none, that `where` gives."""
-    multiple = find_backbone(backbone).multiple
+    multiple, minimum = find_backbone(backbone).multiple, find_backbone(backbone).minimum_size
+    if any(0 < side < minimum for side in (height, width)):
+        raise InputError(
+            f"{where} is {height} x {width} pixels, and backbone {backbone!r} needs {minimum} a side: choose a larger "
+            "size"
+        )
     if height % multiple or width % multiple:
         fitting = [(side // multiple * multiple, -(-side // multiple) * multiple) for side in (height, width)]
         choices = " or ".join(f"{rows} x {columns}" for rows, columns in zip(*fitting, strict=True) if rows and columns)

@@ -31,6 +31,7 @@ _HEIGHT = flags.DEFINE_integer(
 _WIDTH = flags.DEFINE_integer(
     "width", 0, "Pixels that images are resized to; 0: the run's evaluation width.", lower_bound=0
 )
+_WINDOWS = cli.define_windows()
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 0, "Images a step, over all replicas; 0: the run's, or one a replica.", lower_bound=0
 )
@@ -53,14 +54,16 @@ def main(argv):
     from fada_tf.evaluation.views import Views
     from fada_tf.runs import checkpoint, results
 
-    views = Views.parse(_SCALES.value, _FLIP.value)
     if _ALL.value:
         paths = checkpoint.all_checkpoints(_CHECKPOINT.value)
     else:
         paths = [checkpoint.checkpoint_path(_CHECKPOINT.value)]
     run = checkpoint.run_config(paths[0])
     records = checkpoint.evaluation_records(paths[0], _RECORDS.value)
-    height, width = checkpoint.input_size(paths[0], _HEIGHT.value, _WIDTH.value)
+    sides = _HEIGHT.value, _WIDTH.value
+    height, width, windows = checkpoint.sight(paths[0], *sides, *(flag.value for flag in _WINDOWS))
+    views = Views.parse(_SCALES.value, _FLIP.value, windows)
+    views.check(run.model.backbone, height, width)
     label_space = checkpoint.run_label_space(paths[0])
     manifest = Manifest.load(records)
     strategy = make_strategy()
@@ -86,7 +89,7 @@ def main(argv):
     if workers(strategy)[0]:
         return  # the first one writes
     run_dir, iteration = checkpoint.run_directory(paths[0]), checkpoint.iteration(paths[0])
-    scoring = results.Scoring(records, height, width, views.scales, views.flip, _NETWORK.value)
+    scoring = results.Scoring(records, height, width, views.scales, views.flip, _NETWORK.value, windows)
     if _ALL.value:
         table = os.path.join(_OUTPUT.value or scoring.folder(run_dir), results.CHECKPOINTS_TABLE)
         best = write_checkpoint_scores(scores, table)

@@ -28,6 +28,7 @@ _WIDTH = flags.DEFINE_integer(
 )
 _SCALES = flags.DEFINE_list("scales", ["1"], "Factors on the image size, averaged; the paper's test: 0.7,1,1.3.")
 _FLIP = flags.DEFINE_bool("flip", False, "Average with the mirrored image, at every scale.")
+_WINDOWS = cli.define_windows()
 _MAX_PIXELS = flags.DEFINE_integer(
     "max_pixels", 1 << 22, "Pixels of a picture; larger ones are refused.", lower_bound=1
 )
@@ -66,8 +67,10 @@ def main(argv):
     folder, names = prediction.find_pictures(_IMAGES.value)
     names = names[:: -(-len(names) // _MAX_IMAGES.value)]
     pictures = [prediction.read_picture(os.path.join(folder, name)) for name in tqdm.tqdm(names, desc="read")]
-    height, width = checkpoint.input_size(_CHECKPOINT.value, _HEIGHT.value, _WIDTH.value)
-    views = Views.parse(_SCALES.value, _FLIP.value)
+    sides = _HEIGHT.value, _WIDTH.value
+    height, width, windows = checkpoint.sight(_CHECKPOINT.value, *sides, *(flag.value for flag in _WINDOWS))
+    views = Views.parse(_SCALES.value, _FLIP.value, windows)
+    views.check(checkpoint.run_config(_CHECKPOINT.value).model.backbone, height, width)
     options = ServingOptions(height, width, views, _MAX_PIXELS.value, _MAX_BATCH.value)
     plan = version.ExportPlan(
         _CHECKPOINT.value, _MODELS.value, _NAME.value, _VERSION.value, options, sizes, batches,

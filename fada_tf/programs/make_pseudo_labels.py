@@ -24,8 +24,12 @@ _WIDTH = flags.DEFINE_integer(
 )
 _SCALES = flags.DEFINE_list("scales", ["1"], "Factors on the image size, averaged; the paper's test: 0.7,1,1.3.")
 _FLIP = flags.DEFINE_bool("flip", False, "Average with the mirrored image, at every scale.")
+_WINDOWS = cli.define_windows()
 _BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 0, "Images a step; 0: 4 on a GPU, 1 on CPUs, where more are no faster.", lower_bound=0
+    "batch_size",
+    0,
+    "Images, or windows of one, a step; 0: 4 on a GPU, 1 on CPUs, where more are no faster.",
+    lower_bound=0,
 )
 _BEAM = flags.DEFINE_string(
     "beam", None, "Work as a Beam pipeline with these Beam options, such as '--runner=DirectRunner'."
@@ -52,12 +56,15 @@ def main(argv):
     if not records:
         raise InputError(f"the run of {path} names no target records: give --records")
     count = Manifest.load(records).num_records
-    height, width = checkpoint.input_size(path, _HEIGHT.value, _WIDTH.value)
-    views = Views.parse(_SCALES.value, _FLIP.value)
+    sides = _HEIGHT.value, _WIDTH.value
+    height, width, windows = checkpoint.sight(path, *sides, *(flag.value for flag in _WINDOWS))
+    views = Views.parse(_SCALES.value, _FLIP.value, windows)
+    views.check(checkpoint.run_config(path).model.backbone, height, width)
     batch_size, convolutions = _BATCH_SIZE.value or inference_batch_size(), flags.FLAGS.convolutions
     predictor = SavedPredictor(path, height, width, views, batch_size, convolutions=convolutions)
     label_space = checkpoint.run_label_space(path)
-    job = {"predictor_id": f"{checkpoint.fingerprint(path)} at {width}x{height}, {views}"}
+    how = f"{views}, {windows}" if windows else f"{views}"  # as it was before there were windows
+    job = {"predictor_id": f"{checkpoint.fingerprint(path)} at {width}x{height}, {how}"}
     if _BEAM.value is None:
         with tqdm.tqdm(total=count, desc="label", unit="image") as bar:
             manifest = write_pseudo_labels(predictor, records, _OUTPUT.value, label_space, progress=bar.update, **job)

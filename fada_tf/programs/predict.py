@@ -28,12 +28,17 @@ _WIDTH = flags.DEFINE_integer(
 )
 _SCALES = flags.DEFINE_list("scales", ["1"], "Factors on the image size, averaged; the paper's test: 0.7,1,1.3.")
 _FLIP = flags.DEFINE_bool("flip", False, "Average with the mirrored image, at every scale.")
+_WINDOWS = cli.define_windows()
 _BATCH_SIZE = flags.DEFINE_integer(
-    "batch_size", 0, "Pictures a step; 0: 4 on a GPU, 1 on CPUs, where more are no faster.", lower_bound=0
+    "batch_size",
+    0,
+    "Pictures, or windows of one, a step; 0: 4 on a GPU, 1 on CPUs, where more are no faster.",
+    lower_bound=0,
 )
 _SUBMISSION = flags.DEFINE_bool("submission", False, "Write label ids for Cityscapes' evaluation and nothing else.")
 _NETWORK = cli.define_network()
 cli.define_convolutions()
+_LONG = 5  # seconds for a picture, after which its windows are counted
 
 
 def main(argv):
@@ -52,11 +57,14 @@ def main(argv):
     folder, names = prediction.find_pictures(_IMAGES.value)
     for line in images.passed_over(files.walk(folder), folder) if files.is_folder(_IMAGES.value) else ():
         sys.stderr.write(f"note: {printable(line)}\n")
-    height, width = checkpoint.input_size(_CHECKPOINT.value, _HEIGHT.value, _WIDTH.value)
+    sides = _HEIGHT.value, _WIDTH.value
+    height, width, windows = checkpoint.sight(_CHECKPOINT.value, *sides, *(flag.value for flag in _WINDOWS))
+    views = Views.parse(_SCALES.value, _FLIP.value, windows)
     segmenter = checkpoint.load_segmenter(_CHECKPOINT.value, _NETWORK.value)
-    views = Views.parse(_SCALES.value, _FLIP.value)
+    views.check(segmenter.backbone, height, width)
     batch_size = _BATCH_SIZE.value or inference_batch_size()
-    predictor = prediction.Predictor(segmenter, height, width, views, batch_size=batch_size)
+    progress = _WindowsBar() if windows else None
+    predictor = prediction.Predictor(segmenter, height, width, views, batch_size=batch_size, progress=progress)
     label_space = checkpoint.run_label_space(_CHECKPOINT.value)
     write = submission.write_submission if _SUBMISSION.value else prediction.write_predictions
     problems = []
@@ -68,6 +76,25 @@ def main(argv):
     if problems:
         sys.stderr.write(f"{len(names) - len(problems)} of {len(names)} pictures are written\n")
         sys.exit(cli.INPUT_ERROR_STATUS)
+
+
+class _WindowsBar:
+    """Shows how many windows of a picture have been seen, and when all will be, if that takes long."""
+
+    def __init__(self):
+        self._bar = None
+
+    def __call__(self, seen, total):
+        """Takes the number of windows that have been seen, and that of all."""
+        import tqdm
+
+        if self._bar is None:
+            options = {"unit": "window", "leave": False, "position": 1, "delay": _LONG}
+            self._bar = tqdm.tqdm(total=total, desc="this picture", **options)
+        self._bar.update(seen - self._bar.n)
+        if seen == total:
+            self._bar.close()
+            self._bar = None
 
 
 if __name__ == "__main__":

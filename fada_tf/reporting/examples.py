@@ -15,8 +15,10 @@ from fada_tf.evaluation.confusion import Scores, confusion_matrix
 from fada_tf.evaluation.discrimination import DomainPredictor, has_discriminator
 from fada_tf.evaluation.pictures import colorize
 from fada_tf.evaluation.prediction import Predictor
+from fada_tf.evaluation.views import Views
 from fada_tf.reporting.runs import Run
 from fada_tf.runs import checkpoint
+from fada_tf.windows import Windows
 
 RIGHT, WRONG = np.array([225, 235, 225]), np.array([200, 30, 30])
 
@@ -73,9 +75,7 @@ def choose(
       progress: called after every image.
     """
     shown = [runs[0], runs[-1]] if len(runs) > 1 else [runs[0]]
-    predictors = [
-        Predictor(checkpoint.load_segmenter(run.checkpoint), run.scores["height"], run.scores["width"]) for run in shown
-    ]
+    predictors = [_predictor(run) for run in shown]
     scored = []
     unlabelled = Manifest.load(records).unlabelled(label_space)
     for record, image, label in _images(records, label_space):
@@ -86,7 +86,8 @@ def choose(
     best = heapq.nlargest(min(count, len(scored) - len(worst)), scored)
 
     titles = ["image", "truth", *(run.title for run in shown), f"errors, {shown[-1].title}"]
-    adversarial = [run for run in runs if has_discriminator(run.checkpoint)]
+    # The discriminator sees whole images.
+    adversarial = [run for run in runs if has_discriminator(run.checkpoint) and "window" not in run.scores]
     domains = None
     if adversarial:
         last = adversarial[-1]
@@ -104,6 +105,14 @@ def choose(
                 pictures.append(domain_map(domains(image)))
             chosen[record] = Example(names[record], scores[record], pictures)
     return Examples(titles, [chosen[record] for _, record in best], [chosen[record] for _, record in worst])
+
+
+def _predictor(run: Run) -> Predictor:
+    """Returns what sees images as the run's scores were made."""
+    texts = {name: run.scores[name] for name in ("window", "stride", "average") if name in run.scores}
+    views = Views(windows=Windows.parse(**texts))
+    segmenter = checkpoint.load_segmenter(run.checkpoint)
+    return Predictor(segmenter, run.scores["height"], run.scores["width"], views)
 
 
 def error_map(label: np.ndarray, class_map: np.ndarray) -> np.ndarray:

@@ -88,7 +88,8 @@ def read_run(title: str, run: str, records: str, height: int = 0, width: int = 0
     """
     path = checkpoint.checkpoint_path(run)
     directory, iteration = checkpoint.run_directory(path), checkpoint.iteration(path)
-    scoring = results.Scoring(records, *checkpoint.input_size(path, height, width))
+    height, width, windows = checkpoint.sight(path, height, width)
+    scoring = results.Scoring(records, height, width, windows=windows)
     weights = {"weights_sha256": checkpoint.weights_digest(path)}
     scores = results.find(scoring, directory, iteration, **weights)
     if scores is None:
@@ -109,7 +110,7 @@ def _not_scored(path: str, directory: str, scoring: results.Scoring) -> str:
     older = results.undescribed(scoring, directory)
     note = f" ({older}, of an earlier version, does not say what decided it)" if files.exists(older) else ""
     return (
-        f"{path} has no scores on {scoring.records} at {scoring.width}x{scoring.height}{note}: "
+        f"{path} has no scores on {scoring.records} at {scoring.size}{note}: "
         f"run fada-tf evaluate --checkpoint={path} --records={scoring.records} "
         f"--height={scoring.height} --width={scoring.width}"
     )

@@ -18,6 +18,7 @@ from fada_tf.models.segmenter import Segmenter, build_segmenter
 from fada_tf.runs import layout
 from fada_tf.runs.literal_paths import literal_file
 from fada_tf.runs.metrics import better_network, read_metrics
+from fada_tf.windows import AVERAGES, Windows
 
 _INDEX = re.compile(r"(.+-(\d+))\.index")
 
@@ -214,3 +215,32 @@ def input_size(checkpoint: str, height: int, width: int) -> tuple[int, int]:
     if not (height and width):
         raise InputError(f"the run of {checkpoint} has no evaluation size: give --height and --width")
     return height, width
+
+
+def sight(
+    checkpoint: str, height: int, width: int, window: str = "", stride: str = "", average: str = AVERAGES[0]
+) -> tuple[int, int, Windows | None]:
+    """Returns the size that the segmenter of `checkpoint` should see images at, and by which windows.
+
+    Args:
+      checkpoint: a checkpoint, see `checkpoint_path`.
+      height: pixels; 0: not given.
+      width: pixels; 0: not given.
+      window: HEIGHTxWIDTH; empty: not given; "none": images are seen whole.
+      stride: see `Windows.parse`.
+      average: see `Windows.parse`.
+
+    Returns:
+      Height and width in pixels, both 0 where images keep their own size, and the windows, if any. What is not given is
+      as in the run's evaluation; but with a given window, images keep their own size unless a side is given.
+
+    Raises:
+      InputError: no size was given and the run was not evaluated, or the windows cannot be.
+    """
+    evaluation = run_config(checkpoint).data.evaluation
+    given = Windows.parse("" if window == "none" else window, stride, average)
+    windows = given if window else Windows.of(evaluation)
+    own_size = given or (windows and not (evaluation.height or evaluation.width))
+    if own_size and not (height or width):
+        return 0, 0, windows
+    return *input_size(checkpoint, height, width), windows

@@ -1,6 +1,6 @@
 """Where in a run directory lies what was measured of the run: by all that decides the numbers.
 
-RUN/scores/RECORDS-DIGEST/WIDTHxHEIGHT[_SCALES][_flip][_NETWORK]/ITERATION has scores.json and scores.csv,
+RUN/scores/RECORDS-DIGEST/WIDTHxHEIGHT[_SCALES][_flip][_WINDOWS][_NETWORK]/ITERATION has scores.json and scores.csv,
 RUN/features/TARGET-DIGEST/SOURCE-DIGEST_WIDTHxHEIGHT_IMAGES/ITERATION ccd.json and ccd.csv. The JSON files hold the
 same once more, with whole digests, and whoever reads them checks it.
 """
@@ -14,6 +14,7 @@ from typing import Any
 from fada_tf.data import files, manifest
 from fada_tf.errors import InputError
 from fada_tf.runs import layout
+from fada_tf.windows import Windows
 
 SCORES_FILE, SCORES_TABLE = "scores.json", "scores.csv"
 CCD_FILE, CCD_TABLE = "ccd.json", "ccd.csv"
@@ -27,11 +28,12 @@ class Scoring:
 
     Attributes:
       records: folder of the labelled shards.
-      height: pixels, that images are resized to.
+      height: pixels, that images are resized to; 0: they keep their own size.
       width: as `height`.
       scales: factors on that size, averaged.
       flip: whether mirrored images are averaged as well.
       network: "student" or "teacher"; None: the run's own choice.
+      windows: that images are seen by; None: whole.
     """
 
     records: str
@@ -40,17 +42,24 @@ class Scoring:
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
     network: str | None = None
+    windows: Windows | None = None
 
     def folder(self, run: str) -> str:
         """Returns the folder of the scores of all checkpoints of a run directory."""
         scales = "" if self.scales == (1.0,) else "".join(f"_{scale:g}" for scale in self.scales)
-        more = ("_flip" if self.flip else "") + (f"_{self.network}" if self.network else "")
-        place = f"{self.width}x{self.height}{scales}{more}"
+        more = ["flip"] * self.flip + [str(each) for each in (self.windows, self.network) if each]
+        place = "_".join([f"{self.size}{scales}", *more])
         return os.path.join(run, layout.SCORES, _name(self.records, with_classes=True), place)
+
+    @property
+    def size(self) -> str:
+        """What images are resized to, as people read it."""
+        return f"{self.width}x{self.height}" if self.height else "own_size"
 
     def key(self) -> dict[str, Any]:
         """Returns what scores.json must say."""
         views = {"scales": list(self.scales), "flip": self.flip} | ({"network": self.network} if self.network else {})
+        views |= self.windows.texts if self.windows else {}
         digest = manifest.digest(self.records, with_classes=True)
         return {"records_sha256": digest, "height": self.height, "width": self.width} | views
 

@@ -17,8 +17,8 @@ from fada_tf.data import files
 from fada_tf.data.images import encode_png
 from fada_tf.data.labels import LabelSpace
 from fada_tf.evaluation.pictures import colorize, grey, side_by_side
+from fada_tf.evaluation.views import SINGLE_VIEW, Views
 from fada_tf.methods.base import Method, Watcher
-from fada_tf.models.class_maps import predict_class_map
 from fada_tf.models.segmenter import Segmenter
 from fada_tf.runs import layout
 from fada_tf.runs.metrics import MetricsFile
@@ -140,6 +140,7 @@ class WritePictures:
         batches: Mapping[str, Mapping[str, np.ndarray]],
         label_space: LabelSpace,
         run: str,
+        views: Views = SINGLE_VIEW,
     ):
         """Sets up the pictures.
 
@@ -152,6 +153,7 @@ class WritePictures:
             [n, height, width, 3] and perhaps "label" [n, height, width].
           label_space: the classes.
           run: the run directory.
+          views: how predictions see an image.
         """
         self.step, self.interval, self.batches, self.label_space = step, interval, batches, label_space
         self.writer = tf.summary.create_file_writer(os.path.join(run, layout.EVENTS, layout.PICTURES))
@@ -160,9 +162,7 @@ class WritePictures:
         self._predictions = tuple(segmenters) if len(segmenters) > 1 else ("prediction",)
         self._predict = tf.function(
             lambda images: [
-                predict_class_map(
-                    segmenter(images, training=False), tf.shape(images)[1:3], align_corners=segmenter.align_corners
-                )
+                views.class_map(segmenter, views.logits(segmenter, images), tf.shape(images)[1:3])
                 for segmenter in segmenters.values()
             ]
         )

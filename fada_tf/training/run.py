@@ -28,6 +28,7 @@ from fada_tf.devices import (
 )
 from fada_tf.errors import DivergenceError, InputError, Stopped
 from fada_tf.evaluation.evaluator import BetterOf, Evaluator
+from fada_tf.evaluation.views import Views
 from fada_tf.methods.base import build_method
 from fada_tf.models.segmenter import Segmenter, build_segmenter
 from fada_tf.models.weights import load_initial_weights
@@ -41,6 +42,7 @@ from fada_tf.training.checkpoints import has_checkpoint, make_checkpoint, restor
 from fada_tf.training.signals import StopRequest
 from fada_tf.training.trainer import Trainer
 from fada_tf.validation import validate
+from fada_tf.windows import Windows
 
 
 def train(config: Config, directory: str, *, detect_anomaly: bool = False) -> None:
@@ -238,20 +240,20 @@ def _controller(
         checkpoint_interval=training.checkpoint_interval,
     )
     evaluator, evaluation_actions = None, []
+    views = Views(windows=Windows.of(config.data.evaluation))
     metrics = MetricsFile(directory, int(step.numpy()))
     if config.data.evaluation.records:
         dataset = datasets.evaluation_dataset(config, label_space, strategy.num_replicas_in_sync)
         alone = workers(strategy)[1] == 1
         progress = (lambda images: trainer.stop.check()) if alone else (lambda images: None)
         unlabelled = Manifest.load(config.data.evaluation.records).unlabelled(label_space)
+        views.check(config.model.backbone, config.data.evaluation.height, config.data.evaluation.width)
         if unlabelled:
             known = f"its labels do not know {', '.join(unlabelled)}: the mean IoU is of the others"
             actions.tell(stream, f"evaluation: {known}")
         evaluator = BetterOf(
             {
-                name: Evaluator(
-                    segmenter, dataset, label_space.names, strategy, progress=progress, unlabelled=unlabelled
-                )
+                name: Evaluator(segmenter, dataset, label_space.names, strategy, progress, views, unlabelled)
                 for name, segmenter in scored.items()
             }
         )
@@ -264,7 +266,8 @@ def _controller(
     if training.picture_interval:
         pictures = datasets.picture_batches(config, method, label_space)
         interval = training.picture_interval
-        train_actions.append(actions.WritePictures(method, scored, step, interval, pictures, label_space, directory))
+        shown = pictures, label_space, directory, views
+        train_actions.append(actions.WritePictures(method, scored, step, interval, *shown))
     controller = orbit.Controller(
         global_step=step,
         trainer=trainer,

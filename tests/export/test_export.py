@@ -251,11 +251,11 @@ def test_other_formats_compute_the_same_and_say_what_they_take_and_give(run, tmp
         with zipfile.ZipFile(file) as archive:
             texts = {key: archive.read(key).decode() for key in archive.namelist()}
     assert names == (["images"], ["probabilities"])
-    assert texts == portable.metadata(checkpoint.run_label_space(run), 24, 32)
+    assert texts == portable.metadata(checkpoint.run_label_space(run), ServingOptions(24, 32))
 
 
 def test_files_of_other_formats_say_the_classes_and_how_to_resize(run):
-    texts = portable.metadata(checkpoint.run_label_space(run), 24, 32)
+    texts = portable.metadata(checkpoint.run_label_space(run), ServingOptions(24, 32))
     assert texts["labels.txt"].splitlines() == list(scenes.CLASSES)
     classes = json.loads(texts["classes.json"])["classes"]
     assert [tuple(entry["color"]) for entry in classes] == list(map(tuple, scenes.CLASSES.values()))
