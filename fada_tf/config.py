@@ -126,8 +126,17 @@ class ModelConfig:
         choices=("frozen", "synchronized"),
     )  # fmt: skip
     recompute: bool = option(
-        False, "keep only the outputs of some blocks in training, and compute the rest twice: less memory, more time"
+        False,
+        "keep only the outputs of some blocks in training, and compute the rest twice: less memory, more time",
+        needs=("trainable", ("all", "lora")),
     )
+    trainable: str = option(
+        "all",
+        "all; the head alone, on a backbone that stays as it is; or the head and, for the kernels of the backbone's "
+        "attention, products of small matrices that are added to them (LoRA, https://arxiv.org/abs/2106.09685)",
+        choices=("all", "head", "lora"),
+    )
+    lora_rank: int = option(16, "of those matrices", minimum=1, needs=("trainable", ("lora",)))
     initial_weights: str = option(
         "", "empty: random; 'imagenet'; an .npz file of convolutions; or a run directory or checkpoint of this library"
     )

@@ -1,16 +1,18 @@
-"""Self-training from a synthetic set to Cityscapes as its authors do it: the constants of DACS, DAFormer and MIC.
+"""Self-training from a synthetic set to Cityscapes as its authors do it: the constants of DACS, DAFormer, MIC, VFM-UDA.
 
 Experiment files add data and backbone. Where FADA's discriminator stands beside MIC, or FADA comes before it, nobody
 has published numbers.
 """
 
+import math
 import os
 
 from fada_tf import paper
-from fada_tf.config import Config, method_settings
+from fada_tf.config import Config, DomainConfig, method_settings
 from fada_tf.stages import Stage, find_stage
 
 DIRECT_STAGES = (Stage("self_training", title="self-training"),)
+SOURCE_STAGES = (Stage("source", title="source only"),)
 # After FADA's two stages, as ProDA's authors find an adversarial warm-up to help: https://arxiv.org/abs/2101.10979
 STAGES_AFTER_FADA = (
     Stage("source", title="source only"),
@@ -18,6 +20,9 @@ STAGES_AFTER_FADA = (
     Stage("self_training", start="adversarial", title="FADA, then self-training"),
 )
 _CROP = 512  # pixels, of both domains
+# VFM-UDA brings crops of 1024 pixels to 80 patches of DINOv2 a side inside of its network; here, images are before.
+_VFM_CROP = 80 * 14
+_VFM_CITYSCAPES = (_VFM_CROP, 2 * _VFM_CROP)
 
 
 def dacs_config(name: str, *, imagenet: str, source_records: str, source_size: tuple[int, int]) -> Config:
@@ -94,6 +99,70 @@ def fada_mic_config(
     config.method.adversarial = True
     config.method.segmentation_temperature = 1.8
     return config
+
+
+def dinov2_source_config(name: str, *, pretrained: str, source_records: str, source_size: tuple[int, int]) -> Config:
+    """Returns supervised training on the source of DINOv2's ViT-B with VFM-UDA's head.
+
+    Sources: https://arxiv.org/abs/2406.09896;
+    https://github.com/tue-mps/vfm-uda/blob/e154d8f/training/uda_vit/supervised_vit_generic.py#L32-L42, and the lines of
+    .../uda_vit_generic.py and .../datasets/transform/train/uda_transform.py beside it. The authors' warm-up ends at
+    the full rate, and goes on with that of the linear fall, which is 4% lower; here it is of the latter.
+
+    Args:
+      name: of the experiment.
+      pretrained: initial weights of the backbone.
+      source_records: folder of the source's shards.
+      source_size: height and width, in pixels, that source images are brought to before they are scaled and cropped.
+    """
+    config = Config(name=f"{name} source")
+    config.model.backbone, config.model.head = "dinov2_base", "vfm_uda"
+    config.model.initial_weights = pretrained
+    _vfm_images(config.data.source, source_records, source_size)
+    config.data.source.sampling, config.data.source.color_jitter = "rare_class", True
+    config.data.evaluation.records = paper.CITYSCAPES_VAL
+    config.data.evaluation.height, config.data.evaluation.width = _VFM_CITYSCAPES
+    config.data.evaluation.window = f"{_VFM_CROP}x{_VFM_CROP}"
+    config.data.evaluation.stride = f"{_VFM_CROP // 2}x{_VFM_CROP // 2}"
+    optimizer, schedule, training = config.optimizer, config.schedule, config.training
+    training.batch_size, training.iterations = 8, 40_000
+    schedule.name, schedule.horizon = "linear", 40_000
+    schedule.warmup_iterations, schedule.warmup_start = 1500, 1e-3
+    optimizer.name, optimizer.weight_decay = "adamw", 0.01
+    _vfm_rates(config, of_backbone=0.01)
+    return config
+
+
+def dinov2_mic_config(name: str, *, pretrained: str, source_records: str, source_size: tuple[int, int]) -> Config:
+    """Returns MIC with DINOv2's ViT-B and VFM-UDA's head, on VFM-UDA's recipe; see `dinov2_source_config`.
+
+    VFM-UDA++ lets rates decay by 0.9 a block, `config.optimizer.layer_decay`; its first version, whose numbers these
+    are, does not.
+    """
+    config = dinov2_source_config(name, pretrained=pretrained, source_records=source_records, source_size=source_size)
+    config.name = f"{name} self_training"
+    # Blocks of 5 patches: 16 a side, as MIC has at its own size.
+    config.method = method_settings("mic", teacher_decay=0.999, mask_block=70)
+    target = config.data.target
+    _vfm_images(target, paper.CITYSCAPES_TRAIN, _VFM_CITYSCAPES)
+    # 3% at the top and the sides, a quarter at the bottom, of 1024 x 2048 pixels.
+    target.margin_top, target.margin_bottom = 30, 256
+    target.margin_left = target.margin_right = 61
+    _vfm_rates(config, of_backbone=0.1)
+    return config
+
+
+def _vfm_images(domain: DomainConfig, records: str, size: tuple[int, int]) -> None:
+    domain.records, domain.crop, domain.flip = records, True, True
+    domain.height = domain.width = _VFM_CROP
+    domain.full_height, domain.full_width = size
+    domain.scale_min, domain.scale_max = 0.9, 1.1
+
+
+def _vfm_rates(config: Config, *, of_backbone: float) -> None:
+    of_head = 5e-5 * math.sqrt(config.training.batch_size)
+    config.optimizer.learning_rate = of_backbone * of_head
+    config.optimizer.head_multiplier = 1 / of_backbone
 
 
 def _self_training(name: str, source_records: str, source_size: tuple[int, int]) -> Config:

@@ -45,6 +45,16 @@ def test_there_is_an_experiment_for_each_pair_and_backbone_of_the_paper():
     assert {"gta5_r101", "gta5_vgg16", "synthia_r101", "synthia_vgg16"} <= set(EXPERIMENTS)
 
 
+@pytest.mark.parametrize("name", ["gta5_dinov2b_source", "gta5_dinov2b_mic", "synthia_dinov2b_mic"])
+def test_images_of_dinov2_are_of_whole_patches_and_its_head_learns_at_the_peers_rate(name):
+    config = experiment(name, "source" if name.endswith("source") else "self_training")
+    for images in (config.data.source, config.data.target, config.data.evaluation):
+        assert (images.height % 14, images.width % 14) == (0, 0)
+    optimizer = config.optimizer
+    assert optimizer.learning_rate * optimizer.head_multiplier == pytest.approx(1.41421356e-4)
+    assert optimizer.learning_rate == pytest.approx(1.41421356e-6 if name.endswith("source") else 1.41421356e-5)
+
+
 @pytest.mark.parametrize("name", ["gta5_r101", "gta5_vgg16", "synthia_r101", "synthia_vgg16"])
 def test_schedules_are_the_papers(name):
     source, adversarial, distillation = (experiment(name, stage.name) for stage in paper.STAGES)

@@ -16,6 +16,7 @@ from fada_tf.config import Config, method_settings
 from fada_tf.evaluation.confusion import confusion_matrix
 from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.evaluation.views import Views
+from fada_tf.models import attention
 from fada_tf.models.depthwise import DepthwiseConvolution
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.windows import Windows
@@ -195,3 +196,23 @@ def test_scoring_stays_on_the_gpu(views):
     score = tf.function(lambda label, class_map: confusion_matrix(label, class_map, CLASSES))
     graphs.append(score.get_concrete_function(*pair).graph)
     assert not set().union(*map(without_kernel, graphs))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("networks_of_the_tests")
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("scores", "recompute"), [(1 << 27, False), (64, True)])  # attention at once, and in blocks
+def test_a_vision_transformer_stays_on_the_gpu(monkeypatch, precision, scores, recompute):
+    monkeypatch.setattr(attention, "_SCORES", scores)
+    keras.config.set_dtype_policy(precision)
+    try:
+        options = {"head": "vfm_uda", "trained_part": "lora", "lora_rank": 4, "recompute": recompute}
+        segmenter = build_segmenter("vit_tiny_registers", CLASSES, **options)
+        built = registry.load("fada_tf.methods", "source_only").build(Config(), segmenter)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    images = tf.constant(np.zeros((BATCH, 42, 56, 3), np.uint8))
+    batch = {"image": images, "label": images[..., 0], "draw": tf.range(BATCH, dtype=tf.int64)}
+    with forms.chosen("plain"):
+        graph = tf.function(built.step).get_concrete_function(batch).graph
+    assert not without_kernel(graph, large=42 * 56)

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +11,7 @@ from fada_tf.config import Config, ModelConfig
 from fada_tf.data.labels import ClassFile
 from fada_tf.export.signatures import ServingOptions
 from fada_tf.export.version import ExportPlan, export_version
-from fada_tf.models.segmenter import build_segmenter
+from fada_tf.models.segmenter import Segmenter, build_segmenter
 from fada_tf.runs.directory import write_run_directory
 from tests import scenes
 
@@ -19,8 +20,24 @@ SYNCHRONIZED_TINY = ModelConfig("tiny", batch_norm="synchronized")
 OPTIONS = ServingOptions(24, 32, max_pixels=100_000, max_batch=3)
 
 
-def write_run(folder: pathlib.Path, model: ModelConfig = SYNCHRONIZED_TINY, size: tuple[int, int] = (24, 32)) -> str:
-    """Writes a run of the scenes' classes with random weights, evaluated at that size; returns its directory."""
+def write_run(
+    folder: pathlib.Path,
+    model: ModelConfig = SYNCHRONIZED_TINY,
+    size: tuple[int, int] = (24, 32),
+    change: Callable[[Segmenter], object] = lambda segmenter: None,
+) -> str:
+    """Writes a run of the scenes' classes, evaluated at that size.
+
+    Args:
+      folder: of its class file and its directory.
+      model: the network; its weights are random.
+      size: height and width.
+      change: changes the network before it is saved.
+
+    Returns:
+      The run directory.
+    """
+    folder.mkdir(exist_ok=True)
     scenes.write_class_file(folder / "classes.json")
     config = Config(name="scenes")
     config.data.label_space = str(folder / "classes.json")
@@ -28,7 +45,11 @@ def write_run(folder: pathlib.Path, model: ModelConfig = SYNCHRONIZED_TINY, size
     config.model = model
     run = folder / "run"
     write_run_directory(str(run), config, ClassFile.load(str(folder / "classes.json")).label_space)
-    segmenter = build_segmenter(model.backbone, len(scenes.CLASSES), model.batch_norm, seed=3, head=model.head)
+    segmenter = build_segmenter(
+        model.backbone, len(scenes.CLASSES), model.batch_norm, seed=3, head=model.head, trained_part=model.trainable,
+        lora_rank=model.lora_rank,
+    )  # fmt: skip
+    change(segmenter)
     for variable in segmenter.classifier.variables:  # random weights of the usual size call everything one class
         variable.assign(variable * 300.0)
     manager = tf.train.CheckpointManager(tf.train.Checkpoint(segmenter=segmenter), str(run / "checkpoints"), 1)

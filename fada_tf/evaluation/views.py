@@ -9,7 +9,7 @@ import tensorflow as tf
 from fada_tf.errors import InputError
 from fada_tf.models.class_maps import Seen, predict_class_map, predict_probabilities
 from fada_tf.models.layers import resize_align_corners
-from fada_tf.models.segmenter import Segmenter, check_size
+from fada_tf.models.segmenter import Segmenter, check_size, find_backbone
 from fada_tf.models.window_logits import window_logits
 from fada_tf.windows import Windows
 
@@ -19,8 +19,9 @@ class Views:
     """How a segmenter looks at an image.
 
     Attributes:
-      scales: factors on the size of the resized image; the new sizes are rounded down, as by the authors:
-        https://github.com/JDAI-CV/FADA/blob/a1c6403/test.py#L50.
+      scales: factors on the size of the resized image; the new sizes are rounded down, as by the authors,
+        https://github.com/JDAI-CV/FADA/blob/a1c6403/test.py#L50; of a backbone that sees multiples of some pixels, to
+        one of them, where images are seen whole.
       flip: whether each scale is seen mirrored too.
       windows: by which each of these is seen; None: whole.
     """
@@ -67,7 +68,7 @@ class Views:
         """
         seen: list[Seen] = []
         for scale in self.scales:
-            view = images if scale == 1 else resize_align_corners(images, _scaled(images, scale))
+            view = images if scale == 1 else resize_align_corners(images, self._scaled(segmenter, images, scale))
             for mirrored in (False, True)[: 1 + self.flip]:
                 pixels = tf.reverse(view, [2]) if mirrored else view
                 if self.windows:
@@ -77,6 +78,14 @@ class Views:
                     logits = segmenter(pixels, training=False)
                     seen.append(tf.reverse(logits, [2]) if mirrored else logits)
         return seen
+
+    def _scaled(self, segmenter: Segmenter, images: tf.Tensor, scale: float):
+        """Returns the height and width of a view; integers where those of the images are known."""
+        multiple = 1 if self.windows else segmenter.multiple
+        if None not in images.shape[1:3]:
+            return tuple(_rounded(side, scale, multiple) for side in images.shape[1:3])
+        sides = tf.floor(tf.cast(tf.shape(images)[1:3], tf.float64) * scale)
+        return tf.cast(sides, tf.int32) // multiple * multiple
 
     def class_map(self, segmenter: Segmenter, seen: Sequence[Seen], size) -> tf.Tensor:
         """Returns the most likely class of every pixel, int32 [batch, *size]; see `predict_class_map`."""
@@ -89,7 +98,8 @@ class Views:
     def check(self, backbone: str, height: int, width: int) -> None:
         """Raises `InputError` unless a backbone can see all views of images of this size; 0: of any."""
         for scale in self.scales:
-            sides = math.floor(height * scale), math.floor(width * scale)
+            multiple = 1 if self.windows or scale == 1 else find_backbone(backbone).multiple
+            sides = _rounded(height, scale, multiple), _rounded(width, scale, multiple)
             where = f"the image at scale {scale:g}"
             if self.windows:
                 window = self.windows.window
@@ -105,11 +115,8 @@ class Views:
         return (1 + self.flip) * sum(self.windows.number(*size) for size in sizes)
 
 
-def _scaled(images: tf.Tensor, scale: float):
-    """Returns the height and width of a view; integers where those of the images are known."""
-    if None not in images.shape[1:3]:
-        return tuple(math.floor(side * scale) for side in images.shape[1:3])
-    return tf.cast(tf.floor(tf.cast(tf.shape(images)[1:3], tf.float64) * scale), tf.int32)
+def _rounded(side: int, scale: float, multiple: int) -> int:
+    return math.floor(side * scale) // multiple * multiple
 
 
 def of_picture(seen: Sequence[Seen], index) -> list[Seen]:

@@ -19,7 +19,7 @@ from fada_tf.losses.feature_distance import feature_distance
 from fada_tf.losses.row_blocks import sum_over_row_blocks
 from fada_tf.losses.segmentation import count_pixels, cross_entropy
 from fada_tf.methods.base import Batch, Loss, Method, Watcher
-from fada_tf.methods.fada import Fada, FineGrainedAdversary, build_fine_grained
+from fada_tf.methods.fada import Fada, FineGrainedAdversary, build_fine_grained, check_features_are_trained
 from fada_tf.methods.source_only import SourceOnly, segmenter_optimizer
 from fada_tf.models import moving_average
 from fada_tf.models.class_maps import predict_confident_map
@@ -88,6 +88,10 @@ class Settings(TeacherSettings):
                 f"method {self.name} mixes both domains, and config.data.source is {source.height} x {source.width} "
                 f"pixels, config.data.target {target.height} x {target.width}: give both one height and width, and crop"
             )
+        if self.adversarial:
+            check_features_are_trained(config, "config.method.adversarial trains features against a discriminator")
+        if self.feature_distance_weight:
+            check_features_are_trained(config, "config.method.feature_distance_weight is of features that move")
         if not self.adversarial and self.fada != FineGrainedAdversary():
             raise InputError(
                 "config.method.fada has settings, and config.method.adversarial is False, which has no use for them: "

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from fada_tf.config import Config, MethodSettings, NetworkOptimizerConfig
+from fada_tf.errors import InputError
 from fada_tf.losses.adversarial import (
     SOURCE,
     TARGET,
@@ -31,6 +32,12 @@ from fada_tf.schema import option, section
 def _discriminator_optimizer() -> NetworkOptimizerConfig:
     """The authors' (paper 4.2), without weight decay: https://github.com/JDAI-CV/FADA/blob/a1c6403/train_adv.py#L85."""
     return NetworkOptimizerConfig("adam", 1e-4, beta_1=0.9, beta_2=0.99, epsilon=1e-8, weight_decay=0.0)
+
+
+def check_features_are_trained(config: Config, why: str) -> None:
+    """Raises `InputError` if the feature extractor is frozen; `why` says what needs it not to be."""
+    if config.model.trainable == "head":
+        raise InputError(f"{why}, and config.model.trainable 'head' freezes them: choose 'all' or 'lora'")
 
 
 @dataclasses.dataclass
@@ -76,6 +83,10 @@ class AdversarialSettings(MethodSettings):
     segmentation_temperature: float = option(
         1.0, "source logits are divided by this before L_seg (code: T, train_adv.py#L171-L173)", above=0
     )
+
+    def check(self, config: Config) -> None:
+        """Raises `InputError` if the feature extractor, which L_adv trains, is frozen."""
+        check_features_are_trained(config, f"method {self.name} trains features against a discriminator")
 
 
 @dataclasses.dataclass

@@ -152,7 +152,7 @@ class LeakyReLU(keras.layers.LeakyReLU):
 
 
 def add_bias(outputs: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    """Adds a float32 bias to outputs of any float type.
+    """Adds a float32 bias to outputs of any float type and rank.
 
     CPUs add up bfloat16 in bfloat16, where a sum over thousands of pixels stops growing: here the bias's gradient is
     summed in float32.
@@ -163,7 +163,7 @@ def add_bias(outputs: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     @tf.custom_gradient
     def added(outputs, bias):
         def gradient(upstream):
-            return upstream, tf.reduce_sum(tf.cast(upstream, tf.float32), [0, 1, 2])
+            return upstream, tf.reduce_sum(tf.cast(upstream, tf.float32), range(upstream.shape.rank - 1))
 
         return outputs + tf.cast(bias, outputs.dtype), gradient
 

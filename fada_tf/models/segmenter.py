@@ -10,6 +10,7 @@ from fada_tf import registry
 from fada_tf.errors import InputError
 from fada_tf.models.backbones.base import Backbone
 from fada_tf.models.heads.base import Head
+from fada_tf.models.lora import is_adapter
 from fada_tf.models.recomputation import recomputed
 
 _BACKBONES, _HEADS = "fada_tf.models.backbones", "fada_tf.models.heads"
@@ -55,8 +56,11 @@ class Segmenter(keras.Model):
       head: its name.
       num_classes: K.
       batch_norm: "frozen" or "synchronized".
+      trained_part: "all", "head" or "lora", what `trainable_variables` are.
+      lora_rank: of the backbone's adapters; 0: it has none.
       feature_extractor: F, from normalised images to the list of its maps by ascending stride, or to the one map.
       classifier: C, from the list of the maps that the head takes, or the one map, to logits.
+      multiple: of which the images' heights and widths are multiples.
       map_strides: of F's maps.
       feature_stride: of the map that `features` returns.
       stride: of the logits: pixels of an image a pixel of them, along each axis. Sizes are rounded up but where the
@@ -74,6 +78,8 @@ class Segmenter(keras.Model):
         head: str = "aspp",
         feature_stride: int = 0,
         recompute: bool = False,
+        trained_part: str = "all",
+        lora_rank: int = 0,
     ):
         super().__init__(name="segmenter")
         definition, rng = find_backbone(backbone), np.random.default_rng(seed)
@@ -84,18 +90,36 @@ class Segmenter(keras.Model):
         self.batch_norm = batch_norm
         self._seed, self._recompute = seed, recompute
         self._normalization = definition.normalization
-        self._minimum_size, self._multiple = definition.minimum_size, definition.multiple
+        self._minimum_size, self.multiple = definition.minimum_size, definition.multiple
         self._backbone_draws, self._head_draws = definition.draws, head_definition.draws
         self._taken = head_definition.takes(definition.strides)
         self.stride = self._taken[0] / head_definition.upsampling
         self.align_corners = head_definition.align_corners
         self.feature_stride = _feature_stride(feature_stride, self._taken[-1], backbone, definition)
         self.map_strides = tuple(sorted({*self._taken, self.feature_stride}))
-        self.feature_extractor = definition.build(backbone, batch_norm, rng, self.map_strides)
+        self.trained_part, self.lora_rank = trained_part, _lora_rank(trained_part, lora_rank, backbone, definition)
+        self.feature_extractor = definition.build(backbone, batch_norm, rng, self.map_strides, lora_rank=self.lora_rank)
         self._trained = recomputed(self.feature_extractor, definition.block_ends) if recompute else None
         channels = {stride: self._channels()[stride] for stride in self._taken}
         self.classifier = head_definition.build(channels, num_classes, batch_norm, rng)
         self.built = True
+        self._freeze()
+
+    @property
+    def trainable(self):
+        """Whether weights are trained: all, or those of `trained_part`."""
+        return super().trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        keras.Model.trainable.fset(self, value)
+        self._freeze()
+
+    def _freeze(self):
+        """Takes from the trained weights what is not of `trained_part`."""
+        if self.built and self.trained_part != "all":
+            for variable in self.feature_extractor.trainable_variables:
+                variable.trainable = is_adapter(variable)
 
     def get_config(self):
         """Returns what `from_config` makes the model of again: all but the weights."""
@@ -107,6 +131,8 @@ class Segmenter(keras.Model):
             "head": self.head,
             "feature_stride": self.feature_stride,
             "recompute": self._recompute,
+            "trained_part": self.trained_part,
+            "lora_rank": self.lora_rank,
             "trainable": self.trainable,
             "dtype": self.dtype_policy.name,
         }
@@ -172,9 +198,10 @@ class Segmenter(keras.Model):
         tf.debugging.assert_greater_equal(
             size, self._minimum_size, f"{self.backbone} needs {self._minimum_size} pixels a side"
         )
-        if self._multiple > 1:
-            message = f"{self.backbone} needs heights and widths that are multiples of {self._multiple} pixels"
-            tf.debugging.assert_equal(size % self._multiple, 0, message)
+        if self.multiple > 1:
+            message = f"{self.backbone} needs heights and widths that are multiples of {self.multiple} pixels"
+            tf.debugging.assert_equal(size % self.multiple, 0, message)
+        training = training and self.trained_part != "head"
         normalized = self.normalize(images)
         inputs = [normalized if mask is None else normalized * mask]
         if self._backbone_draws:
@@ -230,6 +257,8 @@ def build_segmenter(
     head: str = "aspp",
     feature_stride: int = 0,
     recompute: bool = False,
+    trained_part: str = "all",
+    lora_rank: int = 0,
 ) -> Segmenter:
     """Builds a segmenter with its variables; equal seeds give equal weights.
 
@@ -241,13 +270,37 @@ def build_segmenter(
       head: "aspp" or another of fada_tf/models/heads.
       feature_stride: see `ModelConfig`.
       recompute: see `ModelConfig`.
+      trained_part: "all", "head" or "lora": see `ModelConfig.trainable`.
+      lora_rank: see `ModelConfig`; it counts for "lora".
 
     Raises:
-      InputError: unknown backbone, head or batch norm; the backbone lacks a map that the head takes, or the named one.
+      InputError: unknown backbone, head or batch norm; the backbone lacks a map that the head takes, the named one, or
+        layers with adapters.
     """
     return Segmenter(
-        backbone, num_classes, batch_norm, seed, head=head, feature_stride=feature_stride, recompute=recompute
+        backbone,
+        num_classes,
+        batch_norm,
+        seed,
+        head=head,
+        feature_stride=feature_stride,
+        recompute=recompute,
+        trained_part=trained_part,
+        lora_rank=lora_rank,
     )
+
+
+def _lora_rank(trained_part: str, rank: int, backbone: str, definition: Backbone) -> int:
+    """Returns the rank of the backbone's adapters, 0 where it has none."""
+    if trained_part != "lora":
+        return 0
+    if not definition.lora:
+        offering = [name for name, variant in _variants(_BACKBONES).items() if variant.lora]
+        raise InputError(
+            f"backbone {backbone!r} has no attention that adapters of 'lora' would change: choose 'all' or 'head', or "
+            f"from {', '.join(offering)}"
+        )
+    return rank
 
 
 def check_size(backbone: str, height: int, width: int, where: str) -> None:

@@ -10,7 +10,9 @@ import tensorflow as tf
 
 from fada_tf import randomness
 from fada_tf.convolutions.places import shape_of
+from fada_tf.models.attention import attend
 from fada_tf.models.layers import add_bias
+from fada_tf.models.lora import adapter_weights
 
 
 @keras.saving.register_keras_serializable("fada_tf")
@@ -63,7 +65,10 @@ def _gelu(inputs):
         density = tf.exp(-0.5 * tf.square(values)) * (1 / math.sqrt(2 * math.pi))
         return tf.cast(tf.cast(upstream, tf.float32) * (below + values * density), inputs.dtype)
 
-    return tf.cast(tf.nn.gelu(tf.cast(inputs, tf.float32), approximate=False), inputs.dtype), gradient
+    # In this form the converters know it: LiteRT has no erf beside a GELU of its own, and ONNX no erfc, of which
+    # TensorFlow's GELU is made.
+    values = tf.cast(inputs, tf.float32)
+    return tf.cast(values * 0.5 * (tf.math.erf(values * math.sqrt(0.5)) + 1.0), inputs.dtype), gradient
 
 
 @keras.saving.register_keras_serializable("fada_tf")
@@ -100,11 +105,8 @@ class Attention(keras.layers.Layer):
         """
         queries, seen = inputs
         keys, values = tf.split(seen, 2, axis=-1)
-        scale = (queries.shape[-1] // self.heads) ** -0.5
-        logits = tf.matmul(self._tokens(queries * scale), self._tokens(keys), transpose_b=True)
-        weights = tf.cast(tf.nn.softmax(tf.cast(logits, tf.float32)), logits.dtype)
-        attended = tf.transpose(tf.matmul(weights, self._tokens(values)), [0, 2, 1, 3])
-        return tf.reshape(attended, shape_of(queries))
+        attended = attend(self._tokens(queries), self._tokens(keys), self._tokens(values))
+        return tf.reshape(tf.transpose(attended, [0, 2, 1, 3]), shape_of(queries))
 
     def _tokens(self, maps: tf.Tensor) -> tf.Tensor:
         """Returns [batch, heads, height * width, channels / heads]."""
@@ -128,6 +130,8 @@ class Dense(keras.layers.Layer):
         cell: int = 1,
         kernel_initializer: keras.Initializer,
         bias_initializer: keras.Initializer | str | None = "zeros",
+        lora_rank: int = 0,
+        lora_seed: int = 0,
         **options,
     ):
         """Sets up the layer.
@@ -137,17 +141,20 @@ class Dense(keras.layers.Layer):
           cell: side of a cell, in pixels.
           kernel_initializer: of the matrix.
           bias_initializer: of the bias; None: no bias.
+          lora_rank: of what is added to the matrix, see `fada_tf.models.lora`; 0: nothing.
+          lora_seed: of its initial values.
           **options: those of `keras.layers.Layer`.
         """
         super().__init__(**options)
         self.units, self.cell = units, cell
+        self.lora_rank, self.lora_seed = lora_rank, lora_seed
         self.kernel_initializer, self.bias_initializer = map(
             keras.initializers.get, (kernel_initializer, bias_initializer)
         )
 
     def get_config(self):
         """Returns the arguments that make the layer again."""
-        names = ("units", "cell", "kernel_initializer", "bias_initializer")
+        names = ("units", "cell", "kernel_initializer", "bias_initializer", "lora_rank", "lora_seed")
         return super().get_config() | {name: getattr(self, name) for name in names}
 
     def build(self, input_shape):
@@ -158,6 +165,8 @@ class Dense(keras.layers.Layer):
             self.bias = self.add_weight(
                 name="bias", shape=(self.units,), initializer=self.bias_initializer, autocast=False
             )
+        if self.lora_rank:
+            self.lora_in, self.lora_out = adapter_weights(self, self.kernel.shape, self.lora_rank, self.lora_seed)
 
     def compute_output_shape(self, input_shape):
         """Returns the shape of `call`'s result."""
@@ -168,7 +177,10 @@ class Dense(keras.layers.Layer):
         """Multiplies [batch, height, width, channels]; returns [batch, height / cell, width / cell, units]."""
         cells = self._cells(inputs) if self.cell > 1 else inputs
         *sizes, channels = shape_of(cells)
-        kernel = tf.cast(tf.reshape(self.kernel, [channels, self.units]), inputs.dtype)
+        kernel = tf.convert_to_tensor(self.kernel)
+        if self.lora_rank:
+            kernel += tf.matmul(self.lora_in, self.lora_out)
+        kernel = tf.cast(tf.reshape(kernel, [channels, self.units]), inputs.dtype)
         products = tf.reshape(tf.matmul(tf.reshape(cells, [-1, channels]), kernel), [*sizes, self.units])
         return add_bias(products, tf.convert_to_tensor(self.bias)) if self.bias_initializer else products
 

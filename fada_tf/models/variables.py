@@ -2,14 +2,16 @@
 
 import keras
 
+from fada_tf.models.lora import is_adapter
+
 
 def named_variables(*models: keras.Model) -> dict[str, keras.Variable]:
-    """Returns the weights of models by their paths, for instance "block1_conv1/kernel".
+    """Returns the weights of models by their paths, for instance "block1_conv1/kernel"; without adapters.
 
     Raises:
       ValueError: two have one path.
     """
-    weights = [weight for model in models for weight in model.weights]
+    weights = [weight for model in models for weight in model.weights if not is_adapter(weight)]
     named = {weight.path: weight for weight in weights}
     if len(named) < len(weights):
         common = max(named, key=[weight.path for weight in weights].count)

@@ -38,7 +38,7 @@ class ParameterGroup:
 def segmenter_groups(
     segmenter: Segmenter, *, head_multiplier: float, layer_decay: float = 1.0
 ) -> tuple[ParameterGroup, ...]:
-    """Returns "feature_extractor" and "classifier"; see `OptimizerConfig` for the values.
+    """Returns "feature_extractor", unless nothing of it is trained, and "classifier"; see `OptimizerConfig`.
 
     Raises:
       InputError: layer decay of a backbone that names no blocks.
@@ -53,10 +53,11 @@ def segmenter_groups(
                 "block_ends: set it to 1"
             )
         multiplier_of = layer_multipliers(backbone, block_ends, layer_decay)
-    return (
+    groups = (
         ParameterGroup("feature_extractor", backbone.trainable_variables, multiplier_of=multiplier_of),
         ParameterGroup("classifier", segmenter.classifier.trainable_variables, multiplier=head_multiplier),
     )
+    return tuple(group for group in groups if group.variables)
 
 
 def layer_multipliers(model: keras.Model, block_ends: str, layer_decay: float) -> Callable[[keras.Variable], float]:

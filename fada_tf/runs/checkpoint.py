@@ -3,6 +3,7 @@
 Any of RUN, RUN/best or a single checkpoint's path names a segmenter: what is called `checkpoint` here.
 """
 
+import dataclasses
 import hashlib
 import os
 import re
@@ -14,6 +15,7 @@ from fada_tf import config as config_lib
 from fada_tf.data import files
 from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
+from fada_tf.models import lora
 from fada_tf.models.segmenter import Segmenter, build_segmenter
 from fada_tf.runs import layout
 from fada_tf.runs.literal_paths import literal_file
@@ -136,6 +138,9 @@ def network(checkpoint: str, chosen: str | None = None) -> str:
 def restore_segmenter(segmenter: Segmenter, checkpoint: str, chosen: str | None = None) -> str:
     """Restores every weight of `segmenter`, and nothing else, from what `checkpoint` names.
 
+    What a run has learned in adapters, see `fada_tf.models.lora`, is added to the kernels beside them; those of
+    `segmenter`, if it has any, stay as they are.
+
     Args:
       segmenter: gets the weights.
       checkpoint: see `checkpoint_path`.
@@ -157,34 +162,44 @@ def restore_segmenter(segmenter: Segmenter, checkpoint: str, chosen: str | None 
             "config.model.backbone, config.model.head and config.data.label_space alike"
         )
     name = network(checkpoint, chosen)
+    plain = not segmenter.lora_rank and model.trainable != "lora"
+    saved = segmenter if plain else _build(model, classes)
     try:
         there = tf.train.CheckpointView(literal_file(path)).children(0)
         if has_network := config_lib.NETWORKS[name] in there:
-            status = tf.train.Checkpoint(**{config_lib.NETWORKS[name]: segmenter}).restore(literal_file(path))
+            status = tf.train.Checkpoint(**{config_lib.NETWORKS[name]: saved}).restore(literal_file(path))
             status.expect_partial().assert_existing_objects_matched()
     except (AssertionError, tf.errors.OpError, ValueError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise InputError(f"{path} cannot be restored ({first_line}): use an earlier checkpoint of the run") from error
     if not has_network:
         raise InputError(f"{path} holds no {name}, since it is of a run of {config.method.name}: choose the student")
+    if not plain:
+        lora.assign_merged(segmenter, saved)
     return path
 
 
 def load_segmenter(checkpoint: str, chosen: str | None = None, *, feature_stride: int = 0) -> Segmenter:
-    """Builds the segmenter that `checkpoint` names, with its trained weights.
+    """Builds the segmenter that `checkpoint` names, with its trained weights, and without adapters.
 
     Args:
       checkpoint: see `checkpoint_path`.
       chosen: see `network`.
       feature_stride: of the map that `Segmenter.features` returns; 0: that of the run, see `ModelConfig`.
     """
-    model = run_config(checkpoint).model
-    segmenter = build_segmenter(
-        model.backbone, run_label_space(checkpoint).num_classes, model.batch_norm,
-        head=model.head, feature_stride=feature_stride or model.feature_stride,
-    )  # fmt: skip
+    model = dataclasses.replace(run_config(checkpoint).model, trainable="all")
+    if feature_stride:
+        model = dataclasses.replace(model, feature_stride=feature_stride)
+    segmenter = _build(model, run_label_space(checkpoint).num_classes)
     restore_segmenter(segmenter, checkpoint, chosen)
     return segmenter
+
+
+def _build(model: config_lib.ModelConfig, num_classes: int) -> Segmenter:
+    return build_segmenter(
+        model.backbone, num_classes, model.batch_norm, head=model.head, feature_stride=model.feature_stride,
+        trained_part=model.trainable, lora_rank=model.lora_rank,
+    )  # fmt: skip
 
 
 def evaluation_records(checkpoint: str, given: str = "", flag: str = "--records") -> str:

@@ -23,6 +23,7 @@ def build_method(config: Config, num_classes: int) -> Method:
     segmenter = build_segmenter(
         model.backbone, num_classes, model.batch_norm, config.seed,
         head=model.head, feature_stride=model.feature_stride, recompute=model.recompute,
+        trained_part=model.trainable, lora_rank=model.lora_rank,
     )  # fmt: skip
     for layer in segmenter.feature_extractor.layers:
         if isinstance(layer, FrozenBatchNorm):

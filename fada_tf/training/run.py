@@ -14,7 +14,7 @@ import tensorflow as tf
 from absl import logging
 
 from fada_tf import forms
-from fada_tf.config import Config
+from fada_tf.config import Config, trained_domains
 from fada_tf.data import files, labels
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import Manifest
@@ -30,7 +30,7 @@ from fada_tf.errors import DivergenceError, InputError, Stopped
 from fada_tf.evaluation.evaluator import BetterOf, Evaluator
 from fada_tf.evaluation.views import Views
 from fada_tf.methods.base import build_method
-from fada_tf.models.segmenter import Segmenter, build_segmenter
+from fada_tf.models.segmenter import Segmenter, build_segmenter, check_size
 from fada_tf.models.weights import load_initial_weights
 from fada_tf.runs import layout, provenance
 from fada_tf.runs.checkpoint import restore_segmenter
@@ -97,12 +97,14 @@ def _begin(config: Config, directory: str) -> None:
     _check_batch(config, strategy)
     _check_xla(config, strategy)
     check_run_directory(directory, config)
+    _check_sizes(config)
 
     with strategy.scope():
         model = config.model
         segmenter = build_segmenter(
             model.backbone, label_space.num_classes, model.batch_norm, config.seed,
             head=model.head, feature_stride=model.feature_stride, recompute=model.recompute,
+            trained_part=model.trainable, lora_rank=model.lora_rank,
         )  # fmt: skip
         if not has_checkpoint(os.path.join(directory, layout.CHECKPOINTS)):
             _initialize(segmenter, model.initial_weights)
@@ -201,6 +203,15 @@ def _check_batch(config: Config, strategy: tf.distribute.Strategy) -> None:
         )
 
 
+def _check_sizes(config: Config) -> None:
+    for name, domain in trained_domains(config).items():
+        check_size(config.model.backbone, domain.height, domain.width, f"config.data.{name}")
+    evaluation = config.data.evaluation
+    if evaluation.records:
+        views = Views(windows=Windows.of(evaluation))
+        views.check(config.model.backbone, evaluation.height, evaluation.width)
+
+
 def _check_anomaly_detection(config: Config) -> None:
     if not _can_detect_anomalies(config):
         raise InputError(
@@ -247,7 +258,6 @@ def _controller(
         alone = workers(strategy)[1] == 1
         progress = (lambda images: trainer.stop.check()) if alone else (lambda images: None)
         unlabelled = Manifest.load(config.data.evaluation.records).unlabelled(label_space)
-        views.check(config.model.backbone, config.data.evaluation.height, config.data.evaluation.width)
         if unlabelled:
             known = f"its labels do not know {', '.join(unlabelled)}: the mean IoU is of the others"
             actions.tell(stream, f"evaluation: {known}")

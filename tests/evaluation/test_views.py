@@ -108,6 +108,18 @@ def test_the_scores_of_a_large_picture_are_never_alive_at_once(monkeypatch):
     assert max(shape.num_elements() for shape in sizes) <= class_maps._BLOCK_VALUES < 400 * 600 * 30
 
 
+def test_scaled_sizes_are_those_that_the_backbone_sees(networks_of_the_tests):
+    segmenter, views = build_segmenter("vit_tiny", 3, head="vfm_uda"), Views((0.7, 1.0, 1.3))
+    views.check("vit_tiny", 42, 56)
+    with pytest.raises(InputError, match="image at scale 1 is 40 x 56 pixels, and backbone 'vit_tiny' sees multiples"):
+        views.check("vit_tiny", 40, 56)
+    images = tf.zeros([1, 42, 56, 3])
+    of_unknown_size = tf.function(lambda images: views.logits(segmenter, images), [tf.TensorSpec([1, None, None, 3])])
+    for logits in (views.logits(segmenter, images), of_unknown_size(images)):
+        # Of 28 x 28, 42 x 56 and 42 x 70 pixels, at stride 3.5.
+        assert [tuple(each.shape[1:3]) for each in logits] == [(8, 8), (12, 16), (12, 20)]
+
+
 @pytest.mark.parametrize("scales", [["0"], ["1", "x"], [], ["-1"], ["nan"], ["inf"]])
 def test_scales_must_be_numbers_above_0(scales):
     with pytest.raises(InputError, match="give numbers above 0"):

@@ -147,6 +147,23 @@ def test_a_run_is_trained_scored_analysed_and_exported(records, tmp_path):
     assert maps["class_map"].shape == (1, 48, 64)
 
 
+def test_sizes_that_a_backbone_cannot_see_are_refused_before_a_run_begins(records, tmp_path):
+    config = config_of(records)
+    config.model.backbone, config.model.head = "vit_tiny", "vfm_uda"
+    message = (
+        r"config\.data\.source is 24 x 32 pixels, and backbone 'vit_tiny' sees multiples of 14: choose 14 x 28 or 28"
+    )
+    with pytest.raises(InputError, match=message):
+        run_lib.train(config, str(tmp_path / "run"))
+    for domain in (config.data.source, config.data.target):
+        domain.height, domain.width = 28, 42
+    evaluation = config.data.evaluation
+    evaluation.records, evaluation.height, evaluation.width = str(records / "source"), 42, 57
+    with pytest.raises(InputError, match="the image at scale 1 is 42 x 57 pixels, and backbone 'vit_tiny' sees"):
+        run_lib.train(config, str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_only_the_file_of_the_backbone_is_imported():
     probe = (
         "import sys; from fada_tf.models.segmenter import build_segmenter; build_segmenter('tiny', 2)\n"

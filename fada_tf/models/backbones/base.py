@@ -81,6 +81,8 @@ class Backbone:
       block_ends: pattern of the names of the layers whose outputs are, beside the inputs, all that the layers after
         them need; without it there is no recomputation.
       published: the forms in which its weights are published, beside that of the authors' code.
+      lora: whether `maps` takes a further argument `lora_rank` and, where that is not 0, adds low-rank adapters, see
+        `fada_tf.models.lora`.
     """
 
     maps: Callable[..., Maps]
@@ -93,8 +95,17 @@ class Backbone:
     draws: bool = False
     block_ends: str = ""
     published: tuple[Published, ...] = ()
+    lora: bool = False
 
-    def build(self, name: str, batch_norm: str, rng: np.random.Generator, strides: Collection[int] = ()) -> keras.Model:
+    def build(
+        self,
+        name: str,
+        batch_norm: str,
+        rng: np.random.Generator,
+        strides: Collection[int] = (),
+        *,
+        lora_rank: int = 0,
+    ) -> keras.Model:
         """Builds the feature extractor, without the layers that no map of `strides` needs.
 
         Args:
@@ -102,6 +113,7 @@ class Backbone:
           batch_norm: "frozen" or "synchronized".
           rng: source of the seeds of the initial weights.
           strides: of the maps that are wanted; empty: the deepest alone.
+          lora_rank: of the adapters; 0: there are none.
 
         Returns:
           A functional model of normalised images [batch, height, width, 3], or of the list of them and their draws. It
@@ -109,6 +121,7 @@ class Backbone:
         """
         images = keras.Input((None, None, 3), name="images")
         draws = [keras.Input((), name="draws", dtype="int64")] if self.draws else []
-        maps = self.maps(images, batch_norm, rng, *draws)
+        adapters = {"lora_rank": lora_rank} if lora_rank else {}
+        maps = self.maps(images, batch_norm, rng, *draws, **adapters)
         wanted = [maps[stride] for stride in sorted(strides or self.strides[-1:])]
         return keras.Model([images, *draws] if draws else images, wanted if len(wanted) > 1 else wanted[0], name=name)

@@ -12,8 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fada_tf.convolutions.places import shape_of
 from fada_tf.models.backbones.base import IMAGENET_RGB, Backbone, Maps, Published
-from fada_tf.models.transformers import Block, layer_norm, sizes
+from fada_tf.models.transformer_block import Block, float32_norm
 
 _PATCH = 14  # pixels
 _TRAINED_GRID = 37  # patches a side of the pretraining's last images, of 518 pixels
@@ -120,7 +121,7 @@ class Embeddings(keras.layers.Layer):
         """Returns float32 [batch, 1 + registers + patches, channels] of images [batch, height, width, 3]."""
         # Patches do not overlap: their convolution is a product.
         patches = tf.nn.space_to_depth(tf.cast(images, self.product_type), _PATCH)
-        batch, rows, columns, _ = sizes(patches)
+        batch, rows, columns, _ = shape_of(patches)
         kernel = tf.reshape(tf.cast(self.kernel, self.product_type), [-1, self.channels])
         patches = tf.matmul(tf.reshape(patches, [-1, kernel.shape[0]]), kernel)
         positions = tf.reshape(self.positions(rows, columns), [1, -1, self.channels])
@@ -174,7 +175,7 @@ class PatchMap(keras.layers.Layer):
     def call(self, inputs):
         """Returns [batch, height / 14, width / 14, channels] of tokens [batch, count, channels] and the images."""
         tokens, images = inputs
-        batch, height, width, _ = sizes(images)
+        batch, height, width, _ = shape_of(images)
         rows, columns = height // _PATCH, width // _PATCH
         return tf.reshape(tokens[:, -rows * columns :], [batch, rows, columns, tokens.shape[-1]])
 
@@ -194,13 +195,13 @@ def vision_transformer(channels: int, blocks: int, heads: int, *, registers: int
       registers: tokens beside the class and the patches.
     """
 
-    def maps(images: keras.KerasTensor, batch_norm: str, rng: np.random.Generator) -> Maps:
+    def maps(images: keras.KerasTensor, batch_norm: str, rng: np.random.Generator, lora_rank: int = 0) -> Maps:
         del batch_norm  # layer norms instead
         tokens = Embeddings(channels, registers, int(rng.integers(2**31)), name="embeddings")(images)
         for index in range(blocks):
-            block = Block(heads, epsilon=_EPSILON, layer_scale=1.0, seed=int(rng.integers(2**31)), name=f"block{index}")
-            tokens = block(tokens)
-        tokens = layer_norm(_EPSILON, name="norm")(tokens)
+            options = {"epsilon": _EPSILON, "layer_scale": 1.0, "lora_rank": lora_rank}
+            tokens = Block(heads, seed=int(rng.integers(2**31)), name=f"block{index}", **options)(tokens)
+        tokens = float32_norm(_EPSILON, "norm")(tokens)
         return {_PATCH: PatchMap(name="patch_map")([tokens, images])}
 
     return Backbone(
@@ -211,6 +212,7 @@ def vision_transformer(channels: int, blocks: int, heads: int, *, registers: int
         multiple=_PATCH,
         block_ends=r"embeddings|block\d+",
         published=_PUBLISHED,
+        lora=True,
     )
 
 

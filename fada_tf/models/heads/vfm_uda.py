@@ -11,7 +11,7 @@ import numpy as np
 
 from fada_tf.models.heads.base import Head
 from fada_tf.models.layers import convolution, torch_uniform
-from fada_tf.models.transformers import layer_norm
+from fada_tf.models.transformer_layers import Gelu, LayerNorm
 
 _EPSILON = 1e-6  # of layer norms
 _STDDEV = 0.1  # of the last kernel's initial values
@@ -32,14 +32,14 @@ def _build(channels: Mapping[int, int], num_classes: int, batch_norm: str, rng: 
         layer = keras.layers.Conv2DTranspose(
             filters, 2, 2, use_bias=False, kernel_initializer=initializer, name=f"{name}_conv"
         )
-        return layer_norm(_EPSILON, f"{name}_norm")(layer(x))
+        return LayerNorm(_EPSILON, name=f"{name}_norm")(layer(x))
 
     features = keras.Input((None, None, count), name=f"map{stride}")
     x = enlarge(features, count // 2, "enlarge1")
-    x = keras.layers.Activation(keras.activations.gelu, name="gelu")(x)
+    x = Gelu(name="gelu")(x)
     x = enlarge(x, count // 4, "enlarge2")
     x = convolution(x, count // 4, 3, kernel=torch_uniform, name="smooth_conv", rng=rng)
-    x = layer_norm(_EPSILON, "smooth_norm")(x)
+    x = LayerNorm(_EPSILON, name="smooth_norm")(x)
     x = convolution(x, num_classes, 1, kernel=_last_kernel, name="scores", rng=rng)
     logits = keras.layers.Activation("linear", dtype="float32", name="logits")(x)
     return keras.Model(features, logits, name="classifier")
