@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from fada_tf import migration, registry, schema
 from fada_tf.errors import InputError, nearest
+from fada_tf.facts import Facts
 from fada_tf.schema import option, section
 from fada_tf.windows import AVERAGES
 
@@ -27,7 +28,10 @@ NETWORKS = {"student": "segmenter", "teacher": "teacher"}  # those of a method t
 class DomainConfig:
     """One domain's training images. Order of the transforms: jitter, then resize (or scale, crop), then flip."""
 
-    records: str = option("", "folder of TFRecord shards with a manifest.json")
+    records: str = option("", "folder of TFRecord shards with a manifest.json, or several with commas between them")
+    weights: str = option(
+        "", "of several folders of records, how often each is drawn from, such as '2,1,1'; empty: by their sizes"
+    )
     height: int = option(0, "pixels; height of a training image", minimum=0)
     width: int = option(0, "pixels; width of a training image", minimum=0)
     color_jitter: bool = option(
@@ -49,6 +53,10 @@ class DomainConfig:
     margin_bottom: int = option(0, "as margin_top; on Cityscapes the car's bonnet", minimum=0)
     margin_left: int = option(0, "as margin_top", minimum=0)
     margin_right: int = option(0, "as margin_top", minimum=0)
+    records_decide: bool = option(
+        False, "margins, and of target records what method mic masks, are what the records' manifest tells of the data "
+        "set, whatever is set here; an older manifest tells nothing"
+    )  # fmt: skip
     sampling: str = option(
         "shuffled", "order of the draws", choices=("shuffled", "class_balanced", "rare_class", "sequential")
     )
@@ -170,6 +178,9 @@ class MethodSettings:
             f"a method brings its own settings: write config.method = method_settings({name!r}), a function of "
             "fada_tf.config, instead of config.method.name"
         )
+
+    def follow(self, target: Facts) -> None:
+        """Sets what is better decided by the target's data set than by an experiment; nothing unless a method says."""
 
     def check(self, config: "Config") -> None:
         """Checks the combinations of all settings that the method cannot work with.
@@ -306,6 +317,8 @@ FREE_FIELDS = (
     "name",
     "data.source.max_bad_records",
     "data.target.max_bad_records",
+    "data.source.records_decide",  # what they decided is compared
+    "data.target.records_decide",
     "data.evaluation.batch_size",
     "training.iterations",
     "training.steps_per_loop",
@@ -406,7 +419,8 @@ def expand_home(config: Config) -> None:
     """Replaces a `~` at the beginning of paths by the user's folder, as shells do."""
     for field, value in flatten(config).items():
         if field in INPUT_FIELDS and isinstance(value, str):
-            schema.set_field(config, field, os.path.expanduser(value))
+            parts = value.split(",") if field.endswith(".records") else [value]
+            schema.set_field(config, field, ",".join(map(os.path.expanduser, parts)))
 
 
 def flatten(config: Config) -> dict[str, Any]:

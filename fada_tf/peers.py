@@ -176,8 +176,8 @@ def _self_training(name: str, source_records: str, source_size: tuple[int, int])
         domain.crop, domain.flip = True, True
         domain.height = domain.width = _CROP
         domain.full_height, domain.full_width = size
-    # The rectified border and the bonnet, of 512 x 1024 pixels the top 15 rows and the bottom 120 (lines 30 and 31 of
-    # https://github.com/lhoyer/DAFormer/blob/e6f6e04/configs/daformer/gta2cs_uda_warm_fdthings_rcs_croppl_a999_daformer_mitb5_s0.py)
+    # Cityscapes' (see fada_tf/facts.py), unless the records tell their own.
     target.margin_top, target.margin_bottom = 30, 240
+    target.records_decide = True
     config.training.batch_size = 2
     return config

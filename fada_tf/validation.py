@@ -1,7 +1,16 @@
 """Which configs can work: every field by itself, and the combinations that the schema cannot say."""
 
+import math
+
 from fada_tf import schema
-from fada_tf.config import Config, DomainConfig, MethodSettings, flatten, trained_domains, untrained_settings
+from fada_tf.config import (
+    Config,
+    DomainConfig,
+    MethodSettings,
+    flatten,
+    trained_domains,
+    untrained_settings,
+)
 from fada_tf.errors import InputError
 from fada_tf.windows import Windows
 
@@ -54,9 +63,28 @@ def validate(config: Config) -> None:
         raise InputError("config.data.evaluation.height and width are 0: set the size that images are evaluated at")
 
 
+def record_weights(domain: DomainConfig) -> tuple[float, ...]:
+    """Returns how often each of a domain's folders of records is drawn from, in any unit; () for by their sizes.
+
+    Raises:
+      InputError: they are no numbers, one is below 0, or all are 0.
+    """
+    try:
+        weights = tuple(float(text) for text in domain.weights.split(",")) if domain.weights else ()
+    except ValueError:
+        weights = (-1.0,)
+    if weights and not (all(0 <= weight < math.inf for weight in weights) and any(weights)):
+        raise InputError(f"weights are {domain.weights!r}: give a number for each folder of records, such as 2,1,1")
+    return weights
+
+
 def _validate_domain(domain: DomainConfig, where: str) -> None:
     if not (domain.height and domain.width):
         raise InputError(f"{where}.height and width are {domain.height} and {domain.width}: set the training size")
+    try:
+        record_weights(domain)
+    except InputError as error:
+        raise InputError(f"{where}.{error}") from error
     if domain.scale_min > domain.scale_max:
         raise InputError(f"{where}.scale_min {domain.scale_min} is above scale_max {domain.scale_max}: swap them")
     if domain.rare_class_crop_ratio and not domain.crop:

@@ -187,8 +187,11 @@ def test_scoring_stays_on_the_gpu(views):
         "label_size": tf.TensorSpec([BATCH, 2], tf.int32),
     }
     dataset = tf.data.Dataset.from_generator(lambda: iter(()), output_signature=batch)
-    names = ("sky", "road", "car")
-    evaluator = Evaluator(build_segmenter("tiny", CLASSES), dataset, names, tf.distribute.get_strategy(), views=views)
+    dataset = dataset.map(lambda batch: batch | {"record": tf.range(tf.shape(batch["image"], tf.int64)[0])})
+    segmenter, strategy, names = build_segmenter("tiny", CLASSES), tf.distribute.get_strategy(), ("sky", "road", "car")
+    conditions = {"weather": ("fog", "rain")}
+    evaluator = Evaluator(segmenter, dataset, names, strategy, views=views, conditions=conditions)
+    batch["groups"] = tf.TensorSpec([BATCH, 2], tf.int64)
     with forms.chosen("plain"):
         graphs = [evaluator._distributed_step.get_concrete_function(batch).graph]
     # In there, sizes of labels are unknown when the graph is traced; here they are not.

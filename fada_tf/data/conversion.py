@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from fada_tf.data import images, shards
+from fada_tf.data import conditions, images, shards
 from fada_tf.data.checking import Findings, Settings, read_pair
 from fada_tf.data.datasets.base import DataSet, Pair, keep_listed
 from fada_tf.data.manifest import Manifest
@@ -41,7 +41,7 @@ def make_record(pair: Pair, settings: Settings) -> Record:
     image, label = read_pair(pair, settings)
     if settings.resize is not None:
         image, label = _resized(image, label, settings.resize)
-    record = Record(pair.name, image.data, image.format, image.height, image.width)
+    record = Record(pair.name, image.data, image.format, image.height, image.width, conditions=pair.conditions)
     if label is None or settings.labels is None:
         return record
     return record.labelled(label, settings.labels.label_space.num_classes)
@@ -102,6 +102,8 @@ def convert(
         job=_digest([(pair.name, finding.digest) for pair, finding in good], settings, num_shards),
         workers=workers,
         labelled=dataset.labels.classes if dataset.labels else None,
+        of_records=conditions.columns([pair.conditions for pair, _ in good]),
+        facts=dataset.facts,
     )
     findings.forget()
     changes = tuple(finding.changes for _, finding in good if finding.changes)

@@ -4,33 +4,21 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 
 from fada_tf.data import files
+from fada_tf.data.conditions import DATA_SET, Columns, columns_from_json, columns_to_json
+from fada_tf.data.entries import Entries, Entry, smallest
 from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
+from fada_tf.facts import Facts
 
 FORMAT_VERSION = 1
 MANIFEST_NAME = "manifest.json"
-
-# A TFRecord is: its length (8 bytes), a checksum of that (4), the payload, its checksum (4).
-HEADER_BYTES, FOOTER_BYTES = 12, 4
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A record's line in the manifest: where it is and what is in it."""
-
-    filename: str
-    offset: int
-    length: int
-    height: int
-    width: int
-    pixels: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -40,38 +28,41 @@ class Shard:
     file: str
     size: int
     sha256: str
-    entries: tuple[Entry, ...]
+    entries: Entries
+
+    def __post_init__(self):
+        """Makes columns of entries that are none."""
+        entries: Sequence[Entry] = self.entries
+        object.__setattr__(self, "entries", Entries.of(entries))
 
     def to_json(self) -> dict:
         """Returns the shard as JSON values; `from_json` reads them back."""
-        entries = [[e.filename, e.offset, e.length, e.height, e.width, list(e.pixels)] for e in self.entries]
-        return {"file": self.file, "size": self.size, "sha256": self.sha256, "records": entries}
+        return {"file": self.file, "size": self.size, "sha256": self.sha256, "records": self.entries.to_json()}
 
     @classmethod
     def from_json(cls, values: dict) -> "Shard":
         """Returns the shard that `to_json` wrote.
 
         Raises:
-          ValueError, KeyError, TypeError: the values are of no shard.
+          ValueError, LookupError, TypeError: the values are of no shard.
         """
-        lines = ((*fields, tuple(pixels)) for *fields, pixels in values["records"])
-        entries = tuple(Entry(*line) for line in lines)
+        return cls.checked(values, Entries.from_json(values["records"]))
+
+    @classmethod
+    def checked(cls, values: dict, entries: Entries) -> "Shard":
+        """Returns a shard of some entries.
+
+        Raises:
+          ValueError, LookupError: the values are of no shard, or the entries of another.
+        """
         shard = cls(values["file"], values["size"], values["sha256"], entries)
         if not isinstance(shard.file, str) or shard.file != os.path.basename(shard.file) or shard.file in ("", ".."):
             raise ValueError(f"{shard.file!r} is no file name")
-        if not _are_counts([shard.size]):
+        if type(shard.size) is not int or not 0 <= shard.size < 1 << 48:
             raise ValueError(f"size of {shard.file} is {shard.size!r}")
-        for entry in entries:
-            numbers = (entry.offset, entry.length, entry.height, entry.width, *entry.pixels)
-            if not isinstance(entry.filename, str) or not _are_counts(numbers):
-                raise ValueError(f"an entry of {shard.file} is {entry}")
-            if entry.offset + HEADER_BYTES + entry.length + FOOTER_BYTES > shard.size:
-                raise ValueError(f"{entry.filename} is beyond the end of {shard.file}")
+        if len(beyond := np.flatnonzero(entries.ends > shard.size)):
+            raise ValueError(f"{entries.filenames[beyond[0]]} is beyond the end of {shard.file}")
         return shard
-
-
-def _are_counts(values: Iterable[object]) -> bool:
-    return all(type(value) is int and 0 <= value < 1 << 48 for value in values)
 
 
 def _names(values: dict) -> tuple[str, ...] | None:
@@ -83,23 +74,43 @@ def _names(values: dict) -> tuple[str, ...] | None:
     return tuple(names)
 
 
-def digest(folder: str, *, with_classes: bool = False) -> str:
+def folders(records: str) -> list[str]:
+    """Returns the folders of shards that a text names, with commas between them."""
+    if "," not in records or files.exists(files.join(records, MANIFEST_NAME)):
+        return [records]
+    return [folder.strip() for folder in records.split(",") if folder.strip()]
+
+
+def digest(records: str, *, with_classes: bool = False) -> str:
     """Returns the SHA-256 of a folder's manifest, which has those of the shards: the same only for the same records.
 
     Args:
-      folder: the shards.
+      records: the folder of shards, or several with commas between them.
       with_classes: whether it tells, too, that the labels were made for some of the classes only. Scores depend on
-        that, training does not; an older manifest learns it, and nothing else, when its conversion runs again.
+        that, training does not. Older manifests learn it when their conversion runs again, and the records' conditions
+        and facts, on which nothing depends that a config does not say.
 
     Raises:
       InputError: there is no manifest.
     """
+    digests = [_digest(folder, with_classes) for folder in folders(records)]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _digest(folder: str, with_classes: bool) -> str:
     content = files.read_bytes(_existing_path(folder))
     with contextlib.suppress(ValueError, RecursionError, LookupError, TypeError, AttributeError):  # a damaged one
         values = json.loads(content)
-        labelled = values.pop("labelled")
-        if not with_classes or labelled is None or all(c["name"] in labelled for c in values["label_space"]["classes"]):
-            content = _encoded(values)  # as older ones are
+        learned = [name for name in ("labelled", "conditions", "facts") if name in values]
+        labelled = values.get("labelled")
+        if (
+            with_classes
+            and labelled is not None
+            and any(c["name"] not in labelled for c in values["label_space"]["classes"])
+        ):
+            learned.remove("labelled")
+        if learned:
+            content = _encoded({name: value for name, value in values.items() if name not in learned})
     return hashlib.sha256(content).hexdigest()
 
 
@@ -132,6 +143,9 @@ class Manifest:
       shards: the files and their records.
       job: digest of the inputs and settings that decided the shards' bytes.
       labelled: names of the classes that the labels were made for; None for all, as in older manifests.
+      conditions: of the records, by name; none in older manifests.
+      facts: what training should know of the data set; None in older manifests.
+      parts: the manifests that this one joins; none for that of one folder.
     """
 
     folder: str
@@ -139,29 +153,33 @@ class Manifest:
     shards: tuple[Shard, ...]
     job: str = ""
     labelled: tuple[str, ...] | None = None
+    conditions: Columns = field(default_factory=dict)
+    facts: Facts | None = None
+    parts: tuple["Manifest", ...] = ()
 
     @cached_property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> Entries:
         """All records in order."""
-        return tuple(entry for shard in self.shards for entry in shard.entries)
+        return Entries.join([shard.entries for shard in self.shards])
 
     @property
     def num_records(self) -> int:
         """The number of records."""
-        return len(self.entries)
+        return sum(len(shard.entries) for shard in self.shards)
 
     @property
     def _label_space(self) -> LabelSpace:
         """The classes of the labels, which there must be."""
         if self.label_space is None:
+            if self.parts and all(part.label_space for part in self.parts):
+                raise InputError(f"the labels in {self.folder} are of several sets of classes: convert them alike")
             raise InputError(f"the records in {self.folder} have no labels: convert them again with labels")
         return self.label_space
 
-    @cached_property
+    @property
     def pixels(self) -> np.ndarray:
-        """Pixels of each class and, last, ignored ones, by record: [records, classes + 1] int64."""
-        columns = self._label_space.num_classes + 1
-        return np.array([entry.pixels for entry in self.entries], np.int64).reshape(-1, columns)
+        """Pixels of each class and, last, ignored ones, by record: [records, classes + 1] int32 or int64."""
+        return self.entries.pixels.reshape(-1, self._label_space.num_classes + 1)
 
     @property
     def pixel_shares(self) -> np.ndarray:
@@ -219,29 +237,32 @@ class Manifest:
             return self
         places = [names.index(name) for name in label_space.names]
 
-        def reduced(entry: Entry) -> Entry:
-            kept = [entry.pixels[i] for i in places]
-            return replace(entry, pixels=(*kept, sum(entry.pixels) - sum(kept)))
+        def reduced(shard: Shard) -> Shard:
+            kept, others = shard.entries.pixels[:, places], shard.entries.pixels.sum(axis=1, dtype=np.int64)
+            others -= kept.sum(axis=1, dtype=np.int64)
+            entries = Entries(shard.entries.filenames, shard.entries.numbers, np.column_stack([kept, smallest(others)]))
+            return replace(shard, entries=entries)
 
-        shards = (replace(shard, entries=tuple(map(reduced, shard.entries))) for shard in self.shards)
-        return replace(self, label_space=label_space, shards=tuple(shards))
+        parts = tuple(part.with_classes(label_space) for part in self.parts)
+        return replace(self, label_space=label_space, shards=tuple(map(reduced, self.shards)), parts=parts)
 
     @cached_property
     def places(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The shard number, first byte and payload length of each record, three [records] int64."""
-        rows = [(i, entry.offset, entry.length) for i, shard in enumerate(self.shards) for entry in shard.entries]
-        numbers, offsets, lengths = np.array(rows, np.int64).reshape(-1, 3).T
-        return numbers, offsets, lengths
+        counts = [len(shard.entries) for shard in self.shards]
+        return np.repeat(np.arange(len(counts)), counts), self.entries.offsets, self.entries.lengths
 
     @property
     def shard_paths(self) -> list[str]:
         """The paths of the shards."""
+        if self.parts:
+            return [path for part in self.parts for path in part.shard_paths]
         return [files.join(self.folder, shard.file) for shard in self.shards]
 
     def locate(self, record: int) -> str:
         """Says where a record is, for messages."""
         shard, offset, _ = (column[record] for column in self.places)
-        name = self.entries[record].filename
+        name = self.entries.filenames[record]
         return f"shard {self.shard_paths[shard]}, record {record} ({name}) at byte {offset}"
 
     def save(self) -> None:
@@ -258,31 +279,73 @@ class Manifest:
                 "class_pixel_shares": self.pixel_shares.tolist(),
                 "class_images": (self.pixels[:, :-1] > 0).sum(axis=0).tolist(),
             }
+        if self.facts is not None:
+            values["facts"] = self.facts.to_json()
+        if self.conditions:
+            values["conditions"] = columns_to_json(self.conditions)
         values["record_columns"] = ["filename", "offset", "length", "height", "width", "pixels"]
         values["shards"] = [shard.to_json() for shard in self.shards]
         files.write_atomically(files.join(self.folder, MANIFEST_NAME), _encoded(values))
 
     @classmethod
-    def load(cls, folder: str) -> "Manifest":
+    def load(cls, records: str) -> "Manifest":
         """Reads the manifest of a folder of shards; starts no TensorFlow for a local folder.
+
+        Args:
+          records: the folder, or several with commas between them, whose records become one data set.
 
         Raises:
           InputError: there is no manifest, or one that this version cannot read.
         """
+        parts = [cls._load(folder) for folder in folders(records)]
+        return parts[0] if len(parts) == 1 else cls._joined(records, tuple(parts))
+
+    @classmethod
+    def _joined(cls, records: str, parts: tuple["Manifest", ...]) -> "Manifest":
+        spaces = {part.label_space and part.label_space.names for part in parts}
+        labelled = [part.labelled for part in parts if part.labelled is not None]
+        every = dict.fromkeys(name for names in labelled for name in names)
+        conditions = dict.fromkeys(name for part in parts for name in part.conditions)
+        sets = (value for part in parts for value in [_data_set(part.folder)] * part.num_records)
+        facts = {part.facts for part in parts}
+        return cls(
+            records,
+            parts[0].label_space if len(spaces) == 1 else None,
+            tuple(shard for part in parts for shard in part.shards),
+            hashlib.sha256("\n".join(part.job for part in parts).encode()).hexdigest(),
+            tuple(every) if len(labelled) == len(parts) else None,
+            {
+                name: tuple(v for part in parts for v in part.conditions.get(name, ("",) * part.num_records))
+                for name in conditions
+            }
+            | {DATA_SET: tuple(sets)},
+            facts.pop() if len(facts) == 1 else None,
+            parts,
+        )
+
+    @classmethod
+    def _load(cls, folder: str) -> "Manifest":
         path = _existing_path(folder)
         fix = f"convert the data again with fada-tf make_tfrecords --output={folder}"
         try:
             values = files.read_json(path)
             version = values["format_version"]
             if version == FORMAT_VERSION:
-                space = values["label_space"] and LabelSpace.from_json(values["label_space"])
-                manifest = cls(
-                    folder, space or None, tuple(map(Shard.from_json, values["shards"])), values["job"], _names(values)
-                )
-                columns = space.num_classes + 1 if space else 0
-                if any(len(entry.pixels) != columns for entry in manifest.entries):
-                    raise ValueError(f"an entry has not {columns} pixel counts")
-                return manifest
-        except (ValueError, KeyError, TypeError) as error:
+                return cls._from_json(folder, values, tuple(map(Shard.from_json, values["shards"])))
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
             raise InputError(f"{path} is damaged ({error!r}); {fix}") from error
         raise InputError(f"{path} has format version {version}, this program reads {FORMAT_VERSION}; {fix}")
+
+    @classmethod
+    def _from_json(cls, folder: str, values: dict, shards: tuple[Shard, ...]) -> "Manifest":
+        space = LabelSpace.from_json(values["label_space"]) if values["label_space"] else None
+        facts = Facts.from_json(values["facts"]) if "facts" in values else None
+        manifest = cls(folder, space, shards, values["job"], _names(values), facts=facts)
+        columns = space.num_classes + 1 if space else 0
+        if any(shard.entries.pixels.shape[1] != columns for shard in shards if len(shard.entries)):
+            raise ValueError(f"an entry has not {columns} pixel counts")
+        return replace(manifest, conditions=columns_from_json(values.get("conditions", {}), manifest.num_records))
+
+
+def _data_set(folder: str) -> str:
+    return os.path.basename(os.path.normpath(folder))

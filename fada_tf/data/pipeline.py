@@ -8,7 +8,7 @@ from absl import logging
 
 from fada_tf.data import files, sampling, transforms
 from fada_tf.data.labels import IGNORE, LabelSpace
-from fada_tf.data.manifest import FOOTER_BYTES, HEADER_BYTES, Manifest
+from fada_tf.data.manifest import Manifest
 from fada_tf.data.tfrecord import parse, read_payload, read_payloads
 from fada_tf.errors import InputError
 
@@ -135,7 +135,7 @@ def evaluation_dataset(
     translate = _translation(manifest, label_space, partial_labels)
     reader = _Reader(manifest, max_bad_records)
     reader.check_shards()
-    size = (height, width) if height and width else _only_size(manifest)
+    size = (height, width) if height and width else only_size(manifest)
 
     @_as_written
     def read(record):
@@ -160,8 +160,13 @@ def evaluation_dataset(
     return dataset.padded_batch(batch_size, padding_values=padding).prefetch(tf.data.AUTOTUNE)
 
 
-def _only_size(manifest: Manifest) -> tuple[int, int]:
-    sizes = sorted({(entry.height, entry.width) for entry in manifest.entries})
+def only_size(manifest: Manifest) -> tuple[int, int]:
+    """Returns height and width of all images.
+
+    Raises:
+      InputError: they differ.
+    """
+    sizes = [(height, width) for height, width in np.unique(manifest.entries.sizes, axis=0).tolist()]
     if len(sizes) != 1:
         raise InputError(
             f"{manifest.folder} holds images of {len(sizes)} sizes, {sizes[:3]} and so on: give a height and a width"
@@ -171,12 +176,13 @@ def _only_size(manifest: Manifest) -> tuple[int, int]:
 
 def _check_margins(manifest: Manifest, margins: tuple[int, int, int, int]) -> None:
     top, bottom, left, right = margins
-    for entry in manifest.entries:
-        if top + bottom >= entry.height or left + right >= entry.width:
-            raise InputError(
-                f"margins of {top} + {bottom} rows and {left} + {right} columns leave nothing of {entry.filename} in "
-                f"{manifest.folder}, which is {entry.height}x{entry.width}: lower margin_top and the like"
-            )
+    too_small = (manifest.entries.sizes <= (top + bottom, left + right)).any(axis=1)
+    if any(margins) and too_small.any():
+        entry = manifest.entries[int(np.argmax(too_small))]
+        raise InputError(
+            f"margins of {top} + {bottom} rows and {left} + {right} columns leave nothing of {entry.filename} in "
+            f"{manifest.folder}, which is {entry.height}x{entry.width}: lower margin_top and the like"
+        )
 
 
 def _translation(
@@ -207,8 +213,7 @@ class _Reader:
         for path, shard in zip(self._manifest.shard_paths, self._manifest.shards, strict=True):
             size = files.size(path) if files.exists(path) else 0
             if size != shard.size and not self._max_bad:
-                ends = ((e.filename, e.offset + HEADER_BYTES + e.length + FOOTER_BYTES) for e in shard.entries)
-                lost = [name for name, end in ends if end > size]
+                lost = [shard.entries.filenames[place] for place in np.flatnonzero(shard.entries.ends > size)]
                 raise InputError(
                     f"shard {path} has {size} bytes instead of {shard.size}; {len(lost)} records are cut off, "
                     f"beginning with {lost[:1]}: copy or convert it again{advice}"

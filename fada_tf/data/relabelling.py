@@ -50,6 +50,8 @@ def relabel(
         partial(_relabelled, labeller=labeller, num_classes=label_space.num_classes),
         job=hashlib.sha256(json.dumps(job).encode()).hexdigest(),
         workers=workers,
+        of_records=manifest.conditions,
+        facts=manifest.facts,
     )
 
 

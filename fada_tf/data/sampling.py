@@ -5,8 +5,9 @@ options, so a run resumes exactly by its number of draws. A block is [any length
 the ids of the classes that they were drawn for, -1 where a strategy chooses no class.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
+from itertools import count as count_from
 
 import numpy as np
 
@@ -103,6 +104,7 @@ def blocks(
     start: int = 0,
     *,
     label_space: LabelSpace | None = None,
+    weights: Sequence[float] = (),
     **options,
 ) -> Iterator[np.ndarray]:
     """Draws records from draw number `start` on.
@@ -113,6 +115,8 @@ def blocks(
       seed: of the order.
       start: the first draw's number; earlier draws are computed (microseconds each) and left out.
       label_space: the classes that count, some of those on disk; None for all of them.
+      weights: of several data sets that are one domain, how often each is drawn from, where the strategy then draws;
+        empty: it draws from all of them together.
       **options: the strategy's own.
 
     Returns:
@@ -120,7 +124,8 @@ def blocks(
       drawn, -1 for none.
 
     Raises:
-      InputError: no such strategy, no records, or no labelled pixels where the label space or strategy needs them.
+      InputError: no such strategy, no records, no labelled pixels where the label space or strategy needs them, or
+        weights of another number of data sets.
     """
     if strategy not in STRATEGIES:
         raise InputError(f"unknown sampling {strategy!r}: use one of {', '.join(STRATEGIES)}")
@@ -129,9 +134,51 @@ def blocks(
     if label_space is not None:
         manifest = manifest.with_classes(label_space)
         _check_labelled(manifest)
+    if weights:
+        if len(weights) != len(manifest.parts):
+            many = len(manifest.parts) or 1
+            raise InputError(
+                f"{len(weights)} weights for {many} folders of records ({manifest.folder}): give one for each"
+            )
+        return _weighted(strategy, manifest, seed, start, weights, options)
     stream = STRATEGIES[strategy](manifest, seed, **options)
     first = next(stream)  # now, so that what is wrong shows here and not in the first batch
     return _skip(chain([first], stream), start)
+
+
+def _weighted(
+    strategy: str, manifest: Manifest, seed: int, start: int, weights: Sequence[float], options: dict
+) -> Iterator[np.ndarray]:
+    """Draws a part of the manifest with probability proportional to its weight, then what is next in that part."""
+    shares = np.cumsum(np.array(weights, np.float64) / sum(weights))[:-1]
+    first = np.cumsum([0, *(part.num_records for part in manifest.parts)])
+
+    def chosen(block: int) -> np.ndarray:
+        return np.searchsorted(shares, np.random.default_rng([seed, block, 2]).random(BLOCK), side="right")
+
+    def count(parts: np.ndarray) -> np.ndarray:
+        return np.bincount(parts, minlength=len(weights))
+
+    block, skipped = divmod(start, BLOCK)
+    done = sum((count(chosen(earlier)) for earlier in range(block)), count(chosen(block)[:skipped]))
+    # Each part has a seed of its own; parts that are never drawn from need no labels either.
+    streams = {
+        number: chain.from_iterable(blocks(strategy, part, seed + 7919 * (number + 1), int(done[number]), **options))
+        for number, part in enumerate(manifest.parts)
+        if weights[number]
+    }
+
+    def draw() -> Iterator[np.ndarray]:
+        for number in count_from(block):
+            parts = chosen(number)[skipped if number == block else 0 :]
+            drawn = np.empty([len(parts), 2], np.int64)
+            for part, stream in streams.items():
+                places = np.flatnonzero(parts == part)
+                rows = np.array(list(islice(stream, len(places))), np.int64).reshape(-1, 2)
+                drawn[places] = np.add(rows, (first[part], 0))
+            yield drawn
+
+    return draw()
 
 
 def draws(strategy: str, manifest: Manifest, seed: int, start: int, count: int, **options) -> np.ndarray:

@@ -11,10 +11,12 @@ from typing import Any, Protocol
 
 from fada_tf import machine
 from fada_tf.data import files
+from fada_tf.data.conditions import Columns
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import MANIFEST_NAME, Manifest, Shard, shard_name
 from fada_tf.data.tfrecord import Record, write_shard
 from fada_tf.errors import InputError
+from fada_tf.facts import Facts
 
 
 class Workers(Protocol):
@@ -77,6 +79,8 @@ def write(
     job: str,
     workers: Workers = in_this_process,
     labelled: tuple[str, ...] | None = None,
+    of_records: Columns | None = None,
+    facts: Facts | None = None,
 ) -> Manifest:
     """Writes one shard a group, then the manifest; shards that the same job finished before are kept if whole.
 
@@ -88,6 +92,8 @@ def write(
       job: digest of all that decides the shards' bytes.
       workers: who does the work.
       labelled: names of the classes that the labels can hold; None for all of the label space.
+      of_records: the records' conditions.
+      facts: what training should know of the data set; None where nothing is known.
 
     Raises:
       InputError: `output` holds something else, or cannot be written.
@@ -98,7 +104,8 @@ def write(
     for values in workers(partial(_write_one, make_records=make_records, job=job), tasks, title="write"):
         shard = Shard.from_json(values)
         done[shard.file] = shard
-    manifest = Manifest(output, label_space, tuple(done[name] for name in names), job, labelled)
+    finished = tuple(done[name] for name in names)
+    manifest = Manifest(output, label_space, finished, job, labelled, of_records or {}, facts)
     manifest.save()
     for name in names:
         files.remove(files.join(output, _note_name(name)))

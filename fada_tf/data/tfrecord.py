@@ -3,15 +3,16 @@
 The keys are those of DeepLab2: https://github.com/google-research/deeplab2/blob/64bc1c1a/common.py#L96-L107.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from fada_tf.data import files
+from fada_tf.data.entries import FOOTER_BYTES, HEADER_BYTES, Entries, Entry
 from fada_tf.data.images import decode_image, encode_png
 from fada_tf.data.labels import IGNORE
-from fada_tf.data.manifest import FOOTER_BYTES, HEADER_BYTES, Entry, Shard
+from fada_tf.data.manifest import Shard
 from fada_tf.errors import InputError
 
 IMAGE_ENCODED = "image/encoded"
@@ -22,6 +23,7 @@ IMAGE_WIDTH = "image/width"
 IMAGE_CHANNELS = "image/channels"
 LABEL_ENCODED = "image/segmentation/class/encoded"
 LABEL_FORMAT = "image/segmentation/class/format"
+CONDITION = "image/condition/"  # and the condition's name
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Record:
       width: columns of image and label.
       label: a PNG of train ids and 255, or None.
       pixels: pixels of each class and, last, of ignored ones; empty without a label.
+      conditions: what is known of weather and so on, by the names in `conditions`; older records have none.
     """
 
     filename: str
@@ -45,6 +48,7 @@ class Record:
     width: int
     label: bytes | None = None
     pixels: tuple[int, ...] = ()
+    conditions: Mapping[str, str] = field(default_factory=dict)
 
     def labelled(self, label: np.ndarray, num_classes: int) -> "Record":
         """Returns this record with a label, [height, width] uint8 train ids below `num_classes` and 255."""
@@ -73,6 +77,7 @@ def encode(record: Record) -> bytes:
     }
     if record.label is not None:
         features |= {LABEL_ENCODED: of_bytes(record.label), LABEL_FORMAT: of_bytes(b"png")}
+    features |= {CONDITION + name: of_bytes(value.encode()) for name, value in record.conditions.items()}
     return Example(features=Features(feature=features)).SerializeToString(deterministic=True)
 
 
@@ -88,6 +93,11 @@ def decode(payload: bytes) -> Record:
     try:
         features = Example.FromString(payload).features.feature
         label = features[LABEL_ENCODED].bytes_list.value
+        conditions = {
+            name.removeprefix(CONDITION): features[name].bytes_list.value[0].decode()
+            for name in sorted(features)
+            if name.startswith(CONDITION)
+        }
         return Record(
             filename=features[IMAGE_FILENAME].bytes_list.value[0].decode(),
             image=features[IMAGE_ENCODED].bytes_list.value[0],
@@ -95,6 +105,7 @@ def decode(payload: bytes) -> Record:
             height=features[IMAGE_HEIGHT].int64_list.value[0],
             width=features[IMAGE_WIDTH].int64_list.value[0],
             label=label[0] if label else None,
+            conditions=conditions,
         )
     except (DecodeError, IndexError, UnicodeDecodeError) as error:
         raise InputError(
@@ -189,7 +200,7 @@ def write_shard(path: str, records: Iterable[Record]) -> Shard:
                     Entry(record.filename, offset, len(payload), record.height, record.width, tuple(record.pixels))
                 )
                 offset += HEADER_BYTES + len(payload) + FOOTER_BYTES
-        shard = Shard(path.rsplit("/", 1)[-1], files.size(partial), files.sha256(partial), tuple(entries))
+        shard = Shard(path.rsplit("/", 1)[-1], files.size(partial), files.sha256(partial), Entries.of(entries))
     except tf.errors.OpError as error:
         files.remove(partial)
         raise InputError(f"{path} cannot be written ({error.message}); free space or choose another folder") from error

@@ -1,6 +1,7 @@
 """Confusion matrix and what follows from it: IoU, mean IoU, pixel accuracy."""
 
 import dataclasses
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -35,11 +36,15 @@ class Scores:
       class_names: K names.
       confusion: int64 [K, K], rows are true classes.
       unlabelled: names of classes that the labels cannot hold: they are not scored, and the means leave them out.
+      images: how many were scored; 0 where that is not told.
+      by_condition: the scores of parts of the images, by condition, such as "weather", and its value.
     """
 
     class_names: tuple[str, ...]
     confusion: np.ndarray
     unlabelled: tuple[str, ...] = ()
+    images: int = 0
+    by_condition: Mapping[str, Mapping[str, "Scores"]] = dataclasses.field(default_factory=dict)
 
     @property
     def class_iou(self) -> np.ndarray:
@@ -79,14 +84,28 @@ class Scores:
     def to_dict(self) -> dict:
         """Returns all scores as plain Python values; NaN becomes None."""
         iou = [None if np.isnan(value) else float(value) for value in self.class_iou]
-        return {
-            "mean_iou": self.mean_iou,
-            "subset_mean_iou": {str(count): value for count, value in self.subset_mean_iou.items()},
-            "pixel_accuracy": self.pixel_accuracy,
-            "class_iou": dict(zip(self.class_names, iou, strict=True)),
-            "unlabelled": list(self.unlabelled),
-            "confusion": self.confusion.tolist(),
+        images = {"images": self.images} if self.images else {}
+        parts = {
+            name: {value: scores.to_dict() for value, scores in values.items()}
+            for name, values in self.by_condition.items()
         }
+        return (
+            images
+            | {
+                "mean_iou": self.mean_iou,
+                "subset_mean_iou": {str(count): value for count, value in self.subset_mean_iou.items()},
+                "pixel_accuracy": self.pixel_accuracy,
+                "class_iou": dict(zip(self.class_names, iou, strict=True)),
+                "unlabelled": list(self.unlabelled),
+                "confusion": self.confusion.tolist(),
+            }
+            | ({"by_condition": parts} if parts else {})
+        )
+
+    def conditions(self) -> Iterator[tuple[str, str, "Scores"]]:
+        """Yields condition, value and scores of every part."""
+        for name, values in self.by_condition.items():
+            yield from ((name, value, scores) for value, scores in values.items())
 
     def table(self) -> str:
         """Returns lines "class, IoU in %, share of the labelled pixels in %" and the summary lines."""
@@ -100,7 +119,16 @@ class Scores:
         lines += [f"{name:<{width}}  {100 * value:5.1f}" for name, value in summary.items()]
         if self.unlabelled:
             lines.append(f"not scored, since the labels do not know them: {', '.join(self.unlabelled)}")
+        parts = {f"{name} {value}": scores for name, value, scores in self.conditions()}
+        if parts:
+            width = max(map(len, parts))
+            lines += ["", f"{'condition':<{width}}  mean IoU %  images"]
+            lines += [f"{name:<{width}}  {_percent(s.mean_iou):>10}  {s.images:>6}" for name, s in parts.items()]
         return "\n".join(lines)
+
+
+def _percent(value: float) -> str:
+    return "-" if np.isnan(value) else f"{100 * value:.1f}"
 
 
 def _mean(values: np.ndarray) -> float:

@@ -1,11 +1,12 @@
 """Scoring a segmenter on labelled images, each label at its own size (as the authors do)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import orbit
 import tensorflow as tf
 
+from fada_tf.data.conditions import Columns, groups
 from fada_tf.evaluation.confusion import Scores, confusion_matrix
 from fada_tf.evaluation.views import SINGLE_VIEW, Views, of_picture
 from fada_tf.models.segmenter import Segmenter
@@ -13,7 +14,7 @@ from fada_tf.runs.metrics import better_network
 
 
 class Evaluator(orbit.AbstractEvaluator):
-    """Runs the segmenter over a data set and sums one exact confusion matrix, over any number of replicas.
+    """Runs the segmenter over a data set and sums exact confusion matrices, over any number of replicas.
 
     Attributes:
       scores: the `Scores` of the last evaluation.
@@ -28,6 +29,7 @@ class Evaluator(orbit.AbstractEvaluator):
         progress: Callable[[int], object] = lambda images: None,
         views: Views = SINGLE_VIEW,
         unlabelled: tuple[str, ...] = (),
+        conditions: Columns | None = None,
     ):
         """Sets up the evaluator.
 
@@ -39,6 +41,7 @@ class Evaluator(orbit.AbstractEvaluator):
           progress: called after every batch with its number of images.
           views: how the segmenter looks at each image.
           unlabelled: those of the names that the data set's labels cannot hold.
+          conditions: of the data set's records; there are scores by those that are not the same for all.
         """
         self.segmenter = segmenter
         self.class_names = class_names
@@ -47,18 +50,24 @@ class Evaluator(orbit.AbstractEvaluator):
         self.views = views
         self.unlabelled = unlabelled
         self.scores: Scores | None = None
-        self._dataset = dataset.map(lambda batch: {key: batch[key] for key in ("image", "label", "label_size")})
+        self._groups = list(groups(conditions or {}))
+        members = [mask for _, _, mask in self._groups]
+        self._dataset = dataset.map(lambda batch: _for_step(batch, members))
         self._distributed_step = tf.function(self._step_on_all, reduce_retracing=True)
 
     def evaluate(self, num_steps: tf.Tensor) -> dict[str, float]:
         """Scores the whole data set; `num_steps` is ignored (orbit's interface)."""
         del num_steps
-        total = np.zeros([len(self.class_names)] * 2, np.int64)
+        total = np.zeros([1 + len(self._groups), *[len(self.class_names)] * 2], np.int64)
         for batch in self.strategy.experimental_distribute_dataset(self._dataset):
             confusion, images = self._distributed_step(batch)
             total += confusion.numpy()
             self.progress(int(images))
-        self.scores = Scores(self.class_names, total, self.unlabelled)
+        by_condition: dict[str, dict[str, Scores]] = {}
+        for (name, value, mask), confusion in zip(self._groups, total[1:], strict=True):
+            of_group = Scores(self.class_names, confusion, self.unlabelled, images=int(mask.sum()))
+            by_condition.setdefault(name, {})[value] = of_group
+        self.scores = Scores(self.class_names, total[0], self.unlabelled, by_condition=by_condition)
         classes = zip(self.class_names, self.scores.class_iou, strict=True)
         return {
             "mean_iou": self.scores.mean_iou,
@@ -75,14 +84,27 @@ class Evaluator(orbit.AbstractEvaluator):
         empty = tf.cast(tf.equal(tf.shape(batch["image"])[0], 0), tf.int32)
         images = tf.pad(batch["image"], [[0, empty], [0, 0], [0, 0], [0, 0]])
         seen = self.views.logits(self.segmenter, images)
-        total = tf.zeros([num_classes] * 2, tf.int64)
+        # The first group is all images.
+        total = tf.zeros([1 + len(self._groups), num_classes, num_classes], tf.int64)
         # Labels of a batch may differ in size: each is compared at its own.
         for index in tf.range(tf.shape(batch["image"])[0]):
             size = batch["label_size"][index]
             class_map = self.views.class_map(self.segmenter, of_picture(seen, index), size)[0]
             label = batch["label"][index, : size[0], : size[1]]
-            total += confusion_matrix(label, class_map, num_classes)
+            confusion = confusion_matrix(label, class_map, num_classes)[None]
+            if self._groups:
+                confusion = tf.concat([confusion, batch["groups"][index, :, None, None] * confusion], axis=0)
+            total += confusion
         return total, tf.shape(batch["image"])[0]
+
+
+def _for_step(batch: dict[str, tf.Tensor], members: Sequence[np.ndarray]) -> dict[str, tf.Tensor]:
+    """Returns what a step takes: no strings, and 'groups' [batch, groups] int64, 1 where an image is a member."""
+    kept = {key: batch[key] for key in ("image", "label", "label_size")}
+    if members:
+        own = [tf.cast(tf.gather(mask, batch["record"]), tf.int64) for mask in members]
+        kept["groups"] = tf.stack(own, axis=1)
+    return kept
 
 
 class BetterOf(orbit.AbstractEvaluator):

@@ -1,4 +1,4 @@
-"""Scores as files: JSON with everything, CSV with a line a class; of several checkpoints, CSV with a line each."""
+"""Scores as files: JSON with everything, CSV of classes and of conditions; of several checkpoints, CSV of these."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ from fada_tf.runs import results
 
 
 def write_scores(scores: Scores, origin: Mapping[str, Any], directory: str) -> None:
-    """Writes scores.json and scores.csv, each whole or not at all.
+    """Writes scores.json, scores.csv and, with scores by condition, conditions.csv, each whole or not at all.
 
     Args:
       scores: the scores.
@@ -30,8 +30,21 @@ def write_scores(scores: Scores, origin: Mapping[str, Any], directory: str) -> N
     writer.writerow(["mean", _text(scores.mean_iou), int(labelled.sum()), int(predicted.sum())])
     files.make_folder(directory)
     files.write_atomically(os.path.join(directory, results.SCORES_TABLE), table.getvalue().encode())
+    if scores.by_condition:
+        content = _conditions_table(scores).encode()
+        files.write_atomically(os.path.join(directory, results.CONDITIONS_TABLE), content)
     values = files.json_text({**origin, **scores.to_dict()}, indent=1)
     files.write_atomically(os.path.join(directory, results.SCORES_FILE), values.encode())
+
+
+def _conditions_table(scores: Scores) -> str:
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["condition", "value", "images", "mean_iou", "pixel_accuracy", *scores.class_names])
+    for name, value, part in scores.conditions():
+        numbers = map(_text, [part.mean_iou, part.pixel_accuracy, *part.class_iou])
+        writer.writerow([name, value, part.images, *numbers])
+    return table.getvalue()
 
 
 def write_checkpoint_scores(scores: Mapping[str, Scores], path: str) -> str:

@@ -20,7 +20,7 @@ from fada_tf.config import (
     untrained_settings,
 )
 from fada_tf.data import files
-from fada_tf.data.manifest import MANIFEST_NAME
+from fada_tf.data.manifest import MANIFEST_NAME, folders
 from fada_tf.errors import InputError
 from fada_tf.experiment_file import ExperimentFile
 from fada_tf.experiments.jobs import Job
@@ -348,14 +348,15 @@ def check_files(experiment: Experiment, records: Sequence[str]) -> None:
     Raises:
       InputError: names all that is missing.
     """
-    folders, weights = list(records), []
+    wanted_records, weights = list(records), []
     for name, training in experiment.trainings.items():
         config = experiment.trained(name)
-        folders.append(experiment.file.stage(training.stage).unlabelled)
-        folders += [domain.records for domain in trained_domains(config).values()]
-        folders.append(config.data.evaluation.records)
+        wanted_records.append(experiment.file.stage(training.stage).unlabelled)
+        wanted_records += [domain.records for domain in trained_domains(config).values()]
+        wanted_records.append(config.data.evaluation.records)
         weights.append(config.model.initial_weights)
-    wanted = [os.path.join(folder, MANIFEST_NAME) for folder in folders if folder and folder != BY_A_JOB]
+    names = [folder for records in wanted_records for folder in folders(records)]
+    wanted = [os.path.join(folder, MANIFEST_NAME) for folder in names if folder and folder != BY_A_JOB]
     wanted += [path for path in weights if path not in ("", "imagenet") and not path.startswith(BY_A_JOB)]
     missing = [path for path in dict.fromkeys(wanted) if not (files.exists(path) or files.exists(f"{path}.index"))]
     if missing:

@@ -209,6 +209,8 @@ class StudyJobs:
         metrics |= {f"mean_iou_{count}": value for count, value in scores["subset_mean_iou"].items()}
         metrics |= {"pixel_accuracy": scores["pixel_accuracy"], "ccd": ccd and ccd["mean_ccd"]}
         metrics |= {f"iou/{name}": value for name, value in scores["class_iou"].items()}
+        for condition, values in scores.get("by_condition", {}).items():
+            metrics |= {f"condition/{condition} {value}": part["mean_iou"] for value, part in values.items()}
         return {name: value for name, value in metrics.items() if value is not None}
 
     def write_table(self) -> None:
@@ -274,7 +276,7 @@ def _cell(values: Sequence[float], scale: float, digits: int, sign: str = "") ->
 
 
 def markdown(study: Study, rows: Sequence[Result]) -> str:
-    """Returns the table of all rows, and that of the classes, for a README or a paper."""
+    """Returns the table of all rows, and those of classes and conditions, for a README or a paper."""
     subsets = list(dict.fromkeys(n for result in rows for n in result.names if n.startswith("mean_iou_")))
     header = ["", "iterations", "seeds", "mean IoU", *(f"mean IoU, {name[9:]} classes" for name in subsets)]
     header += ["above control", "pixel accuracy", "CCD"]
@@ -284,15 +286,20 @@ def markdown(study: Study, rows: Sequence[Result]) -> str:
         cells += [_cell(result.of(name), 100, 1) for name in ("mean_iou", *subsets)]
         cells += [_cell(result.gains, 100, 1, "+"), _cell(result.of("pixel_accuracy"), 100, 1)]
         lines.append([*cells, _cell(result.of("ccd"), 1, 2)])
-    names = list(dict.fromkeys(n for result in rows for n in result.names if n.startswith("iou/")))
-    classes = [["IoU", *(result.title for result in rows)], ["---"] * (len(rows) + 1)]
-    classes += [[name[4:], *(_cell(result.of(name), 100, 1) for result in rows)] for name in names]
+    parts = [_of_each(rows, "IoU", "iou/"), _of_each(rows, "mean IoU", "condition/")]
     note = (
         f"Scored on {study.test_records}; IoU and accuracy in %, mean ± standard deviation over seeds. The control has "
         "as many iterations in total, and is compared seed by seed. CCD: class center distance, lower is better."
     )
-    tables = ("\n".join(f"| {' | '.join(line)} |" for line in table) for table in (lines, classes))
+    tables = ("\n".join(f"| {' | '.join(line)} |" for line in table) for table in (lines, *filter(None, parts)))
     return "\n\n".join([f"# {study.name}", *tables, note]) + "\n"
+
+
+def _of_each(rows: Sequence[Result], title: str, prefix: str) -> list[list[str]]:
+    """Returns the lines of a table of all metrics of a prefix, a column for each row of the study; [] without any."""
+    names = list(dict.fromkeys(n for result in rows for n in result.names if n.startswith(prefix)))
+    lines = [[name.removeprefix(prefix), *(_cell(result.of(name), 100, 1) for result in rows)] for name in names]
+    return [[title, *(result.title for result in rows)], ["---"] * (len(rows) + 1), *lines] if lines else []
 
 
 def as_json(study: Study, rows: Sequence[Result]) -> str:

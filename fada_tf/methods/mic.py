@@ -13,6 +13,7 @@ import tensorflow as tf
 from fada_tf import randomness
 from fada_tf.augmentations import block_mask, classmix
 from fada_tf.config import Config
+from fada_tf.facts import Facts
 from fada_tf.methods import dacs
 from fada_tf.methods.base import Batch, Loss
 from fada_tf.methods.dacs import Dacs, Pass
@@ -36,6 +37,10 @@ class Settings(MaskSettings, dacs.Settings):
         "target", "what is masked: target images, with other colours (rendered to real); or source and target images "
         "in turn, as they are (separate: clear to adverse weather)", choices=("target", "separate"),
     )  # fmt: skip
+
+    def follow(self, target: Facts) -> None:
+        """Masks source and target in turn where the target is of adverse weather."""
+        self.mode = "separate" if target.adverse else "target"
 
 
 class MaskedConsistency(dacs.TeacherMethod):

@@ -92,7 +92,7 @@ def _measure(folder: str, suffix: str, resized: bool) -> None:
     for domain in ("source", "target"):
         records = f"{folder}/{suffix}/{domain}_records{kind}"
         manifest = Manifest.load(records)
-        megabytes = sum(entry.length for entry in manifest.entries) / manifest.num_records / 1e6
+        megabytes = manifest.entries.lengths.mean() / 1e6
         for stage, dataset in _stages(manifest, domain).items():
             rate = _images_per_second(iter(dataset))
             print_line(f"  {domain:6}  {stage:28} {rate:8.1f} images/s {rate * megabytes:8.1f} MB/s\n")

@@ -4,9 +4,10 @@ fada-tf evaluate --checkpoint=runs/gta5_r101/adversarial --records=data/records/
 fada-tf evaluate --checkpoint=runs/gta5_r101/adversarial --scales=0.7,1,1.3 --flip
 fada-tf evaluate --checkpoint=runs/gta5_r101/adversarial --all
 
-Prints the table, and writes scores.json and scores.csv into --output; with --all, checkpoints.csv. Images are resized
-to the evaluation size, logits are upsampled to each label's own size. Of Cityscapes' 19, 16 and 13 classes, the means
-are reported by themselves where all of them are scored.
+Prints the table, and writes scores.json and scores.csv into --output, with conditions.csv of each weather, time of day,
+city and split where the records differ in it; with --all, checkpoints.csv. Images are resized to the evaluation size,
+logits are upsampled to each label's own size. Of Cityscapes' 19, 16 and 13 classes, the means are reported by
+themselves where all of them are scored.
 """
 
 import os
@@ -80,7 +81,9 @@ def main(argv):
         segmenter = checkpoint.load_segmenter(paths[0], _NETWORK.value)
     scores = {}
     with tqdm.tqdm(total=manifest.num_records * len(paths), desc="evaluate", unit="image") as bar:
-        evaluator = Evaluator(segmenter, dataset, label_space.names, strategy, bar.update, views, unlabelled)
+        evaluator = Evaluator(
+            segmenter, dataset, label_space.names, strategy, bar.update, views, unlabelled, manifest.conditions
+        )
         for path in paths:
             checkpoint.restore_segmenter(segmenter, path, _NETWORK.value)
             evaluator.evaluate(-1)
@@ -107,7 +110,8 @@ def main(argv):
     output = _OUTPUT.value or os.path.dirname(results.path(scoring, run_dir, iteration))
     write_scores(scores[paths[0]], origin, output)
     print(scores[paths[0]].table())
-    print(f"written: {output}/{results.SCORES_FILE}, {results.SCORES_TABLE}")
+    tables = [results.SCORES_TABLE, *([results.CONDITIONS_TABLE] if scores[paths[0]].by_condition else [])]
+    print(f"written: {output}/{', '.join([results.SCORES_FILE, *tables])}")
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ flags.DEFINE_bool("skip_bad", False, "leave out what cannot be converted, and re
 flags.DEFINE_enum(
     "unknown_ids", "refuse", ["refuse", "ignore"], "label ids that mean no class: a bad pair, or ignored pixels"
 )
+flags.DEFINE_string("conditions", None, "CSV file: image names, then weather, time_of_day, city and so on, with a head")
 flags.DEFINE_string("only", None, "text file of the image names to convert, one a line")
 flags.DEFINE_bool("verify", False, "convert nothing; prove that the shards in --output are whole")
 
@@ -58,9 +59,11 @@ def _convert(workers) -> None:
     from fada_tf.data import conversion
     from fada_tf.data.datasets import base
 
-    options = {name: FLAGS[name].value for name in OPTIONS}
+    dataset = base.find(FLAGS.dataset, **{name: FLAGS[name].value for name in OPTIONS})
+    if FLAGS.conditions:
+        dataset = base.add_listed_conditions(dataset, FLAGS.conditions)
     report = conversion.convert(
-        base.find(FLAGS.dataset, **options),
+        dataset,
         FLAGS.output,
         num_shards=FLAGS.num_shards,
         resize=_parse_size(FLAGS.resize),

@@ -93,7 +93,7 @@ def choose(
         last = adversarial[-1]
         domains = DomainPredictor(last.checkpoint, last.scores["height"], last.scores["width"])
         titles.append(f"discriminator, {adversarial[-1].title}")
-    names = [entry.filename for entry in Manifest.load(records).entries]
+    names = Manifest.load(records).entries.filenames
     chosen, scores = {}, {record: score for score, record in (*best, *worst)}
     for record, image, label in _images(records, label_space):
         if record in scores:
@@ -128,7 +128,7 @@ def domain_map(target_probability: np.ndarray) -> np.ndarray:
 
 def _images(records: str, label_space: LabelSpace) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yields number, image and label of every record, at their own sizes."""
-    sizes = {(entry.height, entry.width) for entry in Manifest.load(records).entries}
+    sizes = set(map(tuple, Manifest.load(records).entries.sizes.tolist()))
     height, width = sizes.pop() if len(sizes) == 1 else max(sizes)
     dataset = pipeline.evaluation_dataset(
         records, label_space, batch_size=1, height=height, width=width, partial_labels=True

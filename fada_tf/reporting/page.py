@@ -53,7 +53,7 @@ def write_page(
     label_space = common_label_space(runs)
     sections = [
         f"<h1>{html.escape(title)}</h1>",
-        f"<h2>Intersection over union, %</h2>{_score_table(runs, label_space)}",
+        f"<h2>Intersection over union, %</h2>{_score_table(runs, label_space)}{_conditions_section(runs)}",
         _image("IoU of every class", plots.class_bars(runs, label_space)),
         _ccd_section(runs, label_space),
         f"<h2>Training</h2>{_settings_table(runs)}{_image('curves', plots.curves(runs, label_space))}",
@@ -91,6 +91,14 @@ def _score_table(runs: Sequence[Run], label_space: LabelSpace) -> str:
     scores = runs[0].scores
     note = f"{scores['images']} images of {scores['records']}; the best of a row is shaded."
     return _table(["class", *(run.title for run in runs)], lines) + f"<small>{html.escape(note)}</small>"
+
+
+def _conditions_section(runs: Sequence[Run]) -> str:
+    rows = tables.condition_rows(runs)
+    if not rows:
+        return ""
+    table = _table(["condition", *(run.title for run in runs)], [_score_line(row) for row in rows])
+    return f"<details open><summary>Mean IoU by condition, %</summary>{table}</details>"
 
 
 def _ccd_section(runs: Sequence[Run], label_space: LabelSpace) -> str:

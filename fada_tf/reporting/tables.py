@@ -59,6 +59,16 @@ def summary_rows(runs: Sequence[Run]) -> list[ScoreRow]:
     return [row for row in rows if any(value is not None for value in row.values)]
 
 
+def condition_rows(runs: Sequence[Run]) -> list[ScoreRow]:
+    """Returns the mean IoU of the images of each weather, city and so on that a run was scored by."""
+    parts = [
+        {(name, value): scores["mean_iou"] for name, values in own.items() for value, scores in values.items()}
+        for own in (run.scores.get("by_condition", {}) for run in runs)
+    ]
+    names = dict.fromkeys(name for own in parts for name in own)
+    return [_percent(f"{name} {value}", [own.get((name, value)) for own in parts]) for name, value in names]
+
+
 def ccd_rows(runs: Sequence[Run], label_space: LabelSpace) -> list[ScoreRow]:
     """Returns the class center distance of every class; nothing where no run was analysed."""
     if not any(run.ccd for run in runs):
@@ -81,15 +91,24 @@ def config_differences(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
 
 
 def paper_table(runs: Sequence[Run], label_space: LabelSpace) -> str:
-    """Returns Markdown as papers print it: a line for each run, a column for each class, the best in bold."""
-    rows = [*class_rows(runs, label_space), *summary_rows(runs)]
+    """Returns Markdown as papers print it: a line for each run, a column for each class, the best in bold.
+
+    Where runs were scored by condition, a second table has a column for each.
+    """
+    tables = [_markdown(runs, [*class_rows(runs, label_space), *summary_rows(runs)])]
+    if rows := condition_rows(runs):
+        tables.append(_markdown(runs, rows))
+    note = f"IoU and accuracy in %, on {runs[0].scores['records']}; {runs[0].scores['images']} images.\n"
+    return "\n\n".join([*tables, note])
+
+
+def _markdown(runs: Sequence[Run], rows: Sequence[ScoreRow]) -> str:
     header = ["", *(row.name for row in rows)]
     lines = [header, ["---", *(["---:"] * len(rows))]]
     for index, run in enumerate(runs):
         cells = [f"**{row.texts()[index]}**" if row.best == index else row.texts()[index] for row in rows]
         lines.append([run.title, *cells])
-    text = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-    return f"{text}\n\nIoU and accuracy in %, on {runs[0].scores['records']}; {runs[0].scores['images']} images.\n"
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def _percent(name: str, values: Sequence[float | None]) -> ScoreRow:

@@ -1,8 +1,8 @@
 """Where in a run directory lies what was measured of the run: by all that decides the numbers.
 
-RUN/scores/RECORDS-DIGEST/WIDTHxHEIGHT[_SCALES][_flip][_WINDOWS][_NETWORK]/ITERATION has scores.json and scores.csv,
-RUN/features/TARGET-DIGEST/SOURCE-DIGEST_WIDTHxHEIGHT_IMAGES/ITERATION ccd.json and ccd.csv. The JSON files hold the
-same once more, with whole digests, and whoever reads them checks it.
+RUN/scores/RECORDS-DIGEST/WIDTHxHEIGHT[_SCALES][_flip][_WINDOWS][_NETWORK]/ITERATION has scores.json, scores.csv (and
+conditions.csv), RUN/features/TARGET-DIGEST/SOURCE-DIGEST_WIDTHxHEIGHT_IMAGES/ITERATION ccd.json and ccd.csv. The JSON
+files hold the same once more, with whole digests, and whoever reads them checks it.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from fada_tf.errors import InputError
 from fada_tf.runs import layout
 from fada_tf.windows import Windows
 
-SCORES_FILE, SCORES_TABLE = "scores.json", "scores.csv"
+SCORES_FILE, SCORES_TABLE, CONDITIONS_TABLE = "scores.json", "scores.csv", "conditions.csv"
 CCD_FILE, CCD_TABLE = "ccd.json", "ccd.csv"
 CHECKPOINTS_TABLE = "checkpoints.csv"
 PAPER_SCALES = (0.7, 1.0, 1.3)  # https://github.com/JDAI-CV/FADA/blob/a1c6403/test.py#L46
@@ -161,4 +161,5 @@ def _name(records: str, *, with_classes: bool = False) -> str:
     digest = ""
     with contextlib.suppress(InputError):  # a dry run names records that are still to be made
         digest = f"-{manifest.digest(records, with_classes=with_classes)[:8]}"
-    return os.path.basename(os.path.normpath(records)) + digest
+    names = [os.path.basename(os.path.normpath(folder)) for folder in manifest.folders(records)]
+    return "+".join(names) + digest

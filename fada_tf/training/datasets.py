@@ -1,5 +1,6 @@
 """The images of a run, as its config has them: what it trains on, is scored on and shows."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from fada_tf.data.manifest import Manifest
 from fada_tf.data.transforms import Augmentation, resize_label
 from fada_tf.errors import InputError
 from fada_tf.methods.base import Method
+from fada_tf.validation import record_weights
 
 _PICTURES = 2  # images of each domain that TensorBoard shows
 
@@ -63,6 +65,30 @@ def train_dataset(
     return dataset.rebatch(config.training.batch_size // replicas) if replicas > count else dataset
 
 
+def decided(config: Config) -> Config:
+    """Returns the config with what its records decide, where they may and know it: margins and what MIC masks.
+
+    Raises:
+      InputError: there is no manifest, or margins are known of images of several sizes.
+    """
+    config = copy.deepcopy(config)
+    for name, domain in trained_domains(config).items():
+        manifest = Manifest.load(domain.records) if domain.records_decide else None
+        if manifest is not None and len({part.facts for part in manifest.parts}) > 1:
+            raise InputError(
+                f"{domain.records} are data sets of several margins or kinds of weather: set "
+                f"config.data.{name}.records_decide to False, and margin_top and the like by hand"
+            )
+        if manifest is None or manifest.facts is None:
+            continue
+        size = pipeline.only_size(manifest) if any(manifest.facts.margins) else (0, 0)
+        margins = manifest.facts.margins_in_pixels(*size)
+        domain.margin_top, domain.margin_bottom, domain.margin_left, domain.margin_right = margins
+        if name == "target":
+            config.method.follow(manifest.facts)
+    return config
+
+
 def image_names(config: Config, method: Method, label_space: LabelSpace, iteration: int) -> dict[str, list[str]]:
     """Returns the names of the images that `train_dataset` draws for an iteration, by domain."""
     names = {}
@@ -71,17 +97,18 @@ def image_names(config: Config, method: Method, label_space: LabelSpace, iterati
         manifest, seed = Manifest.load(domain.records), _seed(config, method, name)
         options = sampling_options(domain) | {"label_space": label_space if name in method.labelled_domains else None}
         draws = sampling.draws(domain.sampling, manifest, seed, iteration * count, count, **options)
-        names[name] = [manifest.entries[record].filename for record in draws]
+        names[name] = [manifest.entries.filenames[record] for record in draws]
     return names
 
 
 def sampling_options(domain: DomainConfig) -> dict[str, Any]:
     """Returns what the domain's sampling strategy takes beyond manifest and seed."""
+    options: dict[str, Any] = {"weights": record_weights(domain)} if domain.weights else {}
     if domain.sampling == "class_balanced":
-        return {"sub_epoch": domain.sub_epoch}
+        options |= {"sub_epoch": domain.sub_epoch}
     if domain.sampling == "rare_class":
-        return {"temperature": domain.rare_class_temperature, "min_pixels": domain.rare_class_min_pixels}
-    return {}
+        options |= {"temperature": domain.rare_class_temperature, "min_pixels": domain.rare_class_min_pixels}
+    return options
 
 
 def _seed(config: Config, method: Method, domain: str) -> int:

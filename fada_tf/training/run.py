@@ -60,6 +60,7 @@ def train(config: Config, directory: str, *, detect_anomaly: bool = False) -> No
       Stopped: SIGTERM, SIGINT or SIGHUP came; a checkpoint is written.
     """
     validate(config)
+    config = datasets.decided(config)
     if detect_anomaly:
         _check_anomaly_detection(config)
     with _process_settings(config, detect_anomaly=detect_anomaly):

@@ -57,31 +57,41 @@ def evaluation_set(sizes: list[tuple[int, int]], batch_size: int) -> tf.data.Dat
     rng = np.random.default_rng(2)
 
     def elements():
-        for height, width in sizes:
+        for number, (height, width) in enumerate(sizes):
             yield {
                 "image": rng.integers(0, 256, (24, 32, 3)).astype("u1"),
                 "label": rng.integers(0, 3, (height, width)).astype("u1"),
                 "label_size": np.array([height, width], np.int32),
+                "record": number,
             }
 
     signature = {
         "image": tf.TensorSpec([24, 32, 3], tf.uint8),
         "label": tf.TensorSpec([None, None], tf.uint8),
         "label_size": tf.TensorSpec([2], tf.int32),
+        "record": tf.TensorSpec([], tf.int64),
     }
     padding = {"image": tf.constant(0, tf.uint8), "label": tf.constant(255, tf.uint8), "label_size": 0}
+    padding["record"] = tf.constant(0, tf.int64)
     dataset = tf.data.Dataset.from_generator(elements, output_signature=signature).cache()
     return dataset.padded_batch(batch_size, padding_values=padding)
+
+
+def counted(segmenter, dataset: tf.data.Dataset) -> list[np.ndarray]:
+    """Returns the confusion matrix of each image."""
+    counts = []
+    for element in dataset.unbatch():
+        height, width = element["label_size"].numpy()
+        found = predict_class_map(segmenter(element["image"][None]), (height, width), align_corners=True)[0].numpy()
+        counts.append(np.zeros((3, 3), np.int64))
+        np.add.at(counts[-1], (element["label"].numpy()[:height, :width], found), 1)
+    return counts
 
 
 def test_labels_of_any_size_are_scored_at_their_own_size_in_any_batch(segmenter):
     sizes = [(48, 64), (30, 40), (24, 33)]
     dataset = evaluation_set(sizes, batch_size=2)
-    expected = np.zeros((3, 3), np.int64)
-    for element in dataset.unbatch():
-        height, width = element["label_size"].numpy()
-        found = predict_class_map(segmenter(element["image"][None]), (height, width), align_corners=True)[0].numpy()
-        np.add.at(expected, (element["label"].numpy()[:height, :width], found), 1)
+    expected = sum(counted(segmenter, dataset))
     seen = []
     evaluator = Evaluator(segmenter, dataset, NAMES, tf.distribute.get_strategy(), progress=seen.append)
     output = evaluator.evaluate(-1)
@@ -91,13 +101,36 @@ def test_labels_of_any_size_are_scored_at_their_own_size_in_any_batch(segmenter)
     assert output["mean_iou"] == evaluator.scores.mean_iou
 
 
+def test_images_of_a_condition_are_scored_by_themselves_too(segmenter):
+    sizes = [(48, 64), (30, 40), (24, 33), (20, 30)]
+    dataset = evaluation_set(sizes, batch_size=3)
+    conditions = {"weather": ("fog", "", "rain", "fog"), "city": ("ulm", "jena", "jena", "jena"), "split": ("val",) * 4}
+    evaluator = Evaluator(segmenter, dataset, NAMES, tf.distribute.get_strategy(), conditions=conditions)
+    evaluator.evaluate(-1)
+    each = counted(segmenter, dataset)
+    expected = {("city", "jena"): [1, 2, 3], ("city", "ulm"): [0], ("weather", "fog"): [0, 3], ("weather", "rain"): [2]}
+    found = {(name, value): scores for name, value, scores in evaluator.scores.conditions()}
+    assert found.keys() == expected.keys()
+    for place, members in expected.items():
+        np.testing.assert_array_equal(found[place].confusion, sum(each[number] for number in members))
+        assert found[place].images == len(members)
+    np.testing.assert_array_equal(evaluator.scores.confusion, sum(each))
+    values = evaluator.scores.to_dict()["by_condition"]
+    assert values["weather"]["fog"]["mean_iou"] == found["weather", "fog"].mean_iou
+    assert values["weather"]["fog"]["images"] == 2 and "images" not in evaluator.scores.to_dict()
+    (line,) = (line for line in evaluator.scores.table().splitlines() if line.startswith("weather fog"))
+    assert line.split() == ["weather", "fog", f"{100 * found['weather', 'fog'].mean_iou:.1f}", "2"]
+
+
 def test_two_replicas_score_as_one(segmenter, two_replicas):
     dataset = evaluation_set([(24, 32)] * 3, batch_size=2)
     with two_replicas.scope():
         mirrored = build_segmenter("tiny", 3, "synchronized", seed=1)
     counts = []
     for model, strategy in ((segmenter, tf.distribute.get_strategy()), (mirrored, two_replicas)):
-        evaluator = Evaluator(model, dataset, NAMES, strategy)
+        evaluator = Evaluator(model, dataset, NAMES, strategy, conditions={"city": ("ulm", "jena", "jena")})
         evaluator.evaluate(-1)
-        counts.append(evaluator.scores.confusion)
+        counts.append(
+            [evaluator.scores.confusion, *(scores.confusion for _, _, scores in evaluator.scores.conditions())]
+        )
     np.testing.assert_array_equal(*counts)

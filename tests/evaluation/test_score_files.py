@@ -33,6 +33,22 @@ def test_scores_that_do_not_exist_are_null(tmp_path):
     assert (tmp_path / "scores.csv").read_text().splitlines()[-1] == "mean,,0,0"
 
 
+def test_scores_by_condition_have_a_table(tmp_path):
+    fog = Scores(("a", "b"), np.array([[3, 1], [0, 0]]), images=2)
+    night = Scores(("a", "b"), np.array([[4, 0], [0, 4]]), images=1)
+    parts = {"weather": {"fog": fog}, "time_of_day": {"night": night}}
+    write_scores(Scores(("a", "b"), fog.confusion + night.confusion, by_condition=parts), {"images": 3}, str(tmp_path))
+    rows = list(csv.DictReader((tmp_path / "conditions.csv").read_text().splitlines()))
+    assert [(row["condition"], row["value"], row["images"]) for row in rows] == [
+        ("weather", "fog", "2"), ("time_of_day", "night", "1")
+    ]  # fmt: skip
+    assert float(rows[0]["mean_iou"]) == 0.375 and float(rows[1]["b"]) == 1
+    values = json.loads((tmp_path / "scores.json").read_text())
+    assert values["images"] == 3 and values["by_condition"]["weather"]["fog"]["class_iou"]["a"] == 0.75
+    write_scores(night, {}, str(tmp_path / "whole"))
+    assert not (tmp_path / "whole" / "conditions.csv").exists()
+
+
 def test_every_iteration_is_found_once_in_order(tmp_path):
     for name in ("checkpoints/ckpt-100", "checkpoints/ckpt-20", "best/ckpt-100", "best/ckpt-60"):
         pathlib.Path(tmp_path, name).parent.mkdir(exist_ok=True)

@@ -291,6 +291,8 @@ def write_scores(output: pathlib.Path, run: str, mean_iou: float | None, ccd: fl
     records, source = (str(output / "records" / name) for name in ("test", "source"))
     values = {"mean_iou": mean_iou, "subset_mean_iou": {"13": mean_iou + 0.1}, "pixel_accuracy": 0.9}
     values["class_iou"] = {"sky": mean_iou, "a|b": None}
+    if run.endswith("fada_soft"):
+        values["by_condition"] = {"weather": {"fog": {"mean_iou": mean_iou / 2}, "snow": {"mean_iou": None}}}
     found = [(results.Scoring(records, 120, 160), values)]
     if ccd is not None:
         found.append((results.Analysis(source, records, 120, 160), {"mean_ccd": ccd}))
@@ -316,6 +318,7 @@ def test_the_table_has_mean_and_spread_and_compares_seed_by_seed(tmp_path):
     lines = (tmp_path / "table.md").read_text().splitlines()
     assert lines[4] == "| source only | 300 | 2 | 25.0 ± 7.1 | 35.0 ± 7.1 |  | 90.0 ± 0.0 | 3.50 ± 0.71 |"
     assert lines[5] == "| FADA | 450 | 1 | 25.0 | 35.0 | +5.0 | 90.0 | 2.00 |"
+    assert lines[11:14] == ["| mean IoU | source only | FADA |", "| --- | --- | --- |", "| weather fog |  | 12.5 |"]
     write_scores(tmp_path, "seed7/fada_soft", 0.40, None)
     todo.write_table()
     table = json.loads((tmp_path / "table.json").read_text())
@@ -325,8 +328,8 @@ def test_the_table_has_mean_and_spread_and_compares_seed_by_seed(tmp_path):
     assert fada["summary"]["mean_iou_above_control"]["standard_deviation"] == pytest.approx(0.05 / 2**0.5)
     assert fada["seeds"]["7"]["mean_iou_13"] == pytest.approx(0.5)
     rows = (tmp_path / "table.csv").read_text().splitlines()
-    assert rows[0] == "row,seed,iterations,mean_iou,mean_iou_13,pixel_accuracy,ccd,iou/sky"
-    assert rows[-1] == "FADA,7,450,0.400000,0.500000,0.900000,,0.400000"
+    assert rows[0] == "row,seed,iterations,mean_iou,mean_iou_13,pixel_accuracy,ccd,iou/sky,condition/weather fog"
+    assert rows[-1] == "FADA,7,450,0.400000,0.500000,0.900000,,0.400000,0.200000"
 
 
 def test_a_training_cannot_continue_nothing():

@@ -58,6 +58,18 @@ def test_the_papers_table_has_a_line_for_each_run(runs):
     assert lines[3].startswith("| <b>$two$ | **40.0** | 10.0 | 50.0 |")
 
 
+def test_scores_by_condition_are_shown(runs, monkeypatch):
+    monkeypatch.setattr(run_lib.checkpoint, "run_label_space", lambda directory: SPACE)
+    assert tables.condition_rows(runs) == []
+    assert "by condition" not in page.write_page("title", runs, "records", 0)
+    runs[1].scores["by_condition"] = {"weather": {"<fog>": {"mean_iou": 0.25}, "rain": {"mean_iou": None}}}
+    fog, rain = tables.condition_rows(runs)
+    assert (fog.name, fog.texts(), rain.texts()) == ("weather <fog>", ["–", "25.0"], ["–", "–"])
+    assert "<td>weather &lt;fog&gt;</td><td>–</td><td>25.0</td>" in page.write_page("title", runs, "records", 0)
+    lines = tables.paper_table(runs, SPACE).splitlines()
+    assert lines[5] == "|  | weather <fog> | weather rain |" and lines[8] == "| <b>$two$ | 25.0 | – |"
+
+
 def test_only_settings_that_differ_are_listed(runs):
     assert tables.config_differences(runs) == [("name", ["one", "<b>$two$"]), ("method.adversarial_weight", [0.2, 0.4])]
 

@@ -5,9 +5,13 @@ gt. There are 1,600 images train, 406 val and 2,000 test, whose labels are withh
 one of the same place in clear weather.
 """
 
+from dataclasses import replace
+
 from fada_tf.data import files
+from fada_tf.data.conditions import SPLIT, TIME_OF_DAY, WEATHER
 from fada_tf.data.datasets import base
 from fada_tf.data.label_files import CITYSCAPES_TRAIN_IDS
+from fada_tf.facts import ADVERSE, Facts
 
 CONDITIONS = ("fog", "night", "rain", "snow")
 SPLITS = ("train", "val", "test", "train_ref", "val_ref", "test_ref")
@@ -29,7 +33,7 @@ def find(root: str, split: str, condition: str = "all") -> base.DataSet:
     if condition == "all" and not any(files.exists(files.join(images_folder, part)) for part in parts):
         parts = [split]
     reference = "_ref" if split.endswith("_ref") else ""
-    return base.pair_up_parts(
+    pairs = base.pair_up_parts(
         parts,
         images_folder,
         f"_rgb{reference}_anon.png",
@@ -37,3 +41,13 @@ def find(root: str, split: str, condition: str = "all") -> base.DataSet:
         f"_gt{reference}_labelTrainIds.png",
         CITYSCAPES_TRAIN_IDS,
     )
+
+    def conditions(name: str) -> dict[str, str]:
+        found = name.partition("/")[0]
+        if reference:
+            return {SPLIT: split, WEATHER: "clear"}
+        if found not in CONDITIONS:
+            return {SPLIT: split}
+        return {SPLIT: split, TIME_OF_DAY if found == "night" else WEATHER: found}
+
+    return base.with_conditions(replace(pairs, facts=Facts() if reference else ADVERSE), conditions)

@@ -1,15 +1,18 @@
 """What a data set is to the converter: image files, their label files, and what the labels' ids mean."""
 
+import csv
 import inspect
+import io
 import os
 import unicodedata
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from fada_tf import registry
 from fada_tf.data import files
 from fada_tf.data.label_files import LabelFiles
 from fada_tf.errors import InputError, printable
+from fada_tf.facts import Facts
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,13 @@ class Pair:
       name: the image's path below its folder, with `/` between folders; unique.
       image: the image's path.
       label: the label's path, or None.
+      conditions: what is known of weather and so on, by the names in `conditions`.
     """
 
     name: str
     image: str
     label: str | None = None
+    conditions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,14 @@ class DataSet:
       labels: how the label files are read; None for a data set without labels.
       problems: one line for each file that has no partner.
       passed_over: one line for each kind of file that is none of the pictures.
+      facts: what training should know of the data set; None where nothing is known.
     """
 
     pairs: tuple[Pair, ...]
     labels: LabelFiles | None = None
     problems: tuple[str, ...] = ()
     passed_over: tuple[str, ...] = ()
+    facts: Facts | None = None
 
 
 def find(dataset: str, **options: str | None) -> DataSet:
@@ -153,6 +160,43 @@ def pair_up_parts(
         labels_folder,
         label_files,
     )
+
+
+def with_conditions(dataset: DataSet, of: Callable[[str], Mapping[str, str]]) -> DataSet:
+    """Adds to each pair the conditions that `of` tells from its name."""
+    pairs = (replace(pair, conditions={**pair.conditions, **of(pair.name)}) for pair in dataset.pairs)
+    return replace(dataset, pairs=tuple(pairs))
+
+
+def add_listed_conditions(dataset: DataSet, path: str) -> DataSet:
+    """Adds the conditions of a CSV file to the pairs.
+
+    Args:
+      dataset: the pairs.
+      path: of the file; a column of image names, with or without suffix, then one for each condition, all with a head.
+
+    Raises:
+      InputError: it cannot be read, or names an image that there is not.
+    """
+    try:
+        head, *rows = csv.reader(io.StringIO(files.read_bytes(path).decode("utf-8-sig")))
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"conditions {path} cannot be read: {error}") from error
+    names = [name.strip() for name in head[1:]]
+    if not names or "" in names or len(set(names)) < len(names):
+        raise InputError(f"conditions {path} has the head {head}: give an image column and one a condition, each named")
+    listed = {}
+    for row in filter(None, rows):
+        if len(row) != len(head):
+            raise InputError(f"conditions {path} has {len(row)} fields for {row[0]!r}, and {len(head)} in its head")
+        values = zip(names, map(str.strip, row[1:]), strict=True)
+        listed[composed(row[0].strip())] = {name: value for name, value in values if value}
+    keys = {pair.name: {composed(pair.name), composed(os.path.splitext(pair.name)[0])} for pair in dataset.pairs}
+    if unknown := set(listed).difference(*keys.values()):
+        raise InputError(
+            f"conditions {path} names {min(unknown)!r} and {len(unknown) - 1} more that are no images here"
+        )
+    return with_conditions(dataset, lambda name: next((listed[key] for key in keys[name] if key in listed), {}))
 
 
 def locate(root: str, name: str, *unpacked: str) -> str:

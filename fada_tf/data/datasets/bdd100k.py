@@ -5,9 +5,13 @@ seg/images/<split>/<name>.jpg and seg/labels/<split>/<name>_train_id.png. There 
 2,000 test, whose labels are withheld; val shows next to no train (the class).
 """
 
+from dataclasses import replace
+
 from fada_tf.data import files
+from fada_tf.data.conditions import SPLIT
 from fada_tf.data.datasets import base
 from fada_tf.data.label_files import CITYSCAPES_TRAIN_IDS
+from fada_tf.facts import Facts
 
 SPLITS = ("train", "val", "test")
 # A release's folder of images and the folders that its zip may unpack into, the same of labels, how their names end.
@@ -38,4 +42,5 @@ def find(root: str, split: str) -> base.DataSet:
     present = [release for release in found if files.exists(files.join(release[0], split))]
     labelled = [release for release in present if files.exists(files.join(release[1], split))]
     images_folder, labels_folder, label_ending = (labelled or present or found)[0]
-    return base.pair_up_parts([split], images_folder, ".jpg", labels_folder, label_ending, CITYSCAPES_TRAIN_IDS)
+    pairs = base.pair_up_parts([split], images_folder, ".jpg", labels_folder, label_ending, CITYSCAPES_TRAIN_IDS)
+    return base.with_conditions(replace(pairs, facts=Facts()), lambda name: {SPLIT: split})

@@ -3,10 +3,14 @@
 Its splits are folders: 2,975 images train, 500 val, 1,525 test, of 2048x1024 pixels.
 """
 
+from dataclasses import replace
+
 from fada_tf.data import files
+from fada_tf.data.conditions import CITY, SPLIT
 from fada_tf.data.datasets import base
 from fada_tf.data.label_files import LabelFiles
 from fada_tf.data.labels import CITYSCAPES19, CITYSCAPES_ID_MAP
+from fada_tf.facts import CITYSCAPES_MARGINS, Facts
 
 SPLITS = ("train", "val", "test", "train_extra")
 LABELS = LabelFiles(
@@ -37,12 +41,9 @@ def pairs_of(split: str, images: str, labels: str, image_ending: str) -> base.Da
     base.check_choice("Cityscapes", "split", split, SPLITS)
     images_folder, labels_folder = files.join(images, split), files.join(labels, split)
     image_paths = base.paths_by_key(images_folder, (image_ending,), lambda path: path[: -len(image_ending)])
-    if not files.exists(labels_folder):
-        return base.pair_up(image_paths, None, images_folder, None)
-    return base.pair_up(
-        image_paths,
-        base.paths_by_key(labels_folder, (LABEL_ENDING,), lambda path: path[: -len(LABEL_ENDING)]),
-        images_folder,
-        labels_folder,
-        LABELS,
-    )
+    label_paths = None
+    if files.exists(labels_folder):
+        label_paths = base.paths_by_key(labels_folder, (LABEL_ENDING,), lambda path: path[: -len(LABEL_ENDING)])
+    pairs = base.pair_up(image_paths, label_paths, images_folder, labels_folder, LABELS)
+    pairs = replace(pairs, facts=Facts(CITYSCAPES_MARGINS))
+    return base.with_conditions(pairs, lambda name: {SPLIT: split, CITY: name.rpartition("/")[2].partition("_")[0]})

@@ -4,10 +4,14 @@ A city has 3,200 images to train on without labels and 100 to test on, labelled 
 Cityscapes ids of 13 classes. The lists <City>/List/train.txt and test.txt are followed where they are present.
 """
 
+from dataclasses import replace
+
 from fada_tf.data import files, images
+from fada_tf.data.conditions import CITY, SPLIT
 from fada_tf.data.datasets import base
 from fada_tf.data.label_files import LabelFiles
 from fada_tf.data.labels import CITYSCAPES19, CROSSCITY_ID_MAP
+from fada_tf.facts import Facts
 
 CITIES = ("Rio", "Rome", "Taipei", "Tokyo")
 SPLITS = ("train", "test")
@@ -32,11 +36,6 @@ def find(root: str, city: str, split: str) -> base.DataSet:
     labels = None
     if files.exists(labels_folder):
         labels = base.paths_by_key(labels_folder, (LABEL_ENDING,), lambda path: path[: -len(LABEL_ENDING)])
-    pairs = base.pair_up(
-        image_paths,
-        labels,
-        images_folder,
-        labels_folder,
-        LABELS,
-    )
+    pairs = base.pair_up(image_paths, labels, images_folder, labels_folder, LABELS)
+    pairs = base.with_conditions(replace(pairs, facts=Facts()), lambda name: {SPLIT: split, CITY: city})
     return base.keep_listed(pairs, base.read_list(names) if files.exists(names) else None, names)

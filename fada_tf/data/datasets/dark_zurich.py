@@ -5,8 +5,12 @@ gt. Train has 2,416 images at night, 2,920 in twilight and 3,041 by day, without
 and test 151 whose labels are withheld.
 """
 
+from dataclasses import replace
+
+from fada_tf.data.conditions import SPLIT, TIME_OF_DAY
 from fada_tf.data.datasets import base
 from fada_tf.data.label_files import CITYSCAPES_TRAIN_IDS
+from fada_tf.facts import ADVERSE
 
 SPLITS = ("train", "val", "test")
 CONDITIONS = ("night", "twilight", "day")
@@ -24,7 +28,7 @@ def find(root: str, split: str, condition: str = "night") -> base.DataSet:
     base.check_choice("Dark Zurich", "split", split, SPLITS)
     base.check_choice("Dark Zurich", "condition", condition, (*CONDITIONS, "all"))
     unpacked = f"Dark_Zurich_{split}_anon", f"Dark_Zurich_{split}_anon_withoutGt"
-    return base.pair_up_parts(
+    pairs = base.pair_up_parts(
         [name for name in CONDITIONS if condition in ("all", name)],
         base.locate(root, f"rgb_anon/{split}", *unpacked),
         "_rgb_anon.png",
@@ -32,3 +36,5 @@ def find(root: str, split: str, condition: str = "night") -> base.DataSet:
         "_gt_labelTrainIds.png",
         CITYSCAPES_TRAIN_IDS,
     )
+    pairs = replace(pairs, facts=ADVERSE)
+    return base.with_conditions(pairs, lambda name: {SPLIT: split, TIME_OF_DAY: name.partition("/")[0]})

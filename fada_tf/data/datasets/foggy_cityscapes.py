@@ -3,8 +3,12 @@
 Each image of Cityscapes in three densities of fog, with the labels of Cityscapes beside it: gtFine/<split>.
 """
 
+from dataclasses import replace
+
 from fada_tf.data import files
+from fada_tf.data.conditions import WEATHER
 from fada_tf.data.datasets import base, cityscapes
+from fada_tf.facts import CITYSCAPES_MARGINS, Facts
 
 BETAS = ("0.005", "0.01", "0.02")
 FOLDERS = ("leftImg8bit_foggy", "leftImg8bit_foggyDBF")
@@ -22,4 +26,6 @@ def find(root: str, split: str, beta: str = "0.02", images: str = FOLDERS[0]) ->
     base.check_choice("Foggy Cityscapes", "beta", beta, BETAS)
     base.check_choice("Foggy Cityscapes", "images", images, FOLDERS)
     ending = f"_leftImg8bit_foggy_beta_{beta}.png"
-    return cityscapes.pairs_of(split, files.join(root, images), files.join(root, "gtFine"), ending)
+    pairs = cityscapes.pairs_of(split, files.join(root, images), files.join(root, "gtFine"), ending)
+    pairs = replace(pairs, facts=Facts(CITYSCAPES_MARGINS, adverse=True))
+    return base.with_conditions(pairs, lambda name: {WEATHER: "fog"})

@@ -5,6 +5,7 @@ frames (15188 and 17705) has another size than the image. Such pairs are reporte
 """
 
 from fada_tf.data import files, images
+from fada_tf.data.conditions import SPLIT
 from fada_tf.data.datasets import base
 from fada_tf.data.label_files import LabelFiles
 from fada_tf.data.labels import CITYSCAPES19, GTA5_ID_MAP
@@ -40,4 +41,5 @@ def find(root: str, split: str = "all") -> base.DataSet:
         from scipy import io  # only this file format needs it
 
         numbers = io.loadmat(file)[SPLIT_KEYS[split]].ravel()
-    return base.keep_listed(dataset, [f"{number:05d}" for number in numbers], paths[0])
+    dataset = base.keep_listed(dataset, [f"{number:05d}" for number in numbers], paths[0])
+    return base.with_conditions(dataset, lambda name: {SPLIT: split})

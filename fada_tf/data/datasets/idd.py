@@ -7,15 +7,18 @@ polygons, gtFine/<split>/<drive>/<frame>_gtFine_polygons.json. The first part ha
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from fada_tf.data import files, polygons
+from fada_tf.data.conditions import SPLIT
 from fada_tf.data.datasets import base
 from fada_tf.data.images import LabelPixels
 from fada_tf.data.label_files import LabelFiles
 from fada_tf.data.labels import CITYSCAPES19, IGNORE, UNKNOWN_ID
 from fada_tf.errors import InputError
+from fada_tf.facts import Facts
 
 SPLITS = ("train", "val", "test")
 PARTS = ("", "IDD_Segmentation", "idd20kII")  # the folders that the zips unpack into
@@ -43,7 +46,8 @@ def find(root: str, split: str) -> base.DataSet:
     if not images:
         looked_for = ", ".join(files.join(root, part, "leftImg8bit", split) for part in PARTS)
         raise InputError(f"no image found in {looked_for}: check --root and --split")
-    return base.pair_up(images, labels or None, root, root, LABELS)
+    pairs = base.pair_up(images, labels or None, root, root, LABELS)
+    return base.with_conditions(replace(pairs, facts=Facts()), lambda name: {SPLIT: split})
 
 
 _FOLDERS = (("leftImg8bit", IMAGE_ENDINGS), ("gtFine", (LABEL_ENDING,)))

@@ -5,13 +5,17 @@ whose ids are the places of 66 classes in config_v1.2.json. There are 18,000 ima
 validation and 5,000 testing, whose labels are withheld.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from fada_tf.data import files
+from fada_tf.data.conditions import SPLIT
 from fada_tf.data.datasets import base
 from fada_tf.data.label_files import LabelFiles
 from fada_tf.data.labels import CITYSCAPES19, IGNORE, UNKNOWN_ID
 from fada_tf.errors import InputError
+from fada_tf.facts import Facts
 
 SPLITS = ("training", "validation", "testing")
 CONFIGS = ("config_v1.2.json", "config.json")  # the second in the older zip
@@ -71,8 +75,10 @@ def find(root: str, split: str, classes: str = "rein") -> base.DataSet:
     labels_folder = base.locate(files.join(root, split), "labels", "v1.2")
     # The folder of labels that testing has is empty.
     if split == "testing" or not files.exists(labels_folder):
-        return base.pair_up(base.paths_by_key(images_folder, (".jpg",)), None, images_folder, None)
-    return base.pair_up_parts([""], images_folder, ".jpg", labels_folder, ".png", _label_files(root, classes))
+        pairs = base.pair_up(base.paths_by_key(images_folder, (".jpg",)), None, images_folder, None)
+    else:
+        pairs = base.pair_up_parts([""], images_folder, ".jpg", labels_folder, ".png", _label_files(root, classes))
+    return base.with_conditions(replace(pairs, facts=Facts()), lambda name: {SPLIT: split})
 
 
 def _label_files(root: str, classes: str) -> LabelFiles:

@@ -4,8 +4,12 @@ Images are frame_camera/<split>/<weather>/<time of day>/*_frame_camera.png, labe
 folders of gt_semantic. There are 1,500 images train, 250 val and 750 test; test has labels only in later downloads.
 """
 
+from dataclasses import replace
+
+from fada_tf.data.conditions import SPLIT, TIME_OF_DAY, WEATHER
 from fada_tf.data.datasets import base
 from fada_tf.data.label_files import CITYSCAPES_TRAIN_IDS
+from fada_tf.facts import ADVERSE
 
 SPLITS = ("train", "val", "test")
 WEATHERS = ("clear", "fog", "rain", "snow")
@@ -25,7 +29,7 @@ def find(root: str, split: str, condition: str = "all") -> base.DataSet:
     """
     base.check_choice("MUSES", "split", split, SPLITS)
     base.check_choice("MUSES", "condition", condition, ("all", *WEATHERS, *TIMES, *BOTH))
-    return base.pair_up_parts(
+    pairs = base.pair_up_parts(
         [both for both in BOTH if condition in ("all", both, *both.split("/"))],
         base.locate(root, f"frame_camera/{split}", "muses", "RGB_Frame_Camera_trainvaltest/muses"),
         "_frame_camera.png",
@@ -33,3 +37,9 @@ def find(root: str, split: str, condition: str = "all") -> base.DataSet:
         "_gt_labelTrainIds.png",
         CITYSCAPES_TRAIN_IDS,
     )
+
+    def conditions(name: str) -> dict[str, str]:
+        weather, time_of_day = name.split("/")[:2]
+        return {SPLIT: split, WEATHER: weather, TIME_OF_DAY: time_of_day}
+
+    return base.with_conditions(replace(pairs, facts=ADVERSE), conditions)
