@@ -10,7 +10,7 @@ from fada_tf.data import pipeline
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import Manifest
 from fada_tf.data.transforms import resize_label
-from fada_tf.models.segmenter import Segmenter
+from fada_tf.models.segmenter import Segmenter, check_size
 
 
 class ClassStatistics:
@@ -125,8 +125,9 @@ def analyze(
       batch_size: images that the segmenter sees at a time.
 
     Raises:
-      InputError: records without labels, or with others.
+      InputError: records without labels, or with others; the backbone cannot see images of that size.
     """
+    check_size(segmenter.backbone, *size, "the image")
     both = ClassStatistics(label_space.num_classes, segmenter.feature_channels)
     counts, samples = {}, {}
     compute = tf.function(lambda images: tf.cast(segmenter.features(images), tf.float32), reduce_retracing=True)

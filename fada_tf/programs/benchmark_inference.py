@@ -36,12 +36,13 @@ def main(argv):
     from fada_tf.data import files
     from fada_tf.devices import set_precision, set_up_devices
     from fada_tf.models.class_maps import predict_class_map
-    from fada_tf.models.segmenter import build_segmenter
+    from fada_tf.models.segmenter import build_segmenter, check_size
 
     set_up_devices()
     set_precision(_PRECISION.value)
-    segmenter = build_segmenter(_BACKBONE.value, _CLASSES.value, head=_HEAD.value)
     size = (_HEIGHT.value, _WIDTH.value)
+    check_size(_BACKBONE.value, *size, "the image")
+    segmenter = build_segmenter(_BACKBONE.value, _CLASSES.value, head=_HEAD.value)
     images = tf.constant(np.random.default_rng(0).integers(0, 256, (_BATCH_SIZE.value, *size, 3)), tf.uint8)
     call = tf.function(
         lambda images: predict_class_map([segmenter(images)], tf.constant(size), align_corners=segmenter.align_corners)

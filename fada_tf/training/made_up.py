@@ -9,7 +9,7 @@ from fada_tf.config import Config, trained_domains
 from fada_tf.methods import base
 from fada_tf.methods.base import Batch, Method
 from fada_tf.models.layers import FrozenBatchNorm
-from fada_tf.models.segmenter import build_segmenter
+from fada_tf.models.segmenter import build_segmenter, check_size
 
 
 def build_method(config: Config, num_classes: int) -> Method:
@@ -18,8 +18,13 @@ def build_method(config: Config, num_classes: int) -> Method:
     Args:
       config: what is trained.
       num_classes: K.
+
+    Raises:
+      InputError: the backbone cannot see images of such a size.
     """
     model = config.model
+    for name, domain in trained_domains(config).items():
+        check_size(model.backbone, domain.height, domain.width, f"config.data.{name}")
     segmenter = build_segmenter(
         model.backbone, num_classes, model.batch_norm, config.seed,
         head=model.head, feature_stride=model.feature_stride, recompute=model.recompute,

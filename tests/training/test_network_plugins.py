@@ -155,6 +155,11 @@ def test_sizes_that_a_backbone_cannot_see_are_refused_before_a_run_begins(record
     )
     with pytest.raises(InputError, match=message):
         run_lib.train(config, str(tmp_path / "run"))
+    with pytest.raises(InputError, match=message):
+        made_up.build_method(config, CLASSES)
+    segmenter, space = build_segmenter("vit_tiny", CLASSES), labels.label_space(config.data.label_space)
+    with pytest.raises(InputError, match="the image is 24 x 32 pixels, and backbone 'vit_tiny' sees multiples of 14"):
+        analyze(segmenter, {"source": str(records / "source")}, space, (24, 32), images=1, sample_size=1)
     for domain in (config.data.source, config.data.target):
         domain.height, domain.width = 28, 42
     evaluation = config.data.evaluation
