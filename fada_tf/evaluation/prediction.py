@@ -24,7 +24,7 @@ from fada_tf.evaluation.pictures import colorize, overlay
 from fada_tf.evaluation.views import SINGLE_VIEW, Views, of_picture
 from fada_tf.models.class_maps import Seen
 from fada_tf.models.segmenter import Segmenter
-from fada_tf.runs.checkpoint import load_segmenter
+from fada_tf.runs.checkpoint import load_segmenter, run_config
 
 
 def find_pictures(path: str) -> tuple[str, list[str]]:
@@ -104,6 +104,9 @@ class Segments(Protocol):
     def segment(self, pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yields uint8 class ids [height, width] for each RGB picture, uint8 [height, width, 3], in order."""
 
+    def check(self, picture: np.ndarray) -> None:
+        """Raises `InputError` if a picture cannot be segmented because of its size."""
+
 
 class Predictor:
     """Segments pictures of any size, resized to one size or at their own."""
@@ -165,6 +168,11 @@ class Predictor:
             for index, (_, size) in enumerate(batch):
                 yield self._class_map(of_picture(seen, index), tf.constant(size)).numpy()
 
+    def check(self, picture: np.ndarray) -> None:
+        """Raises `InputError` if a picture that keeps its own size is one that the segmenter cannot see."""
+        if None in self.size:
+            self.views.check(self.segmenter.backbone, *picture.shape[:2])
+
     def __call__(self, picture) -> np.ndarray:
         """Returns uint8 class ids [height, width] for a picture, or [batch, height, width]; see `as_pictures`."""
         pixels = as_pictures(picture)
@@ -197,6 +205,11 @@ class SavedPredictor:
         with forms.chosen(self.convolutions):
             yield from _loaded(self).segment(pictures)
 
+    def check(self, picture: np.ndarray) -> None:
+        """Raises `InputError` if a picture that keeps its own size is one that the segmenter cannot see."""
+        if not self.height:
+            self.views.check(run_config(self.checkpoint).model.backbone, *picture.shape[:2])
+
 
 @functools.lru_cache(maxsize=1)
 def _loaded(saved: SavedPredictor) -> Predictor:
@@ -223,8 +236,9 @@ def segment_files(
     last: list[InputError] = []
 
     def read(name: str) -> tuple[str, np.ndarray | InputError]:
+        path = os.path.join(folder, name)
         try:
-            return name, read_picture(os.path.join(folder, name))
+            return name, checked(read_picture(path), predictor, path)
         except InputError as error:
             return name, error
 
@@ -243,6 +257,15 @@ def segment_files(
         yield (*waiting.popleft(), class_map)
     if last:
         raise last[0]
+
+
+def checked(picture: np.ndarray, predictor: Segments, where: str) -> np.ndarray:
+    """Returns a picture that `where` names; raises `InputError` if it cannot be segmented because of its size."""
+    try:
+        predictor.check(picture)
+    except InputError as error:
+        raise InputError(f"{where}: {error}; or give --height and --width") from error
+    return picture
 
 
 def write_predictions(

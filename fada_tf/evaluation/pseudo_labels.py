@@ -12,7 +12,7 @@ from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import Manifest
 from fada_tf.data.tfrecord import Record, decode_image
 from fada_tf.errors import InputError
-from fada_tf.evaluation.prediction import Segments
+from fada_tf.evaluation.prediction import Segments, checked
 
 
 def write_pseudo_labels(
@@ -51,7 +51,10 @@ def write_pseudo_labels(
 def _labels(
     shard: Iterable[Record], predictor: Segments, progress: Callable[[], object] | None
 ) -> Iterator[np.ndarray]:
-    for class_map in predictor.segment(map_ahead(_decoded, shard)):
+    def decoded(record: Record) -> np.ndarray:
+        return checked(_decoded(record), predictor, record.filename)
+
+    for class_map in predictor.segment(map_ahead(decoded, shard)):
         yield class_map
         if progress:
             progress()

@@ -225,11 +225,11 @@ class Experiment:
           target: folder of the labelled target records.
 
         Returns:
-          What decides class center distances; None where no stage has source images.
+          What decides class center distances; None where no stage has source images, and one size for all.
         """
         for config in self.stage_configs():
             data = config.data
-            if data.source.records:
+            if data.source.records and data.evaluation.height:
                 return results.Analysis(data.source.records, target, data.evaluation.height, data.evaluation.width)
         return None
 

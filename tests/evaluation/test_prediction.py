@@ -127,6 +127,9 @@ class OneByOne:
             self.count += 1
             yield np.zeros(picture.shape[:2], np.uint8)
 
+    def check(self, picture):
+        pass
+
 
 def test_files_are_read_and_written_beside_the_segmenting(tmp_path, monkeypatch):
     names, read = [f"{number}.png" for number in range(6)], []

@@ -5,12 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from fada_tf import forms
 from fada_tf.config import Config
 from fada_tf.errors import InputError
 from fada_tf.evaluation.evaluator import Evaluator
-from fada_tf.evaluation.prediction import Predictor
+from fada_tf.evaluation.prediction import Predictor, segment_files
 from fada_tf.evaluation.views import Views
 from fada_tf.models import class_maps
 from fada_tf.models.layers import resize, resize_align_corners
@@ -27,7 +28,7 @@ SIZE = (45, 62)  # of the result: not the image's
 class Segmenter:
     """The golden file's, which is cheap: logits of a pixel's own colours, that rise with its place in the window."""
 
-    num_classes = CLASSES
+    num_classes, backbone = CLASSES, "vgg16"
 
     def __init__(self, stride: int = 1, align_corners: bool = True):
         self.stride, self.align_corners, self.shapes = stride, align_corners, []
@@ -155,6 +156,18 @@ def test_the_predictor_sees_what_the_evaluator_sees_and_tells_how_far_it_is(imag
     evaluator = Evaluator(segmenter, dataset, tuple("abcd"), tf.distribute.get_strategy(), views=views)
     evaluator.evaluate(-1)
     assert evaluator.scores.pixel_accuracy > 0.999
+
+
+def test_a_picture_that_a_network_cannot_see_at_its_own_size_is_named_and_others_are_segmented(tmp_path):
+    for name, height in (("a", 20), ("b", 5), ("c", 24)):
+        Image.new("RGB", (24, height)).save(tmp_path / f"{name}.png")
+    predictor, bad = Predictor(Segmenter(4), 0, 0, Views(windows=Windows((16, 16), (16, 16)))), []
+    found = list(segment_files(predictor, str(tmp_path), ["a.png", "b.png", "c.png"], bad.append))
+    assert [(name, class_map.shape) for name, _, class_map in found] == [("a.png", (20, 24)), ("c.png", (24, 24))]
+    (line,) = map(str, bad)
+    assert line.startswith(
+        f"{tmp_path}/b.png: the window in the image at scale 1 is 5 x 16 pixels, and backbone 'vgg16'"
+    )
 
 
 def test_windows_are_read_from_texts():
