@@ -1,4 +1,4 @@
-"""Self-training from a synthetic set to Cityscapes as its authors do it: the constants of DACS, DAFormer, MIC, VFM-UDA.
+"""Self-training to Cityscapes, and from it, as its authors do it: the constants of DACS, DAFormer, MIC, VFM-UDA.
 
 Experiment files add data and backbone. Where FADA's discriminator stands beside MIC, or FADA comes before it, nobody
 has published numbers.
@@ -98,6 +98,27 @@ def fada_mic_config(
     config.model.initial_weights = os.path.join("runs", name, "adversarial")
     config.method.adversarial = True
     config.method.segmentation_temperature = 1.8
+    return config
+
+
+def adverse_mic_config(name: str, *, target: str, evaluation: str) -> Config:
+    """Returns MIC at half resolution with ResNet-101 from Cityscapes to bad weather or night.
+
+    Source: https://github.com/lhoyer/DAFormer/blob/e6f6e04, configs/_base_/datasets/uda_cityscapes_to_acdc_512x512.py;
+    MIC masks source and target in turn, as its authors do there.
+
+    Args:
+      name: of the experiment.
+      target: folder of the target's shards, of images of 1080 x 1920 pixels.
+      evaluation: folder of the shards that it is scored on.
+    """
+    imagenet = "weights/resnet101_imagenet.npz"
+    config = mic_config(name, imagenet=imagenet, source_records=paper.CITYSCAPES_TRAIN, source_size=(512, 1024))
+    data = config.data
+    data.target.records, data.evaluation.records = target, evaluation
+    data.target.full_height, data.target.full_width = data.evaluation.height, data.evaluation.width = 540, 960
+    data.target.margin_top = data.target.margin_bottom = 0
+    config.method.mode = "separate"
     return config
 
 

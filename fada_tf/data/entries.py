@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, overload
 
 import numpy as np
@@ -53,7 +54,7 @@ class Entries(Sequence[Entry]):
         filled = [part for part in parts if len(part)]
         if len(filled) < 2:
             return filled[0] if filled else cls.from_json([])
-        names = [name for part in filled for name in part.filenames]
+        names = list(chain.from_iterable(part.filenames for part in filled))
         numbers, pixels = (np.concatenate([getattr(part, name) for part in filled]) for name in ("numbers", "pixels"))
         return cls(names, numbers, pixels)
 

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from fada_tf.data import files
+from fada_tf.data import files, manifest_index
 from fada_tf.data.conditions import DATA_SET, Columns, columns_from_json, columns_to_json
 from fada_tf.data.entries import Entries, Entry, smallest
 from fada_tf.data.labels import LabelSpace
@@ -18,6 +18,7 @@ from fada_tf.errors import InputError
 from fada_tf.facts import Facts
 
 FORMAT_VERSION = 1
+INDEXED_FROM = 20_000  # records; shorter manifests are read in a moment
 MANIFEST_NAME = "manifest.json"
 
 
@@ -98,7 +99,13 @@ def digest(records: str, *, with_classes: bool = False) -> str:
 
 
 def _digest(folder: str, with_classes: bool) -> str:
-    content = files.read_bytes(_existing_path(folder))
+    path = _existing_path(folder)
+    if head := manifest_index.read_head(folder, path):
+        return head["digests"][with_classes]
+    return _content_digest(files.read_bytes(path), with_classes)
+
+
+def _content_digest(content: bytes, with_classes: bool) -> str:
     with contextlib.suppress(ValueError, RecursionError, LookupError, TypeError, AttributeError):  # a damaged one
         values = json.loads(content)
         learned = [name for name in ("labelled", "conditions", "facts") if name in values]
@@ -285,7 +292,14 @@ class Manifest:
             values["conditions"] = columns_to_json(self.conditions)
         values["record_columns"] = ["filename", "offset", "length", "height", "width", "pixels"]
         values["shards"] = [shard.to_json() for shard in self.shards]
-        files.write_atomically(files.join(self.folder, MANIFEST_NAME), _encoded(values))
+        path, content = files.join(self.folder, MANIFEST_NAME), _encoded(values)
+        files.write_atomically(path, content)
+        if self.num_records >= INDEXED_FROM:
+            shards = [
+                {"file": s.file, "size": s.size, "sha256": s.sha256, "count": len(s.entries)} for s in self.shards
+            ]
+            digests = [_content_digest(content, with_classes) for with_classes in (False, True)]
+            manifest_index.write(self.folder, path, values | {"shards": shards, "digests": digests}, self.entries)
 
     @classmethod
     def load(cls, records: str) -> "Manifest":
@@ -328,6 +342,10 @@ class Manifest:
         path = _existing_path(folder)
         fix = f"convert the data again with fada-tf make_tfrecords --output={folder}"
         try:
+            if index := manifest_index.read(folder, path):
+                manifest = cls._from_json(folder, index[0], _sliced(*index))
+                manifest.__dict__["entries"] = index[1]  # instead of joining what was cut apart
+                return manifest
             values = files.read_json(path)
             version = values["format_version"]
             if version == FORMAT_VERSION:
@@ -345,6 +363,15 @@ class Manifest:
         if any(shard.entries.pixels.shape[1] != columns for shard in shards if len(shard.entries)):
             raise ValueError(f"an entry has not {columns} pixel counts")
         return replace(manifest, conditions=columns_from_json(values.get("conditions", {}), manifest.num_records))
+
+
+def _sliced(head: dict, entries: Entries) -> tuple[Shard, ...]:
+    """Returns the shards of an index."""
+    ends = np.cumsum([shard["count"] for shard in head["shards"]])
+    return tuple(
+        Shard.checked(shard, entries[end - shard["count"] : end])
+        for shard, end in zip(head["shards"], ends.tolist(), strict=True)
+    )
 
 
 def _data_set(folder: str) -> str:

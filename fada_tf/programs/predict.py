@@ -9,6 +9,7 @@ fada-tf predict --checkpoint=runs/gta5_r101/self_distillation --images=Cityscape
     --output=submission --submission
 """
 
+import functools
 import sys
 
 from absl import flags
@@ -35,7 +36,10 @@ _BATCH_SIZE = flags.DEFINE_integer(
     "Pictures, or windows of one, a step; 0: 4 on a GPU, 1 on CPUs, where more are no faster.",
     lower_bound=0,
 )
-_SUBMISSION = flags.DEFINE_bool("submission", False, "Write label ids for Cityscapes' evaluation and nothing else.")
+_SUBMISSION = flags.DEFINE_bool("submission", False, "Write ids for a data set's own evaluation and nothing else.")
+_SERVER = flags.DEFINE_enum(
+    "server", "cityscapes", ["cityscapes", "acdc", "dark_zurich", "muses"], "Whose ids and file names a submission has."
+)
 _NETWORK = cli.define_network()
 cli.define_convolutions()
 _LONG = 5  # seconds for a picture, after which its windows are counted
@@ -66,7 +70,9 @@ def main(argv):
     progress = _WindowsBar() if windows else None
     predictor = prediction.Predictor(segmenter, height, width, views, batch_size=batch_size, progress=progress)
     label_space = checkpoint.run_label_space(_CHECKPOINT.value)
-    write = submission.write_submission if _SUBMISSION.value else prediction.write_predictions
+    write = prediction.write_predictions
+    if _SUBMISSION.value:
+        write = functools.partial(submission.write_submission, server=_SERVER.value)
     problems = []
     with tqdm.tqdm(total=len(names), desc="predict", unit="picture") as bar:
         for _ in write(predictor, label_space, folder, names, _OUTPUT.value, problems.append):

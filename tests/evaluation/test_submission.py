@@ -14,7 +14,7 @@ from fada_tf.data.datasets import base
 from fada_tf.data.labels import CITYSCAPES13, CITYSCAPES16, CITYSCAPES19, CITYSCAPES_LABEL_IDS, LabelSpace
 from fada_tf.errors import InputError
 from fada_tf.evaluation.evaluator import Evaluator
-from fada_tf.evaluation.prediction import Predictor, find_pictures
+from fada_tf.evaluation.prediction import Predictor, find_pictures, segment_files
 from fada_tf.evaluation.submission import file_name, label_ids, write_submission
 from fada_tf.evaluation.views import Views
 from fada_tf.models.segmenter import build_segmenter
@@ -150,3 +150,26 @@ def test_only_cityscapes_names_and_classes_make_a_submission():
         file_name("street.png")
     with pytest.raises(InputError, match="has classes that Cityscapes lacks: pavement"):
         label_ids(LabelSpace("own", ("road", "pavement"), ((0, 0, 0), (1, 1, 1))))
+
+
+@pytest.mark.parametrize(
+    ("server", "picture", "expected"),
+    [
+        ("acdc", "fog/test/GOPR0475/GOPR0475_frame_000247_rgb_anon.png", "GOPR0475_frame_000247_rgb_anon.png"),
+        ("dark_zurich", "night/GP010376/GP010376_frame_000001_rgb_anon.png", "GP010376_frame_000001_rgb_anon.png"),
+        ("muses", "fog/night/REC0006_frame_083390_frame_camera.png", "REC0006_frame_083390.png"),
+    ],
+)
+def test_other_servers_take_train_ids_by_other_names(tmp_path, server, picture, expected):
+    makers.save(f"{tmp_path}/images/{picture}", makers.texture(24, 32))
+    segmenter = random_segmenter(16)
+    predictor = Predictor(segmenter, 24, 32)
+    predictions = write_submission(
+        predictor, CITYSCAPES16, f"{tmp_path}/images", [picture], f"{tmp_path}/out", server=server
+    )
+    assert list(predictions) == [picture] and os.listdir(tmp_path / "out") == [expected]
+    ((_, _, class_map),) = segment_files(predictor, f"{tmp_path}/images", [picture])
+    train_ids = np.array([CITYSCAPES19.names.index(name) for name in CITYSCAPES16.names])
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / expected)), train_ids[class_map])
+    with pytest.raises(InputError, match=f"street.png is not named .*: a submission to {server} needs such names"):
+        file_name("street.png", server)
