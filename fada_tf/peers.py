@@ -1,6 +1,6 @@
 """Self-training to Cityscapes, and from it, as its authors do it: the constants of DACS, DAFormer, MIC, VFM-UDA.
 
-Experiment files add data and backbone. Where FADA's discriminator stands beside MIC, or FADA comes before it, nobody
+Experiment files add data and network. Where FADA's discriminator stands beside MIC, or FADA comes before it, nobody
 has published numbers.
 """
 
@@ -23,6 +23,12 @@ _CROP = 512  # pixels, of both domains
 # VFM-UDA brings crops of 1024 pixels to 80 patches of DINOv2 a side inside of its network; here, images are before.
 _VFM_CROP = 80 * 14
 _VFM_CITYSCAPES = (_VFM_CROP, 2 * _VFM_CROP)
+# What the authors put around a backbone: FADA's own head and batch norm, or others.
+_MODELS = {
+    "resnet101": {},
+    # https://github.com/lhoyer/DAFormer/blob/e6f6e04/configs/_base_/models/daformer_sepaspp_mitb5.py#L6-L37
+    "mit_b5": {"head": "daformer", "batch_norm": "synchronized"},
+}
 
 
 def dacs_config(name: str, *, imagenet: str, source_records: str, source_size: tuple[int, int]) -> Config:
@@ -45,39 +51,62 @@ def dacs_config(name: str, *, imagenet: str, source_records: str, source_size: t
     return config
 
 
-def mic_config(name: str, *, imagenet: str, source_records: str, source_size: tuple[int, int]) -> Config:
-    """Returns MIC at half resolution with ResNet-101, on DAFormer's recipe.
+def source_config(
+    name: str, *, backbone: str, imagenet: str, source_records: str, source_size: tuple[int, int]
+) -> Config:
+    """Returns what DAFormer's authors compare with: their network and recipe on the source alone.
+
+    Args:
+      name: see `dacs_config`, as for the others.
+      backbone: see `mic_config`.
+      imagenet: initial weights.
+      source_records: see `dacs_config`.
+      source_size: see `dacs_config`.
+    """
+    config = Config(name=f"{name} source")
+    _images(config, source_records, source_size)
+    _daformer_recipe(config, backbone, imagenet)
+    config.method = method_settings("source_only")
+    return config
+
+
+def mic_config(
+    name: str, *, imagenet: str, source_records: str, source_size: tuple[int, int], backbone: str = "resnet101"
+) -> Config:
+    """Returns MIC at half resolution, on DAFormer's recipe.
 
     Sources: https://arxiv.org/abs/2212.01322, section 4.1;
     https://github.com/lhoyer/MIC/blob/2f932a9/seg/experiments.py#L443-L451;
-    https://github.com/lhoyer/DAFormer/blob/e6f6e04, configs/_base_/schedules/adamw.py#L5, .../poly10warm.py#L7-L14, and
-    lines 24, 36 and 39 to 47 of the file that `_self_training` names.
+    https://github.com/lhoyer/DAFormer/blob/e6f6e04, lines 24 and 36 of the file that `_daformer_recipe` names.
 
     Args:
       name: see `dacs_config`, as for the others.
       imagenet: initial weights, and those that features of things are kept near to.
       source_records: see `dacs_config`.
       source_size: see `dacs_config`.
+      backbone: one of `_MODELS`.
     """
     config = _self_training(name, source_records, source_size)
-    config.model.initial_weights = imagenet
+    _daformer_recipe(config, backbone, imagenet)
     config.method = method_settings(
         "mic", teacher_decay=0.999, mask_block=32, feature_distance_weight=0.005, imagenet_weights=imagenet
     )
-    config.data.source.sampling, config.data.source.rare_class_crop_ratio = "rare_class", 0.5
-    optimizer, schedule = config.optimizer, config.schedule
-    optimizer.name, optimizer.learning_rate = "adamw", 6e-5
-    optimizer.weight_decay, optimizer.decay_all = 0.01, False
-    schedule.name, schedule.horizon = "linear", 40_000
-    schedule.warmup_iterations, schedule.warmup_start = 1500, 1e-6
-    config.training.iterations = 40_000
     return config
 
 
 def fada_mic_config(
-    name: str, stage: str, *, imagenet: str, source_records: str, source_size: tuple[int, int]
+    name: str,
+    stage: str,
+    *,
+    imagenet: str,
+    source_records: str,
+    source_size: tuple[int, int],
+    backbone: str = "resnet101",
 ) -> Config:
-    """Returns a stage of FADA with ResNet-101, and then MIC with FADA's discriminator beside it.
+    """Returns a stage of FADA, and then MIC with FADA's discriminator beside it.
+
+    FADA's authors trained convolutional networks by SGD. Another backbone learns in FADA's stages as MIC's authors
+    have it, at this rate, in crops; FADA's weights of losses and its discriminator's optimizer stay.
 
     Args:
       name: of the experiment; its run directories are runs/NAME/STAGE.
@@ -85,16 +114,24 @@ def fada_mic_config(
       imagenet: initial weights of the first stage; see `mic_config`.
       source_records: see `dacs_config`.
       source_size: see `dacs_config`.
+      backbone: see `mic_config`.
 
     Raises:
       InputError: no such stage.
     """
     find_stage(STAGES_AFTER_FADA, stage, name)
-    if stage != "self_training":
-        return paper.stage_config(
-            name, stage, backbone="resnet101", imagenet=imagenet, source_records=source_records, source_size=source_size
-        )
-    config = mic_config(name, imagenet=imagenet, source_records=source_records, source_size=source_size)
+    data = {"source_records": source_records, "source_size": source_size}
+    if stage != "self_training" and backbone == "resnet101":
+        return paper.stage_config(name, stage, backbone=backbone, imagenet=imagenet, **data)
+    if stage == "source":
+        return source_config(name, backbone=backbone, imagenet=imagenet, **data)
+    if stage == "adversarial":
+        config = _self_training(name, source_records, source_size)
+        config.name = f"{name} adversarial"
+        _daformer_recipe(config, backbone, os.path.join("runs", name, "source"))
+        config.method = method_settings("fada", segmentation_temperature=1.8)
+        return config
+    config = mic_config(name, imagenet=imagenet, backbone=backbone, **data)
     config.model.initial_weights = os.path.join("runs", name, "adversarial")
     config.method.adversarial = True
     config.method.segmentation_temperature = 1.8
@@ -188,17 +225,45 @@ def _vfm_rates(config: Config, *, of_backbone: float) -> None:
 
 def _self_training(name: str, source_records: str, source_size: tuple[int, int]) -> Config:
     config = Config(name=f"{name} self_training")
-    config.model.backbone = "resnet101"
-    config.data.evaluation.records = paper.CITYSCAPES_VAL
-    config.data.evaluation.height, config.data.evaluation.width = 512, 1024
-    source, target = config.data.source, config.data.target
-    source.records, target.records = source_records, paper.CITYSCAPES_TRAIN
-    for domain, size in ((source, source_size), (target, (512, 1024))):
-        domain.crop, domain.flip = True, True
-        domain.height = domain.width = _CROP
-        domain.full_height, domain.full_width = size
+    _images(config, source_records, source_size)
+    target = config.data.target
+    target.records = paper.CITYSCAPES_TRAIN
+    _cropped(target, (512, 1024))
     # Cityscapes' (see fada_tf/facts.py), unless the records tell their own.
     target.margin_top, target.margin_bottom = 30, 240
     target.records_decide = True
-    config.training.batch_size = 2
     return config
+
+
+def _images(config: Config, source_records: str, source_size: tuple[int, int]) -> None:
+    config.model.backbone = "resnet101"
+    config.data.evaluation.records = paper.CITYSCAPES_VAL
+    config.data.evaluation.height, config.data.evaluation.width = 512, 1024
+    config.data.source.records = source_records
+    _cropped(config.data.source, source_size)
+    config.training.batch_size = 2
+
+
+def _cropped(domain: DomainConfig, size: tuple[int, int]) -> None:
+    domain.crop, domain.flip = True, True
+    domain.height = domain.width = _CROP
+    domain.full_height, domain.full_width = size
+
+
+def _daformer_recipe(config: Config, backbone: str, initial_weights: str) -> None:
+    """Sets network, optimizer, schedule and sampling of source images.
+
+    Sources: https://github.com/lhoyer/DAFormer/blob/e6f6e04, configs/_base_/schedules/adamw.py#L5,
+    .../poly10warm.py#L7-L14, and lines 39 to 47 of
+    configs/daformer/gta2cs_uda_warm_fdthings_rcs_croppl_a999_daformer_mitb5_s0.py.
+    """
+    config.model.backbone, config.model.initial_weights = backbone, initial_weights
+    for field, value in _MODELS[backbone].items():
+        setattr(config.model, field, value)
+    config.data.source.sampling, config.data.source.rare_class_crop_ratio = "rare_class", 0.5
+    optimizer, schedule = config.optimizer, config.schedule
+    optimizer.name, optimizer.learning_rate = "adamw", 6e-5
+    optimizer.weight_decay, optimizer.decay_all = 0.01, False
+    schedule.name, schedule.horizon = "linear", 40_000
+    schedule.warmup_iterations, schedule.warmup_start = 1500, 1e-6
+    config.training.iterations = 40_000

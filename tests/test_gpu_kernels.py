@@ -25,6 +25,7 @@ HEIGHT, WIDTH, BATCH, CLASSES = 48, 64, 4, 3
 METHODS = (*registry.names("fada_tf.methods"), "masked_teacher")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 BACKBONES = ("tiny", "resnet50", "vgg16", "resnet101", "efficientnet_lite0")
+HEADS = {"mix_tiny": "daformer", "mix_deeper": "segformer"}
 # All precisions with the method that has all the parts, all methods in float32, all backbones with the simplest.
 QUICK = [
     *(("fada", "tiny", precision) for precision in PRECISIONS),
@@ -37,6 +38,7 @@ ALL = dict.fromkeys(
         *QUICK,
         *(("fada", backbone, precision) for backbone in BACKBONES for precision in PRECISIONS),
         *((method, "tiny", precision) for method in METHODS for precision in PRECISIONS),
+        *(("source_only", backbone, precision) for backbone in HEADS for precision in PRECISIONS),
     ]
 )
 
@@ -52,7 +54,7 @@ needs_gpu_kernels = pytest.mark.skipif(
     not any(kernel.device_type == "GPU" for kernel in gpu_kernels("Conv2D")),
     reason="this TensorFlow holds no kernels for GPUs",
 )
-pytestmark = [pytest.mark.usefixtures("methods_of_the_tests"), needs_gpu_kernels]
+pytestmark = [pytest.mark.usefixtures("methods_of_the_tests", "networks_of_the_tests"), needs_gpu_kernels]
 
 
 def operations_of(graph):
@@ -138,10 +140,11 @@ def test_what_a_gpu_leaves_to_the_host_is_named(function, named):
 def step_graph(method: str, backbone: str, precision: str):
     config = Config()
     config.method, config.training.accumulation_steps = method_settings(method), 2
-    batch_norm = "synchronized" if backbone == "tiny" else "frozen"
+    batch_norm = "synchronized" if backbone in ("tiny", *HEADS) else "frozen"
     keras.config.set_dtype_policy(precision)
     try:
-        built = registry.load("fada_tf.methods", method).build(config, build_segmenter(backbone, CLASSES, batch_norm))
+        segmenter = build_segmenter(backbone, CLASSES, batch_norm, head=HEADS.get(backbone, "aspp"))
+        built = registry.load("fada_tf.methods", method).build(config, segmenter)
     finally:
         keras.config.set_dtype_policy("float32")
     images = tf.constant(np.zeros((BATCH, HEIGHT, WIDTH, 3), np.uint8))

@@ -2,14 +2,28 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from fada_tf.models.layers import LeakyReLU, convolution, torch_uniform
+from fada_tf.models.layers import convolution, torch_uniform
 from fada_tf.models.segmenter import Segmenter
 
 # https://github.com/JDAI-CV/FADA/blob/a1c6403/core/models/build.py#L36
 _FILTERS = 256  # of the first convolution; the second has half of them
 # https://github.com/JDAI-CV/FADA/blob/a1c6403/core/models/discriminator.py#L44
 _SLOPE = 0.2  # of the leaky ReLU below zero
+
+
+@keras.saving.register_keras_serializable("fada_tf")
+class LeakyReLU(keras.layers.LeakyReLU):
+    """Leaky ReLU of two operations, instead of TensorFlow's own one.
+
+    In bfloat16 on CPUs its optimizer fuses that one with the convolution, misses that the gradient needs what lies
+    between, and gives up fusing anything of the whole step.
+    """
+
+    def call(self, inputs):
+        """Returns inputs above 0, and `negative_slope` times those below."""
+        return tf.maximum(inputs, self.negative_slope * inputs)
 
 
 def build_discriminator(segmenter: Segmenter, num_classes: int, seed: int = 0) -> keras.Model:

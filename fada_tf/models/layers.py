@@ -138,19 +138,6 @@ def _convolve(inputs, kernel, dilation, scale, offset, *, kernel_gradient_first:
     return _plain(inputs, kernel, dilation, scale, offset)
 
 
-@keras.saving.register_keras_serializable("fada_tf")
-class LeakyReLU(keras.layers.LeakyReLU):
-    """Leaky ReLU of two operations, instead of TensorFlow's own one.
-
-    In bfloat16 on CPUs its optimizer fuses that one with the convolution, misses that the gradient needs what lies
-    between, and gives up fusing anything of the whole step.
-    """
-
-    def call(self, inputs):
-        """Returns inputs above 0, and `negative_slope` times those below."""
-        return tf.maximum(inputs, self.negative_slope * inputs)
-
-
 def add_bias(outputs: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     """Adds a float32 bias to outputs of any float type and rank.
 

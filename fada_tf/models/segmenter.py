@@ -25,6 +25,11 @@ def find_backbone(name: str) -> Backbone:
     return _find(_BACKBONES, "backbone", name)
 
 
+def family_of(backbone: str) -> dict[str, Backbone]:
+    """Returns the backbones of the file that a known one's name begins with, by name."""
+    return registry.load_family(_BACKBONES, backbone).VARIANTS
+
+
 def find_head(name: str) -> Head:
     """Finds a head by name, such as "aspp", in the one file of fada_tf/models/heads that it begins with.
 

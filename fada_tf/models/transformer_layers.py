@@ -154,8 +154,10 @@ class Dense(keras.layers.Layer):
 
     def get_config(self):
         """Returns the arguments that make the layer again."""
-        names = ("units", "cell", "kernel_initializer", "bias_initializer", "lora_rank", "lora_seed")
-        return super().get_config() | {name: getattr(self, name) for name in names}
+        initializers = {"kernel_initializer": self.kernel_initializer, "bias_initializer": self.bias_initializer}
+        config = {name: value and keras.initializers.serialize(value) for name, value in initializers.items()}
+        own = {name: getattr(self, name) for name in ("units", "cell", "lora_rank", "lora_seed")}
+        return super().get_config() | config | own
 
     def build(self, input_shape):
         """Makes kernel [channels, units], or [cell, cell, channels, units], and bias [units]."""

@@ -4,6 +4,7 @@ A checkpoint of the authors holds a state dict for each of `feature_extractor`, 
 stage, `model_D`. Every function here returns an account of all tensors, a list of lines.
 """
 
+import contextlib
 import dataclasses
 import functools
 import io
@@ -23,7 +24,7 @@ from fada_tf.models.backbones.base import Backbone, Published
 from fada_tf.models.discriminator import build_discriminator
 from fada_tf.models.published_weights import from_published, recognized, to_published
 from fada_tf.models.reference_names import STEP_COUNTER, Account, from_reference, to_reference
-from fada_tf.models.segmenter import Segmenter, build_segmenter, find_backbone
+from fada_tf.models.segmenter import Segmenter, build_segmenter, family_of, find_backbone
 from fada_tf.models.variables import named_variables
 from fada_tf.runs import checkpoint, layout
 from fada_tf.runs.directory import check_run_directory, write_run_directory
@@ -89,10 +90,26 @@ def _from_published(
     """Takes the form that most names are of; what the file holds beside the backbone, such as a head, is left."""
     form, state = recognized(definition.published, model, tensors) or (definition.published[0], tensors)
     needed = {name: tensor for name, tensor in state.items() if name not in form.extra}
-    account = _load(functools.partial(from_published, form), model, needed, path)
+    load = functools.partial(_load, functools.partial(from_published, form), state=needed, path=path)
+    try:
+        account = load(model)
+    except InputError as error:
+        fitting = _fitting(model.name, load)
+        raise InputError(f"{error}; they fit {_listed(fitting)}" if fitting else str(error)) from error
     account = dataclasses.replace(account, unused=(*account.unused, *(state.keys() & set(form.extra))))
     arrays = {name: np.asarray(variable) for name, variable in named_variables(model).items()}
     return arrays, [_line(model.name, account, tensors), form.notice]
+
+
+def _fitting(backbone: str, load: Callable[[keras.Model], Account]) -> list[str]:
+    """Returns the names of the other backbones of the family that can be loaded."""
+    fitting = []
+    for name, other in family_of(backbone).items():
+        with contextlib.suppress(InputError):
+            if name != backbone:
+                load(other.build(name, "frozen", np.random.default_rng(0)))
+                fitting.append(name)
+    return fitting
 
 
 def convert_checkpoint(

@@ -7,12 +7,12 @@ import tensorflow as tf
 
 from fada_tf import forms
 from fada_tf.errors import InputError
+from fada_tf.models.discriminator import LeakyReLU
 from fada_tf.models.interpolation import Interpolation
 from fada_tf.models.layers import (
     BatchNorm,
     Convolution,
     FrozenBatchNorm,
-    LeakyReLU,
     normalized_convolution,
     resize,
     resize_align_corners,

@@ -248,7 +248,9 @@ def small_model(small):
     return small.build("small", "frozen", np.random.default_rng(0), heads.STRIDES)
 
 
-@pytest.mark.parametrize("size", [(33, 47), (16, 100), (1, 1)])
+@pytest.mark.parametrize(
+    "size", [(20, 47), *(pytest.param(size, marks=pytest.mark.slow) for size in ((33, 100), (1, 1)))]
+)
 def test_images_may_have_any_size_also_below_a_reduction(small_model, size):
     images = tf.constant(recipe.channels_last(recipe.image(0, (2, 3, *size))))
     draws = tf.zeros([2], tf.int64)

@@ -14,10 +14,12 @@ import tensorflow as tf
 
 from fada_tf.models import layers
 from fada_tf.models.depthwise import DepthwiseConvolution
-from fada_tf.models.discriminator import build_discriminator
+from fada_tf.models.discriminator import LeakyReLU, build_discriminator
+from fada_tf.models.head_layers import ChannelDropout, ResizeLike
 from fada_tf.models.heads.aspp import Classifier
 from fada_tf.models.layers import BatchNorm, Convolution, FrozenBatchNorm
 from fada_tf.models.segmenter import build_segmenter
+from fada_tf.models.transformer_layers import Attention, Dense, DropPath, Gelu, LayerNorm
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras's own
 
@@ -105,11 +107,13 @@ def test_discriminators(way, tmp_path):
 
 @pytest.mark.parametrize(
     "layer",
-    [layers.LeakyReLU(0.3), Convolution(4, 3, strides=2, symmetric=False, name="a"),
+    [LeakyReLU(0.3), Convolution(4, 3, strides=2, symmetric=False, name="a"),
      DepthwiseConvolution(3, stride=2, kernel_initializer="zeros", bias_initializer="ones"),
      DepthwiseConvolution(5, dilation=2, kernel_initializer="zeros"),
      Convolution(4, 5, dilation_rate=2, kernel_gradient_first=False),
-     FrozenBatchNorm(), FrozenBatchNorm(folded=True), BatchNorm(name="b")],
+     FrozenBatchNorm(), FrozenBatchNorm(folded=True), BatchNorm(name="b"),
+     LayerNorm(1e-6), Gelu(), Attention(2), Dense(3, cell=2, kernel_initializer="zeros"), DropPath(0.1, 3),
+     Dense(3, kernel_initializer="ones", bias_initializer=None), ResizeLike(), ChannelDropout(0.1, 3)],
 )  # fmt: skip
 def test_layers(layer):
     again = keras.layers.deserialize(keras.layers.serialize(layer))

@@ -134,8 +134,9 @@ _PUBLISHED = (
         _LICENSE,
         functools.partial(_names, _HUGGING_FACE),
         extra=("classifier.weight", "classifier.bias"),
+        prefixes=("segformer.",),
     ),
-    Published("the authors", _LICENSE, functools.partial(_names, _AUTHORS), extra=("head.weight", "head.bias")),
+    Published("NVlabs", _LICENSE, functools.partial(_names, _AUTHORS), extra=("head.weight", "head.bias")),
 )
 
 
