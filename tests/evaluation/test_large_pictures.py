@@ -30,7 +30,8 @@ def test_12_megapixels_and_19_classes_take_less_than_2_gigabytes(tmp_path, avera
     Image.fromarray(pixels).resize((4000, 3000)).save(photo)
     options = [f"--checkpoint={run}", f"--images={photo}", f"--output={tmp_path / 'out'}", "--window=512x512"]
     process = subprocess.Popen(command("predict", *options, "--stride=512x512", f"--average={average}"))
-    _, status, usage = os.wait4(process.pid, 0)
-    assert status == 0
-    assert Image.open(tmp_path / "out/ids/photo.png").size == (4000, 3000)
+    _, process.returncode, usage = os.wait4(process.pid, 0)
+    assert process.returncode == 0
+    with Image.open(tmp_path / "out/ids/photo.png") as ids:
+        assert ids.size == (4000, 3000)
     assert usage.ru_maxrss * 1024 < GIGABYTES_2
