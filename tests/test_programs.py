@@ -315,7 +315,7 @@ BAD_INPUT = {
         [*TRAIN_ADVERSARIAL, "--config.model.backbone=resnet50"],
         "holds a segmenter of tiny",
     ),
-    "other classes": ("train", [*TRAIN_ADVERSARIAL, "--config.data.label_space=cityscapes13"], "of 3 classes"),
+    "other classes": ("train", [*TRAIN_ADVERSARIAL, "--config.data.label_space=cityscapes13"], "with 3 classes"),
     "no checkpoint": ("evaluate", ["--checkpoint=records"], "records holds no checkpoint"),
     "no such picture": ("predict", [*PREDICT, "--images=nowhere.jpg"], "nowhere.jpg does not exist"),
     "not a picture": ("predict", [*PREDICT, "--images=scenes.py"], "scenes.py: cannot be read as an image"),

@@ -31,7 +31,7 @@ class Shard:
     sha256: str
     entries: Entries
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Makes columns of entries that are none."""
         entries: Sequence[Entry] = self.entries
         object.__setattr__(self, "entries", Entries.of(entries))

@@ -42,7 +42,7 @@ SHARED = {
     "bicycle": ("object--vehicle--bicycle",),
 }
 # Two maps to Cityscapes' classes are in use; what each has beyond the shared classes.
-MAPS = {
+MAPS: dict[str, dict[str, tuple[str, ...]]] = {
     # Rein (Wei et al., CVPR 2024) and the papers on domain generalization
     "rein": {
         "road": (
