@@ -12,6 +12,7 @@ from fada_tf.data import manifest
 from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
 from fada_tf.evaluation.features import Sample
+from fada_tf.evaluation.views import SINGLE_VIEW
 from fada_tf.reporting import examples, feature_picture, page, plots, tables
 from fada_tf.reporting import runs as run_lib
 from fada_tf.reporting.runs import Run
@@ -117,7 +118,8 @@ def test_pictures_are_of_the_checkpoint_and_size_that_were_scored(runs, monkeypa
     held = manifest.Manifest("records", SPACE, (manifest.Shard("a", 99, "0", entries),))
     monkeypatch.setattr(examples.Manifest, "load", lambda folder: held)
     found = examples.choose(runs[:1], "records", SPACE, 1)
-    assert seen == [("nowhere/best/ckpt-60", 24, 32)] * 2
+    place = ("nowhere/best/ckpt-60", 24, 32)
+    assert seen == [(*place, SINGLE_VIEW), place]
     assert found.titles[-1] == f"discriminator, {runs[0].title}" and len(found.best[0].pictures) == len(found.titles)
 
 
