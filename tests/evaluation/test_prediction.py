@@ -94,6 +94,7 @@ def brightest_colour(images: tf.Tensor, training: bool) -> tf.Tensor:
 
 
 brightest_colour.align_corners = True
+brightest_colour.multiple = 1
 
 
 @pytest.mark.parametrize(("batch_size", "batches"), [(2, [2, 2, 1]), (8, [5])])
