@@ -184,15 +184,33 @@ def _operations(operation) -> float:
         return _product_operations(operation)
     if operation.type == "Einsum":
         return _einsum_operations(operation)
+    if operation.type.startswith("DepthwiseConv2dNative"):
+        return _depthwise_operations(operation)
     return 0.0
 
 
 def _bytes(operation) -> float:
     if operation.type in _NOTHING_MOVED:
         return 0.0
-    values = [tensor for tensor in (*operation.inputs, *operation.outputs) if tensor.dtype.size and tensor.shape.rank]
+    values = [
+        tensor
+        for tensor in (*operation.inputs, *operation.outputs)
+        if tensor.dtype.size and tensor.shape.rank and not _names_axes(tensor)
+    ]
     moved = sum(_size(tensor.shape) * tensor.dtype.size for tensor in values if tensor.dtype != tf.resource)
     return float(moved * (_UPDATE_BYTES if operation.type.startswith("ResourceApply") else 1))
+
+
+def _names_axes(tensor: tf.Tensor) -> bool:
+    """Tells the few integers that gradients of broadcasts sum over: how many they are shows when they run."""
+    return tensor.dtype.is_integer and tensor.shape.rank == 1 and not tensor.shape.is_fully_defined()
+
+
+def _depthwise_operations(operation) -> float:
+    by_kernel = operation.type.endswith("BackpropFilter")
+    kernel = operation.outputs[0].shape if by_kernel else operation.inputs[1].shape
+    convolved = operation.inputs[2] if "Backprop" in operation.type else operation.outputs[0]
+    return 2.0 * kernel[0] * kernel[1] * _size(convolved.shape)
 
 
 def _convolution_operations(operation) -> float:

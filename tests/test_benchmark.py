@@ -39,6 +39,28 @@ def test_operations_are_counted_by_part_where_an_output_needs_them():
     assert operations == {"feature extractor": 2 * convolution, "classifier": 2 * product}
 
 
+def test_a_depthwise_convolution_costs_its_taps_at_every_output():
+    @tf.function
+    def step(features, kernel):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch((features, kernel))
+            outputs = tf.nn.depthwise_conv2d(features, kernel, [1, 2, 2, 1], "SAME")
+        return outputs, tape.gradient(outputs, features), tape.gradient(outputs, kernel)
+
+    counts = benchmark.count_parts(step.get_concrete_function(tf.ones([2, 8, 12, 3]), tf.ones([5, 5, 3, 1])), PARTS)
+    assert counts["other"]["operations"] == 3 * 2 * (5 * 5) * (2 * 4 * 6 * 3)
+
+
+def test_axes_that_show_when_a_step_runs_are_no_bytes():
+    @tf.function
+    def step(upstream):
+        axes, _ = tf.raw_ops.BroadcastGradientArgs(s0=tf.constant([1, 3]), s1=tf.constant([4, 3]))
+        return tf.reshape(tf.reduce_sum(upstream, axes), [3])
+
+    counts = benchmark.count_parts(step.get_concrete_function(tf.ones([4, 3])), PARTS)
+    assert 12 * 4 <= counts["other"]["bytes"] < 2 * 12 * 4
+
+
 def test_bytes_are_those_read_and_written():
     @tf.function
     def add(values):

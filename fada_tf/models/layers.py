@@ -325,7 +325,7 @@ class FrozenBatchNorm(keras.layers.Layer):
         return self._affine(self.moving_mean, self.moving_variance)
 
     def _affine(self, mean, variance):
-        scale = self.gamma * tf.math.rsqrt(variance + self.epsilon)
+        scale = self.gamma * tf.math.rsqrt(variance + self.epsilon if self.epsilon else variance)
         return scale, self.beta - mean * scale
 
     def _normalize(self, inputs, scale, offset):
