@@ -52,6 +52,9 @@ def test_every_weight_learns(method, backbone, head):
         for group in optimizer.groups:
             for variable in group.variables:
                 name = f"{network} {variable.path}"
+                # MiT-B0's attention sees one key of so small an image, whatever the queries are.
+                if backbone == "mit_b0" and "_query/" in name:
+                    continue
                 assert not np.array_equal(start[name], after[name]), name
 
 
