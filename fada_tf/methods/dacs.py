@@ -393,9 +393,5 @@ def build_mixing(method: type[Dacs], config: Config, segmenter: keras.Model) -> 
             segmentation_temperature=settings.segmentation_temperature,
         )
     return method(
-        supervised,
-        settings,
-        seed=config.seed,
-        accumulation_steps=config.training.accumulation_steps,
-        frozen=frozen,
+        supervised, settings, seed=config.seed, accumulation_steps=config.training.accumulation_steps, frozen=frozen
     )
