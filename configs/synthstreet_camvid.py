@@ -5,7 +5,7 @@ Sized for two CPU cores: VGG-16 at 160x120 pixels, batches of 2 (2 + 2).
     python scripts/train.py --config=configs/synthstreet_camvid.py:STAGE --run_dir=runs/synthstreet_camvid/STAGE
 
 Stages: source, adversarial, self_distillation; scripts/make_pseudo_labels.py comes before the last one.
-scripts/run_study.py --config=configs/studies/synthstreet_camvid.py runs all, with controls; the README has its results.
+scripts/run_study.py --config=configs/studies/synthstreet_camvid.py runs all, with controls: docs/results.md
 """
 
 from fada_tf.config import Config, method_settings

@@ -1,4 +1,4 @@
-# Sourced by the other shell scripts: makes .venv with the project and its extra "test" once, then puts it on PATH.
+# Sourced by the other shell scripts: makes .venv with the project and its extras "docs" and "test" once, then puts it on PATH.
 # VERSIONS=lowest makes .venv-lowest, with the lowest version of every dependency that setup.cfg allows;
 # VERSIONS=next makes .venv-next, with the newest TensorFlow and Keras that there are, whatever setup.cfg allows.
 # PYTHON=/path/to/python chooses an interpreter, whose environments are its own (.venv-3.13, .venv-lowest-3.13);
@@ -63,7 +63,7 @@ environment_install() { # FOLDER CONSTRAINTS [DAY]
   if [ "$(cat "$1/installed" 2>/dev/null)" != "$wanted" ]; then
     echo "installing into $1 (TensorFlow and its company: a few minutes, 4 GB)"
     "$1/bin/python" -m pip install --quiet --upgrade pip
-    "$1/bin/python" -m pip install --quiet --constraint "$2" --editable '.[test]'
+    "$1/bin/python" -m pip install --quiet --constraint "$2" --editable '.[docs,test]'
     [ -z "${3:-}" ] || environment_next "$1/bin/python"
     echo "$wanted" >"$1/installed"
   fi

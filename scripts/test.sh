@@ -14,4 +14,6 @@ fi
 ruff check .
 ruff format --check .
 mypy
+# Warnings are errors, but for an advertisement of another generator.
+NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 python -m pytest "$@"

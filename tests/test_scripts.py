@@ -86,7 +86,7 @@ def test_every_interpreter_has_environments_of_its_own(project, tmp_path):
     assert {"numpy==1.26", "tensorflow==2.20"} <= {*asked(project, ".venv-lowest-3.13")}
 
     before = asked(project, ".venv-3.13")
-    assert any("--editable .[test]" in line for line in before)
+    assert any("--editable .[docs,test]" in line for line in before)
     assert python_of(project, PYTHON=newer) == ".venv-3.13/bin/python"
     assert asked(project, ".venv-3.13") == before, "a second call installs nothing"
 

@@ -3,7 +3,7 @@
 fada-tf export_model --checkpoint=runs/gta5_r101/adversarial/best --models=models --images=photos
 
 The pictures are real ones of the kind that will be served: the exported model must give them the classes that the
-trained one gives, and warm-up requests are made of them. serving/README.md tells how to go on.
+trained one gives, and warm-up requests are made of them. docs/serving.md tells how to go on.
 """
 
 import os

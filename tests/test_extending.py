@@ -1,8 +1,7 @@
-"""CONTRIBUTING.md: the files on it work as they stand there, each the only file that is added."""
+"""examples/extending: its files work as they stand there, each the only file that is added."""
 
 import importlib
 import pathlib
-import re
 import sys
 
 import numpy as np
@@ -21,23 +20,28 @@ from fada_tf.training import made_up
 from fada_tf.validation import validate
 from tests.processes import ROOT
 
-FILES = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL))
+EXTENDING = ROOT / "examples" / "extending"
+FILES = sorted(path.relative_to(EXTENDING) for path in EXTENDING.rglob("*.py"))
 
 
 @pytest.fixture(autouse=True)
-def added(tmp_path, monkeypatch):
-    """Adds the files of the page to the packages that they belong to."""
+def added(monkeypatch):
+    """Adds the files to the packages that they belong to."""
     before = set(sys.modules)
-    for path, text in FILES.items():
-        file = tmp_path / "added" / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-        package = importlib.import_module(".".join(file.relative_to(tmp_path / "added").parent.parts))
-        monkeypatch.setattr(package, "__path__", [*package.__path__, str(file.parent)])
+    for path in FILES:
+        package = importlib.import_module(".".join(path.parent.parts))
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(EXTENDING / path.parent)])
     yield
     for name in set(sys.modules) - before:
-        if name.replace(".", "/") + ".py" in FILES:
+        if pathlib.Path(name.replace(".", "/") + ".py") in FILES:
             del sys.modules[name]
+
+
+def test_the_page_shows_every_file():
+    page = (ROOT / "docs" / "extending.md").read_text()
+    assert len(FILES) == 4
+    for path in FILES:
+        assert f'--8<-- "examples/extending/{path}"\n' in page
 
 
 def test_a_data_set(tmp_path):
