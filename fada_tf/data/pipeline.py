@@ -9,6 +9,7 @@ from absl import logging
 from fada_tf.data import files, sampling, transforms
 from fada_tf.data.labels import IGNORE, LabelSpace
 from fada_tf.data.manifest import Manifest
+from fada_tf.data.positions import Positions
 from fada_tf.data.tfrecord import parse, read_payload, read_payloads
 from fada_tf.errors import InputError
 
@@ -27,6 +28,7 @@ def train_dataset(
     part: tuple[int, int] = (0, 1),
     sampling_strategy: str = "shuffled",
     sampling_options: dict | None = None,
+    positions: Positions | None = None,
     max_bad_records: int = 0,
 ) -> tf.data.Dataset:
     """Builds an endless stream of augmented batches; draw number and seed alone decide what each image is.
@@ -41,6 +43,7 @@ def train_dataset(
       part: (i, n): of every n batches the i-th, from 0; n readers with one seed share the stream.
       sampling_strategy: a name in `sampling.STRATEGIES`.
       sampling_options: that strategy's own options.
+      positions: of earlier draws; they save time where `start_draw` is high.
       max_bad_records: this many different unreadable records are replaced by others, with a warning; one more is an
         error.
 
@@ -62,8 +65,8 @@ def train_dataset(
     reader.check_shards(", or skip them with max_bad_records")
 
     def blocks():
-        options = sampling_options or {}
-        return sampling.blocks(sampling_strategy, manifest, seed, start_draw, label_space=label_space, **options)
+        options = {"label_space": label_space, "positions": positions} | (sampling_options or {})
+        return sampling.blocks(sampling_strategy, manifest, seed, start_draw, **options)
 
     blocks()  # raises what is wrong with the options now, not in the first batch
 

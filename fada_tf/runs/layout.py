@@ -3,6 +3,7 @@
 config.json, label_space.json   what is trained, and its classes
 provenance.json                 every start of the run: command, versions, digests of what it reads
 metrics.jsonl                   losses and scores, an object a line
+positions.json                  where class-balanced sampling stood now and then, which saves time alone
 checkpoints/ckpt-ITERATION      the newest ones
 best/ckpt-ITERATION             the best one by mean IoU
 pictures/NAME.png               what its method made of a few images the last time, see `Method.pictures`
@@ -16,6 +17,7 @@ CONFIG = "config.json"
 LABEL_SPACE = "label_space.json"
 PROVENANCE = "provenance.json"
 METRICS = "metrics.jsonl"
+POSITIONS = "positions.json"
 CHECKPOINTS = "checkpoints"
 BEST = "best"
 EVENTS = "events"

@@ -10,6 +10,7 @@ from fada_tf.config import Config, DomainConfig, trained_domains
 from fada_tf.data import pipeline, sampling
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import Manifest
+from fada_tf.data.positions import Positions
 from fada_tf.data.transforms import Augmentation, resize_label
 from fada_tf.errors import InputError
 from fada_tf.methods.base import Method
@@ -25,6 +26,7 @@ def train_dataset(
     first_iteration: int,
     replicas: int = 1,
     worker: tuple[int, int] = (0, 1),
+    positions: Positions | None = None,
 ) -> tf.data.Dataset:
     """Returns the batches of the method's domains from `first_iteration` on, one dictionary a domain.
 
@@ -35,6 +37,7 @@ def train_dataset(
       first_iteration: number of iterations done.
       replicas: parts of the batch of an iteration, which come one after the other.
       worker: (i, n): only the i-th of n equal shares of the parts of every iteration.
+      positions: of earlier draws, see `pipeline.train_dataset`.
 
     Raises:
       InputError: a domain has no records, or its label space does not fit.
@@ -57,6 +60,7 @@ def train_dataset(
             part=worker,
             sampling_strategy=domain.sampling,
             sampling_options=sampling_options(domain),
+            positions=positions,
             max_bad_records=domain.max_bad_records,
         )
         # Names stay behind: GPUs have no strings.

@@ -18,6 +18,7 @@ from fada_tf.config import Config, trained_domains
 from fada_tf.data import files, labels
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import Manifest
+from fada_tf.data.positions import Positions
 from fada_tf.devices import (
     device_names,
     make_strategy,
@@ -140,14 +141,15 @@ def _train(config: Config, directory: str, trainer: Trainer, label_space: LabelS
     index, count = workers(trainer.strategy)
     with contextlib.redirect_stdout(io.StringIO()):
         try:
-            metrics, controller = _controller(config, directory, trainer, label_space, stream)
+            positions = Positions.load(os.path.join(directory, layout.POSITIONS))
+            metrics, controller = _controller(config, directory, trainer, label_space, positions, stream)
             if count > 1 and index == 0:
                 wait_for_all(trainer.strategy)
             step, replicas = int(trainer.step.numpy()), trainer.strategy.num_replicas_in_sync
             trainer.stream = stream
             trainer.train_dataset = trainer.strategy.distribute_datasets_from_function(
                 lambda context: datasets.train_dataset(
-                    config, trainer.method, label_space, step, replicas, (index, count)
+                    config, trainer.method, label_space, step, replicas, (index, count), positions
                 ),
                 tf.distribute.InputOptions(experimental_fetch_to_device=config.training.prefetch_to_device),
             )
@@ -235,7 +237,7 @@ def _check_xla(config: Config, strategy: tf.distribute.Strategy) -> None:
 
 
 def _controller(
-    config: Config, directory: str, trainer: Trainer, label_space: LabelSpace, stream: TextIO
+    config: Config, directory: str, trainer: Trainer, label_space: LabelSpace, positions: Positions, stream: TextIO
 ) -> tuple[MetricsFile, orbit.Controller]:
     """Returns metrics.jsonl and orbit's outer loop, both where the newest checkpoint left the run."""
     training, method, step, strategy = config.training, trainer.method, trainer.step, trainer.strategy
@@ -273,6 +275,7 @@ def _controller(
     train_actions = [
         actions.LogTraining(step, training.iterations, metrics, stream),
         actions.WarnOfLosses(step, trainer.method.watchers(), sys.stderr if stream is sys.stdout else stream),
+        lambda output: positions.save(os.path.join(directory, layout.POSITIONS)),
     ]
     if training.picture_interval:
         pictures = datasets.picture_batches(config, method, label_space)

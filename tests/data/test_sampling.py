@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 
 import hypothesis
@@ -8,6 +9,7 @@ import pytest
 from fada_tf.data import sampling
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import Entry, Manifest, Shard
+from fada_tf.data.positions import Positions
 from fada_tf.errors import InputError
 
 
@@ -35,6 +37,88 @@ def test_draws_depend_on_seed_and_number_alone(strategy, seed, start, count):
     assert part.dtype == np.int64
     np.testing.assert_array_equal(part, whole[start:])
     assert ((whole >= 0) & (whole < 60)).all()
+
+
+@hypothesis.given(st.integers(0, 5), st.integers(0, 300), st.integers(0, 300))
+@hypothesis.settings(max_examples=20)
+def test_positions_change_no_draw(seed, first, second):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sampling, "_APART", 40)
+        positions, whole = Positions(), sampling.draws("class_balanced", MANIFEST, seed, 0, 400, sub_epoch=20)
+        for start in (first, second, 0, second):
+            part = sampling.draws("class_balanced", MANIFEST, seed, start, 100, sub_epoch=20, positions=positions)
+            np.testing.assert_array_equal(part, whole[start : start + 100])
+        (known,) = positions.known.values()
+        assert all(epoch % 2 == 0 and sum(counts) == 20 * epoch for epoch, counts in known.items())
+
+
+def golden_manifest() -> Manifest:
+    """500 records of 7 classes, from the commonest to the rarest."""
+    random = np.random.default_rng(3)
+    shown = random.random((500, 7)) < np.linspace(0.98, 0.02, 7)
+    return manifest_of(shown * random.integers(1, 9000, (500, 7)))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options", "digest"),
+    [
+        ("shuffled", {}, "ad7a7df18e20e56b"),
+        ("class_balanced", {"sub_epoch": 700}, "a43193b816691f7b"),
+        ("rare_class", {"temperature": 1.0, "min_pixels": 10}, "1f91e1d6279465f9"),
+        ("sequential", {}, "a4aa038d0a1493b3"),
+    ],
+)
+def test_draws_are_those_of_the_first_version(strategy, options, digest):
+    stream = itertools.chain.from_iterable(sampling.blocks(strategy, golden_manifest(), 11, **options))
+    drawn = np.array(list(itertools.islice(stream, 5000)))
+    assert hashlib.sha256(drawn.astype("<i8").tobytes()).hexdigest()[:16] == digest
+
+
+# Draws of each class in the first 333 sub-epochs of the golden manifest, by the first version.
+AT_999_000 = [76962, 85373, 112159, 136006, 153382, 192923, 242195]
+AT_A_MILLION = [219, 35, 91, 295, 220, 91, 155, 143, 67, 42, 194, 344]
+
+
+def test_draw_a_million_starts_from_the_last_position(tmp_path, monkeypatch):
+    positions, manifest = Positions(), golden_manifest()
+    sampling.draws("class_balanced", manifest, 11, 0, 10**4, positions=positions)
+    assert not positions.known and not positions.changed  # 10,000 draws are computed in a moment
+    sampling.draws("class_balanced", manifest, 11, 0, 12_001, positions=positions)
+    ((key, known),) = positions.known.items()
+    assert list(known) == [4] and sum(known[4]) == 12_000
+    positions.note(key, 333, AT_999_000)
+    positions.save(f"{tmp_path}/positions.json")
+    loaded, computed = Positions.load(f"{tmp_path}/positions.json"), []
+    once = sampling._sub_epoch
+    monkeypatch.setattr(sampling, "_sub_epoch", lambda *of: computed.append(1) or once(*of))
+    drawn = sampling.draws("class_balanced", manifest, 11, 10**6, 12, positions=loaded)
+    assert drawn.tolist() == AT_A_MILLION and len(computed) == 1
+    sampling.draws("class_balanced", manifest, 12, 0, 1, positions=loaded)
+    other = manifest_of(manifest.pixels[:, :-1][::-1])
+    sampling.draws("class_balanced", other, 11, 12_000, 1, positions=loaded)
+    assert len(computed) == 1 + 1 + 5  # of another seed or other labels nothing is known
+
+
+@pytest.mark.slow
+def test_draw_a_million_without_any_position():
+    assert sampling.draws("class_balanced", golden_manifest(), 11, 10**6, 12).tolist() == AT_A_MILLION
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"x": [1]}', '{"x": {"a": [1]}}', '{"x": {"1": 2}}', '{"x": {"1": ["y"]}}']
+)
+def test_damaged_positions_are_none(tmp_path, text):
+    (tmp_path / "positions.json").write_text(text)
+    assert Positions.load(f"{tmp_path}/positions.json").known == {} == Positions.load(f"{tmp_path}/missing").known
+
+
+@pytest.mark.parametrize("strategy", ["shuffled", "rare_class", "sequential"])
+def test_other_strategies_start_late_by_arithmetic(strategy, monkeypatch):
+    units = []
+    each = sampling._units
+    monkeypatch.setattr(sampling, "_units", lambda *of: (units.append(unit) or unit for unit in each(*of)))
+    sampling.draws(strategy, MANIFEST, 0, 10**5, 1)
+    assert len(units) == 1
 
 
 @pytest.mark.parametrize("strategy", ["shuffled", "class_balanced", "rare_class"])

@@ -14,9 +14,10 @@ from PIL import Image
 from fada_tf import config as config_lib
 from fada_tf import devices, registry
 from fada_tf.config import Config, set_fields
-from fada_tf.data import conversion
+from fada_tf.data import conversion, sampling
 from fada_tf.data.datasets import folder as folder_dataset
 from fada_tf.data.labels import label_space
+from fada_tf.data.positions import Positions
 from fada_tf.errors import InputError
 from fada_tf.evaluation.discrimination import DomainPredictor, has_discriminator
 from fada_tf.evaluation.evaluator import Evaluator
@@ -52,13 +53,20 @@ def build(config: Config) -> Method:
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(records, tmp_path, monkeypatch, method):
     config, traces, make = small_config(records, method), [], Method._accumulate
     monkeypatch.setattr(Method, "_accumulate", lambda self, batches: traces.append(self) or make(self, batches))
+    config.data.source.sampling, config.data.source.sub_epoch = "class_balanced", 2
+    monkeypatch.setattr(sampling, "_APART", 2)
+    begun, before = [], Positions.before
+    monkeypatch.setattr(Positions, "before", lambda *of: begun.append(before(*of)) or begun[-1])
     run_lib.train(config, str(tmp_path / "whole"))
     assert len(traces) == 1  # though the domains differ in size
     config.training.iterations = 2
     run_lib.train(config, str(tmp_path / "parts"))
     config.training.iterations = 4
+    assert all(epoch == 0 for epoch, _ in begun)
     run_lib.train(config, str(tmp_path / "parts"))
     assert_same(tmp_path / "whole", tmp_path / "parts", 4)
+    if method != "source_free":  # which draws from no source
+        assert begun[-1][0] == 2 and sum(begun[-1][1]) == 4  # as positions.json had it
 
 
 @pytest.mark.slow
