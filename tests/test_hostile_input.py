@@ -1,5 +1,6 @@
 """Hostile and damaged input: no crash, no code run, nothing written elsewhere, no memory without bound."""
 
+import dataclasses
 import json
 import os
 import pickle
@@ -20,11 +21,14 @@ from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
 from fada_tf.evaluation import prediction
 from fada_tf.models import weights
-from fada_tf.reporting import page
+from fada_tf.reporting import gallery, markup, page
+from fada_tf.reporting.examples import Example, Examples
+from fada_tf.reporting.markup import Section
 from fada_tf.reporting.runs import Run
 from tests import hostile
 from tests.data import makers
 from tests.mutations import damaged, fuzz, replaced
+from tests.reporting.parsing import Page
 
 FUZZED = [name for name in hostile.TARGETS if name != "pth"]
 
@@ -159,11 +163,22 @@ def huge_png(height: int, width: int) -> bytes:
 @hypothesis.given(texts=st.lists(st.text(max_size=20), min_size=3, max_size=3, unique=True))
 def test_no_text_becomes_part_of_the_pages_markup(texts):
     texts = [f"{text}</td><script>$\\frac&'\"" for text in texts]
-    stage, records, name = texts
+    made, plain = _page(*texts), _page("run", "records", "sky")
+    assert [(tag, [*attributes]) for tag, attributes in made] == [(tag, [*attributes]) for tag, attributes in plain]
+
+
+def _page(stage: str, records: str, name: str) -> list[tuple[str, dict]]:
+    """Returns the elements of the parts of a page that hold texts of others."""
     space = LabelSpace("space", (name, "road"), ((1, 2, 3), (4, 5, 6)))
-    iou = {name: 0.5, "road": None}
-    scores = {"class_iou": iou, "mean_iou": 0.5, "pixel_accuracy": 0.5, "images": 3, "records": records}
+    scores = {"mean_iou": 0.5, "pixel_accuracy": 0.5, "images": 3, "records": records, "confusion": [[1, 2], [3, 4]]}
+    scores |= {"class_iou": {name: 0.5, "road": None}, "by_condition": {name: {stage: {"mean_iou": 0.5}}}}
     lines = [{"kind": "train", "step": 1, "loss/a": 1.0, "speed/seconds_per_step": 1.0}]
-    run = Run(stage, "runs/a", "ckpt-1", Config(), scores, lines)
-    made = [page._score_table([run], space), page._settings_table([run]), page._legend(space)]
-    assert "<script" not in "".join(made)
+    runs = [Run(stage, "runs/a", "ckpt-1", Config(name=records), scores, lines)]
+    runs.append(dataclasses.replace(runs[0], title=name, config=Config(name=stage)))
+    pixels = [np.zeros((2, 3, 3), np.uint8)] * 5
+    rows = [Example(0, records, (stage,), [0.5, 0.5, 0.5], [0.25, 0.25, 0.25], pixels)]
+    shown = Examples(["image", "truth", stage, name, f"errors, {name}"], [name], rows)
+    parts = [page._scores(runs, space, shown), page._settings(runs), page._differences(runs)]
+    parts += [page._confusion(runs, space), gallery.gallery(shown, space)]
+    sections = [Section(f"part{place}", stage, part) for place, part in enumerate(parts)]
+    return Page(markup.page(name, sections)).elements

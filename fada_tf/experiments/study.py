@@ -1,11 +1,8 @@
 """A study: the rows of a table, each trained with several seeds, evaluated alike."""
 
-import csv
 import dataclasses
 import functools
-import io
 import os
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,9 +10,10 @@ from fada_tf import experiment_file, paper, shipped
 from fada_tf.data import files
 from fada_tf.errors import InputError, nearest
 from fada_tf.experiment_file import ExperimentFile
-from fada_tf.experiments import stages
+from fada_tf.experiments import stages, study_tables
 from fada_tf.experiments.jobs import Job
 from fada_tf.experiments.stages import Experiment, Training
+from fada_tf.experiments.study_tables import Result
 from fada_tf.runs import results
 
 
@@ -186,7 +184,7 @@ class StudyJobs:
     def _runs(self, seed: int) -> str:
         return os.path.join(self.output, f"seed{seed}")
 
-    def results(self) -> list["Result"]:
+    def results(self) -> list[Result]:
         """Returns what has been measured so far, a result for every row, in order."""
         by_title: dict[str, Result] = {}
         for row in self.rows:
@@ -214,122 +212,16 @@ class StudyJobs:
         return {name: value for name, value in metrics.items() if value is not None}
 
     def write_table(self) -> None:
-        """Writes table.md, table.json and table.csv of what has been measured so far, each whole or not at all."""
+        """Writes table.md, .html, .json and .csv of what has been measured so far, each whole or not at all."""
         rows = self.results()
-        texts = {"md": markdown(self.study, rows), "json": as_json(self.study, rows), "csv": as_csv(rows)}
+        study = self.study
+        head = {"name": study.name, "experiment": study.experiment, "test_records": study.test_records}
+        texts = {
+            "md": study_tables.markdown(study.name, study.test_records, rows),
+            "html": study_tables.as_page(study.name, study.test_records, rows),
+            "json": study_tables.as_json(head, rows),
+            "csv": study_tables.as_csv(rows),
+        }
         files.make_folder(self.output)
         for suffix, text in texts.items():
             files.write_atomically(os.path.join(self.output, f"table.{suffix}"), text.encode())
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """What was measured of a row.
-
-    Attributes:
-      title: of the row.
-      iterations: of its training and of those before it.
-      by_seed: the metrics by name: "mean_iou" and "iou/CLASS" in 0..1, "ccd" and so on.
-      control: the row that it is compared with.
-    """
-
-    title: str
-    iterations: int
-    by_seed: dict[int, dict[str, float]]
-    control: "Result | None" = None
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the metrics that any seed has."""
-        return list(dict.fromkeys(name for metrics in self.by_seed.values() for name in metrics))
-
-    def of(self, name: str) -> list[float]:
-        """Returns one metric of every seed that has it."""
-        return [metrics[name] for metrics in self.by_seed.values() if name in metrics]
-
-    @property
-    def gains(self) -> list[float]:
-        """Mean IoU above the control's, of every seed that both have."""
-        if self.control is None:
-            return []
-        mean_iou, control = (
-            {seed: metrics["mean_iou"] for seed, metrics in result.by_seed.items() if "mean_iou" in metrics}
-            for result in (self, self.control)
-        )
-        return [mean_iou[seed] - control[seed] for seed in mean_iou if seed in control]
-
-
-def _mean_and_spread(values: Sequence[float]) -> dict[str, float | None]:
-    """Returns mean and sample standard deviation; None where there are too few values."""
-    return {
-        "mean": statistics.fmean(values) if values else None,
-        "standard_deviation": statistics.stdev(values) if len(values) > 1 else None,
-    }
-
-
-def _cell(values: Sequence[float], scale: float, digits: int, sign: str = "") -> str:
-    spread = _mean_and_spread([scale * value for value in values])
-    if spread["mean"] is None:
-        return ""
-    text = f"{spread['mean']:{sign}.{digits}f}"
-    return text if spread["standard_deviation"] is None else f"{text} ± {spread['standard_deviation']:.{digits}f}"
-
-
-def markdown(study: Study, rows: Sequence[Result]) -> str:
-    """Returns the table of all rows, and those of classes and conditions, for a README or a paper."""
-    subsets = list(dict.fromkeys(n for result in rows for n in result.names if n.startswith("mean_iou_")))
-    header = ["", "iterations", "seeds", "mean IoU", *(f"mean IoU, {name[9:]} classes" for name in subsets)]
-    header += ["above control", "pixel accuracy", "CCD"]
-    lines = [header, ["---"] * len(header)]
-    for result in rows:
-        cells = [result.title, f"{result.iterations:,}", str(len(result.by_seed))]
-        cells += [_cell(result.of(name), 100, 1) for name in ("mean_iou", *subsets)]
-        cells += [_cell(result.gains, 100, 1, "+"), _cell(result.of("pixel_accuracy"), 100, 1)]
-        lines.append([*cells, _cell(result.of("ccd"), 1, 2)])
-    parts = [_of_each(rows, "IoU", "iou/"), _of_each(rows, "mean IoU", "condition/")]
-    note = (
-        f"Scored on {study.test_records}; IoU and accuracy in %, mean ± standard deviation over seeds. The control has "
-        "as many iterations in total, and is compared seed by seed. CCD: class center distance, lower is better."
-    )
-    tables = ("\n".join(f"| {' | '.join(line)} |" for line in table) for table in (lines, *filter(None, parts)))
-    return "\n\n".join([f"# {study.name}", *tables, note]) + "\n"
-
-
-def _of_each(rows: Sequence[Result], title: str, prefix: str) -> list[list[str]]:
-    """Returns the lines of a table of all metrics of a prefix, a column for each row of the study; [] without any."""
-    names = list(dict.fromkeys(n for result in rows for n in result.names if n.startswith(prefix)))
-    lines = [[name.removeprefix(prefix), *(_cell(result.of(name), 100, 1) for result in rows)] for name in names]
-    return [[title, *(result.title for result in rows)], ["---"] * (len(rows) + 1), *lines] if lines else []
-
-
-def as_json(study: Study, rows: Sequence[Result]) -> str:
-    """Returns everything that was measured, with mean and spread."""
-    entries = []
-    for result in rows:
-        summary = {name: _mean_and_spread(result.of(name)) for name in result.names}
-        if result.control is not None:
-            summary["mean_iou_above_control"] = _mean_and_spread(result.gains)
-        entries.append(
-            {
-                "title": result.title,
-                "control": result.control and result.control.title,
-                "iterations": result.iterations,
-                "summary": summary,
-                "seeds": {str(seed): metrics for seed, metrics in result.by_seed.items()},
-            }
-        )
-    head = {"name": study.name, "experiment": study.experiment, "test_records": study.test_records}
-    return files.json_text(head | {"rows": entries}, indent=1)
-
-
-def as_csv(rows: Sequence[Result]) -> str:
-    """Returns a line for each row and seed."""
-    names = list(dict.fromkeys(name for result in rows for name in result.names))
-    table = io.StringIO()
-    writer = csv.writer(table)
-    writer.writerow(["row", "seed", "iterations", *names])
-    for result in rows:
-        for seed, metrics in result.by_seed.items():
-            cells = [f"{metrics[name]:.6f}" if name in metrics else "" for name in names]
-            writer.writerow([result.title, seed, result.iterations, *cells])
-    return table.getvalue()

@@ -6,7 +6,8 @@ fada-tf report "source only=runs/x/source" "FADA=runs/x/adversarial" \
 
 The named checkpoint of every run (of a run directory the newest, of RUN/best the best) must have been scored on the
 records by fada-tf evaluate; what fada-tf analyze_features found of all alike is shown too. Pictures show the
-first and the last run. Beside the page, a Markdown file has the table as papers print it.
+first and the last run. In a browser tables sort, pictures can be chosen by class and condition and compared, and the
+address says what is shown: it is the link to share. Beside the page, a Markdown file has the table as papers print it.
 """
 
 import os
@@ -26,7 +27,12 @@ _WIDTH = flags.DEFINE_integer(
     "width", 0, "Pixels that the scores were made at; 0: each run's evaluation width.", lower_bound=0
 )
 _TITLE = flags.DEFINE_string("title", "FADA", "Heading of the page.")
-_PICTURES = flags.DEFINE_integer("pictures", 3, "Of the best, and as many of the worst.", lower_bound=0)
+_PICTURES = flags.DEFINE_integer(
+    "pictures",
+    3,
+    "Of the best, and as many of the worst; of every class and condition there is one of both.",
+    lower_bound=0,
+)
 cli.define_convolutions()
 
 

@@ -4,7 +4,8 @@ fada-tf run_study --config=synthstreet_camvid_tiny
 fada-tf run_study --config=synthstreet_camvid_tiny --seeds=0 --dry_run
 
 Each stage is a run of the ordinary programs in a process of its own. The same command continues a study that stopped
-and skips what is done. The table is written after every evaluation: table.md, table.json and table.csv in --output.
+and skips what is done. The table is written after every evaluation: table.md, table.html, table.json and table.csv in
+--output. In a browser it sorts.
 """
 
 import os
@@ -46,7 +47,7 @@ def main(argv):
     todo.check_files()
     jobs.run(todo.jobs, os.path.join(output, "jobs"), finished=lambda job: todo.write_table())
     sys.stdout.write(files.read_bytes(os.path.join(output, "table.md")).decode())
-    print(f"written: {output}/table.md, table.json, table.csv")
+    print(f"written: {output}/table.md, table.html, table.json, table.csv")
 
 
 if __name__ == "__main__":

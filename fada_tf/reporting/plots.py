@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 
 from fada_tf.config import NETWORKS
 from fada_tf.data.labels import LabelSpace
@@ -17,8 +18,12 @@ plain_text = matplotlib.rc_context({"text.parse_math": False})  # names may have
 
 
 @plain_text
-def curves(runs: Sequence[Run], label_space: LabelSpace) -> bytes:
-    """Draws the losses of every run, mean IoU while it trained, and what else its method has watched."""
+def curves(runs: Sequence[Run], label_space: LabelSpace) -> tuple[bytes, tuple[int, int]]:
+    """Draws the losses of every run, mean IoU while it trained, and what else its method has watched.
+
+    Returns:
+      A PNG, and its width and height in pixels.
+    """
     rows: list[tuple[str, Callable[[Run, Axes], None]]] = [
         ("loss", _losses),
         ("mean IoU on the evaluation images, %", _mean_iou),
@@ -87,44 +92,10 @@ def _histogram(run: Run, ax: Axes, label_space: LabelSpace) -> None:
         ax.set_ylim(0, 1)
 
 
-@plain_text
-def class_bars(runs: Sequence[Run], label_space: LabelSpace) -> bytes:
-    """Draws the IoU of every class, a bar for each run."""
-    figure = Figure(figsize=(max(8, 0.9 * label_space.num_classes), 3.6), layout="constrained")
-    ax = figure.subplots()
-    places, width = np.arange(label_space.num_classes), 0.85 / len(runs)
-    for index, run in enumerate(runs):
-        values = [100 * (run.scores["class_iou"][name] or 0) for name in label_space.names]
-        ax.bar(places + (index - (len(runs) - 1) / 2) * width, values, width, label=run.title)
-    ax.set_xticks(places, label_space.names, rotation=35, ha="right")
-    ax.set_ylabel("IoU, %")
-    ax.grid(axis="y", alpha=0.3)
-    ax.legend(loc="upper right", frameon=False)
-    return _png(figure)
-
-
-@plain_text
-def confusion(runs: Sequence[Run], label_space: LabelSpace) -> bytes:
-    """Draws each run's confusion matrix: which share of a true class's pixels was predicted as what."""
-    side = 0.8 + 0.32 * label_space.num_classes
-    figure = Figure(figsize=(side * len(runs) + 1.6, side + 1.4), layout="constrained")
-    axes = figure.subplots(1, len(runs), squeeze=False, sharey=True)[0]
-    ticks = np.arange(label_space.num_classes)
-    for run, ax in zip(runs, axes, strict=True):
-        counts = np.array(run.scores["confusion"], float)
-        shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-        ax.imshow(shares, cmap="Blues", vmin=0, vmax=100)
-        for row, column in zip(*np.nonzero(shares >= 5), strict=True):
-            color = "white" if shares[row, column] > 55 else "black"
-            ax.text(column, row, f"{shares[row, column]:.0f}", ha="center", va="center", fontsize=7, color=color)
-        ax.set_xticks(ticks, label_space.names, rotation=90)
-        ax.set(title=run.title, xlabel="predicted")
-    axes[0].set_yticks(ticks, label_space.names)
-    axes[0].set_ylabel("true")
-    return _png(figure)
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
+def _png(figure: Figure) -> tuple[bytes, tuple[int, int]]:
+    """Returns a PNG of few colours, a third of the bytes of all, with its width and height."""
+    buffer, small = io.BytesIO(), io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")  # or labels would be cut off
-    return buffer.getvalue()
+    with Image.open(buffer) as picture:
+        picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+        return small.getvalue(), picture.size

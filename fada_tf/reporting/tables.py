@@ -18,12 +18,14 @@ class ScoreRow:
       values: in % where they are shares; None where a run lacks it.
       digits: after the point.
       lower_is_better: whether it is.
+      condition: name and value of the condition that it is of; none of other numbers.
     """
 
     name: str
     values: list[float | None]
     digits: int = 1
     lower_is_better: bool = False
+    condition: tuple[str, str] = ("", "")
 
     @property
     def best(self) -> int | None:
@@ -66,7 +68,10 @@ def condition_rows(runs: Sequence[Run]) -> list[ScoreRow]:
         for own in (run.scores.get("by_condition", {}) for run in runs)
     ]
     names = dict.fromkeys(name for own in parts for name in own)
-    return [_percent(f"{name} {value}", [own.get((name, value)) for own in parts]) for name, value in names]
+    return [
+        dataclasses.replace(_percent(" ".join(place), [own.get(place) for own in parts]), condition=place)
+        for place in names
+    ]
 
 
 def ccd_rows(runs: Sequence[Run], label_space: LabelSpace) -> list[ScoreRow]:

@@ -15,6 +15,7 @@ from fada_tf.experiments.pipeline import PipelineJobs
 from fada_tf.experiments.stages import Experiment, Training
 from fada_tf.experiments.study import Row, Study, StudyJobs, load_study
 from fada_tf.runs import results
+from tests.reporting.parsing import Page
 
 ROOT = pathlib.Path(__file__).parents[2]
 STUDIES = sorted((ROOT / "configs/studies").glob("*.py"))
@@ -319,6 +320,12 @@ def test_the_table_has_mean_and_spread_and_compares_seed_by_seed(tmp_path):
     assert lines[4] == "| source only | 300 | 2 | 25.0 ± 7.1 | 35.0 ± 7.1 |  | 90.0 ± 0.0 | 3.50 ± 0.71 |"
     assert lines[5] == "| FADA | 450 | 1 | 25.0 | 35.0 | +5.0 | 90.0 | 2.00 |"
     assert lines[11:14] == ["| mean IoU | source only | FADA |", "| --- | --- | --- |", "| weather fog |  | 12.5 |"]
+    tables = Page((tmp_path / "table.html").read_text()).tables
+    assert tables["rows"][2] == ["FADA", "450", "1", "25.0", "35.0", "+5.0", "90.0", "2.00"]
+    assert (tables["classes"][1], tables["conditions"][1]) == (
+        ["sky", "25.0 ± 7.1", "25.0"],
+        ["weather fog", "", "12.5"],
+    )
     write_scores(tmp_path, "seed7/fada_soft", 0.40, None)
     todo.write_table()
     table = json.loads((tmp_path / "table.json").read_text())

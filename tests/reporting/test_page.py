@@ -1,7 +1,12 @@
 """Tables, maps and the text of the report page."""
 
+import base64
 import dataclasses
+import hashlib
 import io
+import json
+import math
+import re
 
 import numpy as np
 import pytest
@@ -13,14 +18,26 @@ from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
 from fada_tf.evaluation.features import Sample
 from fada_tf.evaluation.views import SINGLE_VIEW
-from fada_tf.reporting import examples, feature_picture, page, plots, tables
+from fada_tf.reporting import examples, feature_picture, gallery, page, plots, tables
 from fada_tf.reporting import runs as run_lib
 from fada_tf.reporting.runs import Run
+from tests.reporting.parsing import Page
 
 SPACE = LabelSpace("two", ("sky", "a|b<i>"), ((0, 0, 255), (255, 0, 0)))
 
 
 CCD = {"mean_ccd": 1.5, "ccd": {"sky": 1.5}, "images": 500, "source": "<s>", "target": "t", "height": 24, "width": 32}
+
+
+PICTURE = np.zeros((4, 6, 3), np.uint8)
+EXAMPLES = examples.Examples(
+    ["image", "truth", "one", "<b>$two$", "<u>errors"],
+    ["<a href=x>"],
+    [
+        examples.Example(7, "<i>name", ("<fog>",), [0.25, 0.25, math.nan], [0.5, 0.5, math.nan], [PICTURE] * 5),
+        examples.Example(3, "b.png", ("",), [0.75, 0.75, 0.75], [0.6, 0.8, 0.4], [PICTURE] * 5),
+    ],
+)
 
 
 def make_run(title: str, iou: tuple, **fields) -> Run:
@@ -66,7 +83,7 @@ def test_scores_by_condition_are_shown(runs, monkeypatch):
     runs[1].scores["by_condition"] = {"weather": {"<fog>": {"mean_iou": 0.25}, "rain": {"mean_iou": None}}}
     fog, rain = tables.condition_rows(runs)
     assert (fog.name, fog.texts(), rain.texts()) == ("weather <fog>", ["–", "25.0"], ["–", "–"])
-    assert "<td>weather &lt;fog&gt;</td><td>–</td><td>25.0</td>" in page.write_page("title", runs, "records", 0)
+    assert ["weather <fog>", "–", "25.0"] in Page(page.write_page("title", runs, "records", 0)).tables["conditions"]
     lines = tables.paper_table(runs, SPACE).splitlines()
     assert lines[5] == "|  | weather <fog> | weather rain |" and lines[8] == "| <b>$two$ | 25.0 | – |"
 
@@ -77,17 +94,17 @@ def test_only_settings_that_differ_are_listed(runs):
 
 def test_the_page_escapes_every_text(runs, monkeypatch):
     monkeypatch.setattr(run_lib.checkpoint, "run_label_space", lambda directory: SPACE)
-    picture = np.zeros((4, 6, 3), np.uint8)
-    rows = [examples.Example("<i>name", 0.5, [picture] * 2)]
-    monkeypatch.setattr(page, "choose", lambda *args: examples.Examples(["image", "<u>"], rows, rows))
+    monkeypatch.setattr(page, "choose", lambda *args: EXAMPLES)
+    runs[1].scores["by_condition"] = {"<a href=x>": {"<fog>": {"mean_iou": 0.25}}}
     text = page.write_page("<script>", runs, "records", 1)
-    for raw in ("<script>", "<s>", "<b>$two$", "a|b<i>", "records/<test>", "<i>name", "<u>"):
+    assert text.count("<script>") == 1  # the page's own
+    for raw in ("<s>", "<b>$two$", "a|b<i>", "records/<test>", "<i>name", "<u>", "<a href=x>", "<fog>"):
         assert raw not in text
     for escaped in ("&lt;script&gt;", "&lt;b&gt;$two$", "a|b&lt;i&gt;", "records/&lt;test&gt;", "&lt;i&gt;name"):
         assert escaped in text
-    assert text.count("<img") == 3 + 4
+    assert text.count("<img") == 1 + 2 * len(EXAMPLES.titles)
     assert "Measured on at most 500 images of each domain" in text
-    assert "http" not in text and "src='data:image/jpeg;base64," in text
+    assert "://" not in text and "src='data:image/webp;base64," in text
 
 
 def test_runs_of_other_classes_are_refused(runs, monkeypatch):
@@ -102,7 +119,7 @@ def test_runs_of_other_classes_are_refused(runs, monkeypatch):
 def test_a_run_of_converted_weights_has_no_metrics(runs, monkeypatch):
     monkeypatch.setattr(run_lib.checkpoint, "run_label_space", lambda directory: SPACE)
     runs[0] = dataclasses.replace(runs[0], metrics=[])
-    assert "<td>60</td><td>–</td>" in page.write_page("title", runs, "records", 0)
+    assert Page(page.write_page("title", runs, "records", 0)).tables["runs"][1][5:7] == ["60", "–"]
     assert runs[0].seconds_per_step is None and runs[1].seconds_per_step == 0.25
 
 
@@ -120,12 +137,13 @@ def test_pictures_are_of_the_checkpoint_and_size_that_were_scored(runs, monkeypa
     found = examples.choose(runs[:1], "records", SPACE, 1)
     place = ("nowhere/best/ckpt-60", 24, 32)
     assert seen == [(*place, SINGLE_VIEW), place]
-    assert found.titles[-1] == f"discriminator, {runs[0].title}" and len(found.best[0].pictures) == len(found.titles)
+    assert found.titles[-1] == f"discriminator, {runs[0].title}" and len(found.rows[0].pictures) == len(found.titles)
 
 
 def test_plots_are_pictures_of_any_number_of_runs(runs):
-    for plot in (plots.curves(runs, SPACE), plots.class_bars(runs, SPACE), plots.confusion(runs[:1], SPACE)):
-        assert plot.startswith(b"\x89PNG")
+    for number in (1, 2):
+        plot, size = plots.curves(runs[:number], SPACE)
+        assert Image.open(io.BytesIO(plot)).size == size
 
 
 def test_what_a_method_watches_and_makes_is_shown(runs, monkeypatch, tmp_path):
@@ -138,7 +156,7 @@ def test_what_a_method_watches_and_makes_is_shown(runs, monkeypatch, tmp_path):
     (tmp_path / "pictures").mkdir()
     Image.new("RGB", (3000, 10)).save(tmp_path / "pictures" / "mixed<.png")
     runs[1] = dataclasses.replace(runs[1], metrics=lines, directory=str(tmp_path))
-    pixels = np.asarray(Image.open(io.BytesIO(plots.curves(runs, SPACE))).convert("RGB")).reshape(-1, 3)
+    pixels = np.asarray(Image.open(io.BytesIO(plots.curves(runs, SPACE)[0])).convert("RGB")).reshape(-1, 3)
     blue, red = ((pixels == color).all(1).sum() for color in SPACE.colors)
     assert red > 1000 and blue == pytest.approx(3 * red, rel=0.05)
     student_alone = [{key: value for key, value in line.items() if key != "teacher/mean_iou"} for line in lines]
@@ -146,31 +164,26 @@ def test_what_a_method_watches_and_makes_is_shown(runs, monkeypatch, tmp_path):
         [runs[0], dataclasses.replace(runs[1], metrics=student_alone)], SPACE
     )
     text = page.write_page("title", runs, "records", 0)
-    assert text.count("<img") == plain.count("<img") + 1 and "&lt;b&gt;$two$: mixed&lt;" in text
+    assert text.count("<img") == plain.count("<img") + 1 and "<summary>&lt;b&gt;$two$: mixed&lt;</summary>" in text
     assert "counts 1" in text and "counts 1" not in plain
 
 
 def test_no_label_of_a_plot_is_cut_off():
     names = tuple(f"class number {number}" for number in range(11))
     space, runs = LabelSpace("long", names, ((0, 0, 0),) * 11), [make_run(title, (0.2, None)) for title in "abc"]
-    for run in runs:
-        run.scores.update({"confusion": np.eye(11).tolist(), "class_iou": dict.fromkeys(names, 0.5)})
-    for plot in (plots.curves(runs, space), plots.class_bars(runs, space), plots.confusion(runs, space)):
-        pixels = np.asarray(Image.open(io.BytesIO(plot)).convert("L"))
-        for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
-            assert edge.min() == 255
+    pixels = np.asarray(Image.open(io.BytesIO(plots.curves(runs, space)[0])).convert("L"))
+    for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
+        assert edge.min() == 255
 
 
 def test_dollars_in_names_are_no_formulas(runs):
     names = r"$\frac$ and $_$"
     space = LabelSpace("two", (names, "road"), SPACE.colors)
     runs = [make_run(names, (0.2, None)), runs[1]]
-    for run in runs:
-        run.scores["class_iou"] = {name: 0.5 for name in space.names}
     sample = Sample(2, 5)
     sample.add(np.random.default_rng(0).normal(size=(8, 3)).astype("f"), np.arange(8) % 2)
     for picture in (
-        plots.curves(runs, space), plots.class_bars(runs, space), plots.confusion(runs, space),
+        plots.curves(runs, space)[0],
         feature_picture.draw({names: {"source": sample, "target": sample}}, space, {names: names}),
     ):  # fmt: skip
         assert picture.startswith(b"\x89PNG")
@@ -180,7 +193,70 @@ def test_a_curve_has_no_point_where_there_is_no_number(runs):
     lines = [{"kind": "evaluation", "step": step, "mean_iou": value} for step, value in ((1, None), (2, 0.5))]
     run = dataclasses.replace(runs[0], metrics=lines)
     assert run.curve("evaluation", "mean_iou") == ([2], [0.5])
-    assert plots.curves([run], SPACE).startswith(b"\x89PNG")
+    assert plots.curves([run], SPACE)[0].startswith(b"\x89PNG")
+
+
+def test_everything_has_a_link_of_its_own_and_every_link_leads_somewhere(runs, monkeypatch):
+    monkeypatch.setattr(run_lib.checkpoint, "run_label_space", lambda directory: SPACE)
+    monkeypatch.setattr(page, "choose", lambda *args: EXAMPLES)
+    elements = Page(page.write_page("title", runs, "records", 1)).elements
+    places = [attributes["id"] for _, attributes in elements if "id" in attributes]
+    assert len(places) == len(set(places))
+    wanted = {attributes["id"] for tag, attributes in elements if tag in ("section", "table", "article")}
+    assert wanted >= {"scores", "classes", "distances", "confusion-1", "pictures", "picture-7", "picture-3"}
+    links = {attributes["href"].removeprefix("#") for tag, attributes in elements if tag == "a"}
+    assert wanted <= links <= set(places)
+
+
+def test_names_in_tables_lead_to_the_pictures_that_there_are(runs, monkeypatch):
+    monkeypatch.setattr(run_lib.checkpoint, "run_label_space", lambda directory: SPACE)
+    monkeypatch.setattr(page, "choose", lambda *args: dataclasses.replace(EXAMPLES, rows=EXAMPLES.rows[:1]))
+    runs[1].scores["by_condition"] = {"<a href=x>": {value: {"mean_iou": 0.25} for value in ("<fog>", "rain")}}
+    elements = Page(page.write_page("title", runs, "records", 1)).elements
+    settings = [attributes["data-settings"] for _, attributes in elements if "data-settings" in attributes]
+    assert settings == ["class=sky", "condition.%3Ca+href%3Dx%3E=%3Cfog%3E"]
+    assert [attributes["value"] for _, attributes in elements if "disabled" in attributes] == ["a|b<i>"]
+    (scores,) = (json.loads(attributes["data-scores"]) for tag, attributes in elements if tag == "article")
+    assert scores == {"before": [0.25, 0.25, None], "after": [0.5, 0.5, None], "conditions": ["<fog>"]}
+
+
+def test_pictures_are_of_both_ends_of_all_of_classes_and_of_conditions():
+    mean = np.linspace(0, 1, 50)
+    rare = np.full(50, np.nan)
+    rare[[20, 25, 30]] = 0.1, 0.3, 0.2
+    fog = np.isin(np.arange(50), [10, 11, 12])
+    scores = np.stack([mean, mean, rare], axis=1)
+    assert examples._chosen(scores, [], 2) == {0, 1, 48, 49, 20, 25}
+    assert examples._chosen(scores, [fog], 2) == {0, 1, 48, 49, 20, 25, 10, 12}
+    each = list(np.eye(50, dtype=bool))
+    assert len(examples._chosen(scores, each, 1)) == examples._MOST
+    assert examples._chosen(scores[:3], [], 2) == {0, 1, 2}
+    assert examples._chosen(np.full((3, 2), np.nan), [], 2) == set()
+
+
+def test_a_picture_of_classes_is_stored_exactly_and_a_photo_small():
+    rng = np.random.default_rng(0)
+    colors = np.array(SPACE.colors, np.uint8)[(np.arange(960) // 320)[None].repeat(40, 0) % 2]
+    photo = (128 + 60 * np.sin(np.arange(400) / 40)[:, None, None] + rng.normal(0, 8, (400, 400, 3))).astype(np.uint8)
+    for pixels, kind in ((colors, "map"), (photo, None)):
+        ((_, attributes),) = Page(gallery.image("<'\">", pixels)).elements
+        assert (attributes.get("class"), attributes["alt"]) == (kind, "<'\">")
+        data = base64.b64decode(attributes["src"].removeprefix("data:image/webp;base64,"))
+        stored = Image.open(io.BytesIO(data)).convert("RGB")
+        assert stored.size == (int(attributes["width"]), int(attributes["height"])) and stored.width <= 480
+        if kind:
+            assert {color for _, color in stored.getcolors()} == set(SPACE.colors)
+        else:
+            assert len(data) < pixels.size / 4
+
+
+def test_the_page_lets_no_script_run_but_its_own(runs, monkeypatch):
+    monkeypatch.setattr(run_lib.checkpoint, "run_label_space", lambda directory: SPACE)
+    text = page.write_page("title", runs, "records", 0)
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    (policy,) = (attributes["content"] for _, attributes in Page(text).elements if "http-equiv" in attributes)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert "default-src 'none'" in policy and f"script-src 'sha256-{digest}'" in policy
 
 
 def test_errors_are_red_and_pixels_without_a_label_black():
