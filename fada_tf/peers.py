@@ -203,7 +203,8 @@ def dinov2_mic_config(name: str, *, pretrained: str, source_records: str, source
     config.method = method_settings("mic", teacher_decay=0.999, mask_block=70)
     target = config.data.target
     _vfm_images(target, paper.CITYSCAPES_TRAIN, _VFM_CITYSCAPES)
-    # 3% at the top and the sides, a quarter at the bottom, of 1024 x 2048 pixels.
+    # 3% at the top and the sides, a quarter at the bottom, of 1024 x 2048 pixels: wider than what Cityscapes' records
+    # tell, so that these do not decide. Another target wants `records_decide`, or margins of its own.
     target.margin_top, target.margin_bottom = 30, 256
     target.margin_left = target.margin_right = 61
     _vfm_rates(config, of_backbone=0.1)

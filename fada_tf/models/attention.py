@@ -1,5 +1,7 @@
 """Scaled dot-product attention, whose scores, one of every pair of tokens, need not exist all at once."""
 
+import math
+
 import tensorflow as tf
 
 from fada_tf.convolutions.places import shape_of
@@ -7,6 +9,41 @@ from fada_tf.convolutions.places import shape_of
 # Scores at a time, of all heads of a batch: 512 MB in float32. At 1120x1120 pixels, patches of 14 make 40 million for
 # each head of each image.
 _SCORES = 1 << 27
+
+
+def attend_by_heads(
+    queries: tf.Tensor, keys: tf.Tensor, values: tf.Tensor, heads: int, angles: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Attends with several heads, whose channels lie side by side; see `attend`.
+
+    Args:
+      queries: of tokens [batch, count, channels], or of a map [batch, height, width, channels].
+      keys: of as many channels; their tokens may be others.
+      values: like the keys.
+      heads: a divisor of the number of channels.
+      angles: float32 [count, channels of a head / 2], by which queries and keys are turned.
+
+    Returns:
+      Like the queries.
+    """
+
+    def of_heads(tokens: tf.Tensor) -> tf.Tensor:
+        batch, *sides, channels = shape_of(tokens)
+        return tf.transpose(tf.reshape(tokens, [batch, math.prod(sides), heads, channels // heads]), [0, 2, 1, 3])
+
+    split_queries, split_keys = of_heads(queries), of_heads(keys)
+    if angles is not None:
+        split_queries, split_keys = _turned(split_queries, angles), _turned(split_keys, angles)
+    attended = attend(split_queries, split_keys, of_heads(values))
+    return tf.reshape(tf.transpose(attended, [0, 2, 1, 3]), shape_of(queries))
+
+
+def _turned(tokens: tf.Tensor, angles: tf.Tensor) -> tf.Tensor:
+    """Turns, in float32, every channel of the first half together with that of the second half."""
+    one, other = tf.split(tf.cast(tokens, tf.float32), 2, axis=-1)
+    cosines, sines = tf.cos(angles), tf.sin(angles)
+    turned = tf.concat([one * cosines - other * sines, other * cosines + one * sines], axis=-1)
+    return tf.cast(turned, tokens.dtype)
 
 
 def attend(queries: tf.Tensor, keys: tf.Tensor, values: tf.Tensor) -> tf.Tensor:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from fada_tf import randomness
 from fada_tf.convolutions.places import shape_of
-from fada_tf.models.attention import attend
+from fada_tf.models.attention import attend_by_heads
 from fada_tf.models.layers import add_bias
 from fada_tf.models.lora import adapter_weights
 
@@ -104,15 +104,7 @@ class Attention(keras.layers.Layer):
           Like the queries.
         """
         queries, seen = inputs
-        keys, values = tf.split(seen, 2, axis=-1)
-        attended = attend(self._tokens(queries), self._tokens(keys), self._tokens(values))
-        return tf.reshape(tf.transpose(attended, [0, 2, 1, 3]), shape_of(queries))
-
-    def _tokens(self, maps: tf.Tensor) -> tf.Tensor:
-        """Returns [batch, heads, height * width, channels / heads]."""
-        batch, height, width, channels = shape_of(maps)
-        tokens = tf.reshape(maps, [batch, height * width, self.heads, channels // self.heads])
-        return tf.transpose(tokens, [0, 2, 1, 3])
+        return attend_by_heads(queries, *tf.split(seen, 2, axis=-1), self.heads)
 
 
 @keras.saving.register_keras_serializable("fada_tf")

@@ -1,4 +1,4 @@
-"""A vision transformer with adapters is exported with them merged, in all formats."""
+"""Transformers with adapters are exported with them merged, in all formats."""
 
 import json
 import pathlib
@@ -16,7 +16,7 @@ from fada_tf.runs import checkpoint
 from tests import trained
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("networks_of_the_tests")]
-SIZE = (42, 56)
+VITS = ("vit_tiny", "vit_tiny_registers", "rotary_tiny")
 
 
 def randomize_adapters(segmenter: Segmenter) -> None:
@@ -29,12 +29,13 @@ def randomize_adapters(segmenter: Segmenter) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # the converters warn of TensorFlow's and numpy's plans
 @pytest.mark.parametrize(("form", "package"), [("", "tensorflow"), ("litert", "ai_edge_litert"), ("onnx", "tf2onnx")])
-@pytest.mark.parametrize("backbone", ["vit_tiny", "vit_tiny_registers"])
-def test_all_formats_compute_the_same(tmp_path, backbone, form, package):
+@pytest.mark.parametrize(("backbone", "head"), [(name, "vfm_uda") for name in VITS] + [("mix_tiny", "segformer")])
+def test_all_formats_compute_the_same(tmp_path, backbone, head, form, package):
     pytest.importorskip(package, reason=f"{package} is in the extra {form}")
-    model = ModelConfig(backbone, head="vfm_uda", trainable="lora", lora_rank=4)
-    run = trained.write_run(tmp_path, model, SIZE, change=randomize_adapters)
-    options = ServingOptions(*SIZE, max_pixels=100_000, max_batch=3)
+    model = ModelConfig(backbone, head=head, trainable="lora", lora_rank=4)
+    size = (32, 64) if backbone == "rotary_tiny" else (42, 56)
+    run = trained.write_run(tmp_path, model, size, change=randomize_adapters)
+    options = ServingOptions(*size, max_pixels=100_000, max_batch=3)
     plan = trained.plan(run, tmp_path, options=options, **({"formats": (form,)} if form else {}))
     path = version.export_version(plan, trained.pictures(2))
     parities = json.loads(pathlib.Path(path, version.MANIFEST).read_text())["parity"]

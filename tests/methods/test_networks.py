@@ -23,12 +23,6 @@ def build(method: str, backbone: str, head: str, *, xla: bool = False, **options
     config.optimizer.name, config.optimizer.learning_rate = "adamw", 1e-4
     config.optimizer.layer_decay = 0.9
     segmenter = build_segmenter(backbone, conformance.CLASSES, "synchronized", head=head, **options)
-    rng = np.random.default_rng(0)
-    # Where pixels are hidden and all biases 0, as they never are after pretraining, layer norms see zeros alone, and
-    # each makes gradients 300 times larger.
-    for variable in segmenter.feature_extractor.trainable_variables:
-        if len(variable.shape) == 1:
-            variable.assign(variable + rng.normal(0, 0.1, variable.shape))
     built = registry.load("fada_tf.methods", method).build(config, segmenter)
     if xla:
         built.use_xla()

@@ -302,6 +302,22 @@ def test_recomputation_draws_the_same_and_changes_no_gradient(small, small_model
     assert {name: same(other) for name, other in others.items()} == {"recomputed": True, "without drop path": False}
 
 
+def test_hidden_pixels_have_finite_gradients_before_anything_is_learned(small_model):
+    """Layer norms of zeros would multiply them by 300, one after the other."""
+    draws = tf.zeros([1], tf.int64)
+
+    def size_of_gradients(images):
+        with tf.GradientTape() as tape:
+            loss = tf.add_n([tf.reduce_mean(tf.sin(each)) for each in small_model([images, draws], training=True)])
+        variables = [variable.value for variable in small_model.trainable_variables]
+        return float(tf.linalg.global_norm(tape.gradient(loss, variables)))
+
+    images = tf.constant(recipe.channels_last(recipe.image(0, (1, 3, 64, 96))))
+    hidden = tf.concat([images[:, :, :32], tf.zeros_like(images[:, :, 32:])], axis=2)
+    sizes = [size_of_gradients(each) for each in (images, hidden, tf.zeros_like(images))]
+    assert max(sizes) < 100 * sizes[0]
+
+
 @pytest.mark.slow
 def test_xla_changes_no_gradient(small, small_model):
     images = tf.constant(recipe.channels_last(recipe.image(0, (2, 3, 32, 40))))

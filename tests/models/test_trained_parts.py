@@ -19,17 +19,30 @@ from fada_tf.validation import validate
 from tests import trained
 
 pytestmark = pytest.mark.usefixtures("networks_of_the_tests")
-IMAGES = np.random.default_rng(0).integers(0, 256, (2, 28, 42, 3), dtype=np.uint8)
+# Mix Transformers see more than one key in these.
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 28, 70, 3), dtype=np.uint8)
 BATCH = {
     "image": IMAGES,
-    "label": np.random.default_rng(1).integers(0, 3, (2, 28, 42)).astype(np.uint8),
+    "label": np.random.default_rng(1).integers(0, 3, (2, 28, 70)).astype(np.uint8),
     "draw": np.array([3, 4]),
 }
 LORA = {"trained_part": "lora", "lora_rank": 4}
+HEADS = {"vit_tiny": "vfm_uda", "mix_tiny": "segformer"}
+# The layers of each that have adapters, and the shapes of those.
+ADAPTED = {
+    "vit_tiny": (
+        [f"block{block}/{layer}" for block in (0, 1) for layer in ("qkv", "projection")],
+        {(16, 4), (4, 48), (4, 16)},
+    ),
+    "mix_tiny": (
+        [f"block{stage}_0_{layer}" for stage in (1, 2, 3, 4) for layer in ("query", "key_value", "output")],
+        {shape for width in (8, 16, 40, 64) for shape in ((width, 4), (4, width), (4, 2 * width))},
+    ),
+}
 
 
-def build(backbone="vit_tiny", **options) -> Segmenter:
-    return build_segmenter(backbone, 3, head="vfm_uda", seed=1, **options)
+def build(backbone="vit_tiny", seed=1, **options) -> Segmenter:
+    return build_segmenter(backbone, 3, head=HEADS[backbone], seed=seed, **options)
 
 
 def values(*networks: keras.Model) -> dict[str, np.ndarray]:
@@ -52,13 +65,12 @@ def adapters(segmenter: Segmenter) -> set[str]:
     return {variable.path for variable in segmenter.feature_extractor.variables if is_adapter(variable)}
 
 
-def test_adapters_change_nothing_at_first():
-    adapted = build(**LORA)
-    np.testing.assert_array_equal(adapted(IMAGES), build()(IMAGES))
-    layers = ("block0/qkv", "block0/projection", "block1/qkv", "block1/projection")
+@pytest.mark.parametrize("backbone", HEADS)
+def test_adapters_change_nothing_at_first(backbone):
+    adapted, (layers, sizes) = build(backbone, **LORA), ADAPTED[backbone]
+    np.testing.assert_array_equal(adapted(IMAGES), build(backbone)(IMAGES))
     assert adapters(adapted) == {f"{layer}/{name}" for layer in layers for name in ("lora_in", "lora_out")}
-    sizes = {tuple(each.shape) for each in adapted.feature_extractor.trainable_variables}
-    assert sizes == {(16, 4), (4, 48), (4, 16)}
+    assert {tuple(each.shape) for each in adapted.feature_extractor.trainable_variables} == sizes
 
 
 def test_the_head_alone_is_trained_on_features_that_stay():
@@ -92,17 +104,24 @@ def test_the_statistics_of_a_frozen_backbone_stay_too():
         np.testing.assert_array_equal(value, before[path])
 
 
-@pytest.mark.parametrize("recompute", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_adapters_and_head_are_trained_and_a_teacher_follows(recompute):
+@pytest.mark.parametrize(
+    ("backbone", "recompute"),
+    [
+        ("vit_tiny", False),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("vit_tiny", True), ("mix_tiny", False))),
+    ],
+)
+def test_adapters_and_head_are_trained_and_a_teacher_follows(backbone, recompute):
     config = Config()
     config.optimizer.layer_decay = 0.9
-    segmenter = build(**LORA, recompute=recompute)
+    segmenter = build(backbone, **LORA, recompute=recompute)
     teacher, method = moving_average.copy_of(segmenter), source_only.build(config, segmenter)
     assert {name: len(group.variables) for name, group in method.groups.items()} == {
-        "feature_extractor": 8, "classifier": len(segmenter.classifier.variables),
-    }  # fmt: skip
+        "feature_extractor": 2 * len(ADAPTED[backbone][0]),
+        "classifier": len(segmenter.classifier.trainable_variables),
+    }
     before = values(segmenter.feature_extractor, segmenter.classifier)
-    heads = {variable.path for variable in segmenter.classifier.variables}
+    heads = {variable.path for variable in segmenter.classifier.trainable_variables}
     steps(method, BATCH, count=2)  # the gradient by `lora_in` is 0 as long as `lora_out` is
     assert changed(segmenter, before) == adapters(segmenter) | heads
     moving_average.update(teacher, segmenter, 0.5)
@@ -131,10 +150,11 @@ def randomize_adapters(segmenter: Segmenter) -> None:
             variable.assign(0.3 * rng.standard_normal(variable.shape))
 
 
-def test_a_run_with_adapters_is_scored_and_started_from_with_them_merged(tmp_path):
-    model = ModelConfig("vit_tiny", head="vfm_uda", trainable="lora", lora_rank=4)
+@pytest.mark.parametrize("backbone", ["vit_tiny", pytest.param("mix_tiny", marks=pytest.mark.slow)])
+def test_a_run_with_adapters_is_scored_and_started_from_with_them_merged(tmp_path, backbone):
+    model = ModelConfig(backbone, head=HEADS[backbone], trainable="lora", lora_rank=4)
     run = trained.write_run(tmp_path, model, (28, 42), change=randomize_adapters)
-    original = build_segmenter("vit_tiny", 3, head="vfm_uda", seed=3, **LORA)
+    original = build(backbone, seed=3, **LORA)
     randomize_adapters(original)
     for variable in original.classifier.variables:
         variable.assign(variable * 300.0)
@@ -142,17 +162,17 @@ def test_a_run_with_adapters_is_scored_and_started_from_with_them_merged(tmp_pat
     plain = checkpoint.load_segmenter(run)
     assert (plain.trained_part, adapters(plain)) == ("all", set())
     np.testing.assert_allclose(plain(IMAGES), expected, rtol=1e-4, atol=1e-3)
-    again = build(**LORA)
+    again = build(backbone, **LORA)
     checkpoint.restore_segmenter(again, run)
     np.testing.assert_allclose(again(IMAGES), expected, rtol=1e-4, atol=1e-3)
-    of_plain_run = trained.write_run(tmp_path / "plain", ModelConfig("vit_tiny", head="vfm_uda"), (28, 42))
+    of_plain_run = trained.write_run(tmp_path / "plain", ModelConfig(backbone, head=HEADS[backbone]), (28, 42))
     checkpoint.restore_segmenter(again, of_plain_run)
     np.testing.assert_allclose(again(IMAGES), checkpoint.load_segmenter(of_plain_run)(IMAGES), rtol=1e-4, atol=1e-3)
 
 
 def test_weights_of_a_file_go_beside_adapters(tmp_path):
     np.savez(tmp_path / "weights.npz", **values(build(backbone="vit_tiny").feature_extractor))
-    adapted = build_segmenter("vit_tiny", 3, head="vfm_uda", seed=9, **LORA)
+    adapted = build(seed=9, **LORA)
     load_initial_weights(adapted, str(tmp_path / "weights.npz"))
     np.testing.assert_array_equal(adapted.features(IMAGES), build().features(IMAGES))
 
@@ -162,7 +182,7 @@ def test_a_method_with_adapters_is_saved_and_restored(tmp_path):
         method = source_only.build(Config(), segmenter)
         return make_checkpoint(method, tf.Variable(0, dtype=tf.int64), tf.Variable(0.0))
 
-    one, other = build(**LORA), build_segmenter("vit_tiny", 3, head="vfm_uda", seed=2, **LORA)
+    one, other = build(**LORA), build(seed=2, **LORA)
     randomize_adapters(one)
     path = checkpoint_of(one).write(str(tmp_path / "saved"))
     checkpoint_of(other).read(path).assert_consumed()
@@ -170,7 +190,8 @@ def test_a_method_with_adapters_is_saved_and_restored(tmp_path):
 
 
 def test_a_backbone_without_adapters_is_refused():
-    with pytest.raises(InputError, match=r"backbone 'tiny' has no attention .* choose 'all' or 'head', or from dinov2"):
+    message = r"backbone 'tiny' has no attention .* choose 'all' or 'head', or from dinov2.*, dinov3.*, mit_b0"
+    with pytest.raises(InputError, match=message):
         build_segmenter("tiny", 3, **LORA)
 
 

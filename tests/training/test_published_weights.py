@@ -1,4 +1,9 @@
-"""Backbones in files of Hugging Face's and their authors' become initial weights, and go back; vit_tiny is a DINOv2."""
+"""Backbones in files of Hugging Face's and their authors' become initial weights, and go back.
+
+vit_tiny is a DINOv2, rotary_tiny a DINOv3.
+"""
+
+import re
 
 import numpy as np
 import pytest
@@ -31,7 +36,7 @@ def state_of(form: int, backbone: str = BACKBONE) -> dict[str, np.ndarray]:
 
 
 def assert_holds(backbone, form: int, state: dict[str, np.ndarray]) -> None:
-    for name, array in to_published(find_backbone(BACKBONE).published[form], backbone).items():
+    for name, array in to_published(find_backbone(backbone.name).published[form], backbone).items():
         np.testing.assert_array_equal(array, state[name], err_msg=name)
 
 
@@ -53,17 +58,30 @@ def test_published_files_become_initial_weights_and_go_back(tmp_path, form, pref
     assert_holds(segmenter.feature_extractor, form, state)
 
 
-def test_a_checkpoint_becomes_a_file_of_hugging_face(tmp_path):
-    run = trained.write_run(tmp_path, ModelConfig(BACKBONE, head="vfm_uda"), (28, 42))
+def test_dinov3s_licence_is_read_where_its_weights_are_loaded(tmp_path):
+    state = state_of(HUGGING_FACE, "rotary_tiny")
+    assert "layer.1.attention.q_proj.bias" in state and "layer.1.attention.k_proj.bias" not in state
+    np.savez(tmp_path / "weights.npz", **state)
+    segmenter = build_segmenter("rotary_tiny", 3, head="vfm_uda")
+    assert "licence of the weights that Hugging Face published: DINOv3 License" in load_initial_weights(
+        segmenter, str(tmp_path / "weights.npz")
+    )
+    assert_holds(segmenter.feature_extractor, HUGGING_FACE, state)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size", "licence"),
+    [(BACKBONE, (28, 42), "Apache-2.0"), ("rotary_tiny", (32, 48), "DINOv3 License, Meta's own, .*")],
+)
+def test_a_checkpoint_becomes_a_file_of_hugging_face(tmp_path, backbone, size, licence):
+    run = trained.write_run(tmp_path, ModelConfig(backbone, head="vfm_uda"), size)
     lines = weight_conversion.export_checkpoint(run, str(tmp_path / "model.safetensors"))
-    assert lines[1:] == [
-        "not written: the classifier; embeddings.mask_token, which nothing needs",
-        "licence of the weights that Hugging Face published: Apache-2.0",
-    ]
+    assert lines[1] == "not written: the classifier; embeddings.mask_token, which nothing needs"
+    assert re.fullmatch(f"licence of the weights that Hugging Face published: {licence}", lines[2])
     written = torch_files.read(str(tmp_path / "model.safetensors"))
-    assert lines[0] == f"{BACKBONE}: {len(written)} tensors written, as Hugging Face name them"
+    assert lines[0] == f"{backbone}: {len(written)} tensors written, as Hugging Face name them"
     assert_holds(checkpoint.load_segmenter(run).feature_extractor, HUGGING_FACE, written)
-    weight_conversion.convert_backbone(str(tmp_path / "model.safetensors"), BACKBONE, str(tmp_path / "weights.npz"))
+    weight_conversion.convert_backbone(str(tmp_path / "model.safetensors"), backbone, str(tmp_path / "weights.npz"))
 
 
 def other_grid(state):

@@ -14,7 +14,7 @@ import numpy as np
 
 from fada_tf.models.backbones.base import IMAGENET_RGB, Backbone, Maps, Published
 from fada_tf.models.depthwise import depthwise_convolution
-from fada_tf.models.layers import convolution, he_normal, zeros
+from fada_tf.models.layers import convolution, he_normal, torch_uniform, zeros
 from fada_tf.models.transformer_layers import Attention, Dense, DropPath, Gelu, LayerNorm
 
 # By stage.
@@ -31,6 +31,7 @@ def _maps(
     batch_norm: str,
     rng: np.random.Generator,
     draws: keras.KerasTensor,
+    lora_rank: int = 0,
     *,
     channels: tuple[int, ...],
     blocks: tuple[int, ...],
@@ -40,12 +41,16 @@ def _maps(
     rates = iter(np.linspace(0, _DROP_PATH, sum(blocks)).tolist())
     for stage, ((size, stride), heads, reduction) in enumerate(zip(_PATCHES, _HEADS, _REDUCTIONS, strict=True)):
         number, total_stride = stage + 1, total_stride * stride
-        x = convolution(x, channels[stage], size, stride=stride, bias=zeros, name=f"patches{number}", rng=rng)
+        # The authors' biases begin as zeros. With them hidden pixels, which are 0, stay near 0 in every block, where
+        # each layer norm multiplies gradients by up to 1 / sqrt(epsilon): those of masked images become infinite.
+        options = {"stride": stride, "bias": torch_uniform, "name": f"patches{number}"}
+        x = convolution(x, channels[stage], size, rng=rng, **options)
         x = LayerNorm(name=f"patches{number}_norm")(x)
         for block, rate in enumerate(itertools.islice(rates, blocks[stage])):
             name = f"block{number}_{block}"
             dropped = functools.partial(_add, draws=draws, rate=rate, rng=rng)
-            x = dropped(x, _attend(x, heads, reduction, name=name, rng=rng), name=f"{name}_attended")
+            attended = _attend(x, heads, reduction, name=name, rng=rng, lora_rank=lora_rank)
+            x = dropped(x, attended, name=f"{name}_attended")
             x = dropped(x, _feed_forward(x, name=name, rng=rng), name=f"{name}_end")
         x = maps[total_stride] = LayerNorm(name=f"norm{number}")(x)
     return maps
@@ -56,7 +61,7 @@ def _add(x, branch, *, draws: keras.KerasTensor, rate: float, name: str, rng: np
     return keras.layers.Add(name=name)([x, branch])
 
 
-def _attend(x, heads: int, reduction: int, *, name: str, rng: np.random.Generator):
+def _attend(x, heads: int, reduction: int, *, name: str, rng: np.random.Generator, lora_rank: int):
     """Attends to a map of keys and values whose sides are `reduction` times smaller."""
     channels = x.shape[-1]
     x = seen = LayerNorm(name=f"{name}_norm1")(x)
@@ -64,10 +69,10 @@ def _attend(x, heads: int, reduction: int, *, name: str, rng: np.random.Generato
         kernel = he_normal(0, int(rng.integers(2**31)))
         seen = Dense(channels, cell=reduction, kernel_initializer=kernel, name=f"{name}_reduction")(seen)
         seen = LayerNorm(name=f"{name}_reduction_norm")(seen)
-    queries = _dense(x, channels, f"{name}_query", rng)
-    keys_and_values = _dense(seen, 2 * channels, f"{name}_key_value", rng)
+    queries = _dense(x, channels, f"{name}_query", rng, lora_rank)
+    keys_and_values = _dense(seen, 2 * channels, f"{name}_key_value", rng, lora_rank)
     x = Attention(heads, name=f"{name}_attention")([queries, keys_and_values])
-    return _dense(x, channels, f"{name}_output", rng)
+    return _dense(x, channels, f"{name}_output", rng, lora_rank)
 
 
 def _feed_forward(x, *, name: str, rng: np.random.Generator):
@@ -80,9 +85,10 @@ def _feed_forward(x, *, name: str, rng: np.random.Generator):
     return _dense(x, channels, f"{name}_projection", rng)
 
 
-def _dense(x, units: int, name: str, rng: np.random.Generator):
-    kernel = keras.initializers.RandomNormal(stddev=0.02, seed=int(rng.integers(2**31)))
-    return Dense(units, kernel_initializer=kernel, name=name)(x)
+def _dense(x, units: int, name: str, rng: np.random.Generator, lora_rank: int = 0):
+    seed = int(rng.integers(2**31))
+    kernel = keras.initializers.RandomNormal(stddev=0.02, seed=seed)
+    return Dense(units, kernel_initializer=kernel, lora_rank=lora_rank, lora_seed=seed + 1, name=name)(x)
 
 
 _VARIABLES = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
@@ -143,7 +149,8 @@ _PUBLISHED = (
 def mix_transformer(channels: tuple[int, ...], *blocks: int) -> Backbone:
     """Returns the backbone of so many channels and blocks by stage."""
     maps = functools.partial(_maps, channels=channels, blocks=blocks)
-    return Backbone(maps, (4, 8, 16, 32), IMAGENET_RGB, draws=True, block_ends=r"block\d_\d+_end", published=_PUBLISHED)
+    options = {"draws": True, "block_ends": r"block\d_\d+_end", "published": _PUBLISHED, "lora": True}
+    return Backbone(maps, (4, 8, 16, 32), IMAGENET_RGB, **options)
 
 
 VARIANTS = {
