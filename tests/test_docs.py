@@ -1,0 +1,159 @@
+"""README.md and docs: what they name exists, and the commands on them can be given."""
+
+import configparser
+import dataclasses
+import importlib.util
+import pathlib
+import re
+import shlex
+
+import pytest
+
+from fada_tf import experiment_file, registry, shipped
+from fada_tf.config import Config, flatten, method_settings
+from fada_tf.data.labels import ClassFile
+from fada_tf.validation import validate
+from tests.processes import ROOT
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "DEPENDENCIES.md", ROOT / "serving" / "README.md"]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
+TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES}
+PROGRAM = re.compile(
+    r"(?:python scripts/|^fada-tf |^docker run .* fada_tf(?::\w+)? |\bfada-tf )(\w+)(?:\.py)?(?= |$)(.*)"
+)
+# Options of programs that are not the library's, in sentences.
+FOREIGN = {"build-arg", "logdir", "no-deps", "profile", "requeue", "runner", "slow", "strict"}
+SOURCES = (*(ROOT / "fada_tf").rglob("*.py"), *(ROOT / "serving").rglob("*.py"))
+
+
+def _hooks():
+    spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+HOOKS = _hooks()
+
+
+def commands(text: str) -> list[str]:
+    """Returns the lines of a page's shell blocks, each without its comment."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    return [re.sub(r"(^| +)#.*", "", line) for line in lines]
+
+
+def settings() -> set[str]:
+    """Returns the full names of all settings, whatever the method."""
+    names = set(flatten(Config()))
+    for method in registry.names("fada_tf.methods"):
+        config = Config()
+        config.method = method_settings(method)
+        names |= set(flatten(config))
+    return names
+
+
+def test_the_readme_is_one_page():
+    assert len(TEXTS["README.md"].splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_links_lead_to_files(page):
+    links = re.findall(r"\]\((?!https?:)([^)#\s]+)", TEXTS[page])
+    assert not [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_files_that_are_named_exist(page):
+    named = re.findall(r"`((?:configs|demo|docs|examples|fada_tf|scripts|serving|tests)/[\w./-]+)", TEXTS[page])
+    named += re.findall(r'--8<-- "(.*?)"', TEXTS[page])
+    assert not [path for path in named if not path.startswith("fada_tf/methods/NAME") and not (ROOT / path).exists()]
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_commands_can_be_given(page):
+    known, fields = HOOKS.programs(), settings()
+    for line in commands(TEXTS[page]):
+        if not (match := PROGRAM.search(line)):
+            continue
+        program, rest = match.groups()
+        program = {"doctor": "check_machine"}.get(program, program)
+        assert program in known, line
+        options = {*HOOKS.options(program), "help", "set"}
+        for word in shlex.split(rest):
+            name, _, value = word.removeprefix("--").partition("=")
+            if word.startswith("--config."):
+                assert name.removeprefix("config.") in fields, line
+            elif word.startswith("--"):
+                assert name in options, f"{line}: --{name}"
+            if name in ("config", "study") and not value.startswith("my/"):
+                path = value.partition(":")[0]
+                kinds = (shipped.EXPERIMENTS, shipped.STUDIES)
+                assert any(pathlib.Path(shipped.find(path, kind)).exists() for kind in kinds), line
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_options_and_settings_in_sentences_exist(page):
+    prose = re.sub(r"^```.*?^```", "", TEXTS[page], flags=re.MULTILINE | re.DOTALL)
+    options = {name for program in HOOKS.programs() for name in HOOKS.options(program)} | FOREIGN | {"help", "set"}
+    code = re.findall(r"`([^`\n]+)`", prose)
+    named = [name for text in code for name in re.findall(r"--(\w[\w-]*)(?![\w.])", text)]
+    assert not set(named) - options - {"config"}
+    fields = settings()
+    sections = {name.partition(".")[0] for name in fields if "." in name}
+    dotted = [name for text in code for name in re.findall(r"^(?:--)?(?:config\.)?((?:\w+\.)+\w+)(?:=.*)?$", text)]
+    wrong = [name for name in dotted if name.partition(".")[0] in sections and not name.endswith((".py", ".onnx"))]
+    assert not [name for name in wrong if name not in fields and not any(f.startswith(f"{name}.") for f in fields)]
+
+
+def test_messages_are_what_the_programs_say():
+    said = "\n".join(re.sub(r'"\s*(?:\n\s*)?\+?\s*f?"', "", path.read_text()) for path in SOURCES)
+    quoted = re.findall(r"^\| `(.+?)` \|", TEXTS["docs/troubleshooting.md"], re.MULTILINE)
+    assert len(quoted) > 25
+    pieces = [piece.strip() for message in quoted for piece in message.split("...")]
+    assert not [piece for piece in pieces if piece not in said]
+
+
+def test_every_plug_in_has_its_place():
+    data_sets, networks = TEXTS["docs/data_sets.md"], TEXTS["docs/networks.md"]
+    assert not [name for name in registry.names("fada_tf.data.datasets") if f"| `{name}` |" not in data_sets]
+    for package in ("backbones", "heads"):
+        names = registry.names(f"fada_tf.models.{package}")
+        assert not [name for name in names if name != "tiny" and f"`{name}" not in networks]
+    methods = set(registry.names("fada_tf.methods"))
+    pages = {path.stem for path in (ROOT / "docs" / "methods").glob("*.md")}
+    assert methods - {"source_only"} == pages - {"index"}
+    assert all(f"`{name}`" in TEXTS["docs/methods/index.md"] for name in methods)
+
+
+def test_tables_of_settings_are_those_of_the_schema():
+    table = HOOKS.on_page_markdown("<!-- settings fada_tf.config.TrainingConfig -->")
+    fields = dataclasses.fields(Config().training)
+    assert len(table.splitlines()) == 2 + len(fields)
+    for field in fields:
+        assert f"| `{field.name}` | `{field.default!r}`".replace("'", '"') in table.replace("'", '"').replace(
+            "_000", "000"
+        )
+        assert field.metadata["doc"].replace("*", "\\*") in table
+
+
+def test_the_experiment_of_the_tutorial_can_be_trained(tmp_path):
+    file = experiment_file.ExperimentFile(str(ROOT / "examples" / "your_photos.py"))
+    assert [stage.name for stage in file.stages] == ["source", "self_training"]
+    for stage in file.stages:
+        validate(file.config(stage.name))
+    (classes,) = re.findall(r'```{.json title="my/classes.json"}\n(.*?)```', TEXTS["docs/tutorial.md"], re.DOTALL)
+    (tmp_path / "classes.json").write_text(classes)
+    assert ClassFile.load(str(tmp_path / "classes.json")).label_space.num_classes == 3
+
+
+def test_the_container_has_what_it_copies_and_no_rights():
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    passed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = {name for line in lines if re.match(r"COPY (?!--from)", line) for name in line.split()[1:-1]}
+    assert copied == passed and all((ROOT / name).exists() for name in copied)
+    assert [line for line in lines if line.startswith("USER ")][-1] != "USER root"
+    extras = configparser.ConfigParser()
+    extras.read(ROOT / "setup.cfg")
+    named = re.findall(r"EXTRA=(\w+)", "\n".join([*lines, TEXTS["docs/scaling.md"]]))
+    assert len(named) > 2 and not set(named) - set(extras["options.extras_require"])
