@@ -9,14 +9,29 @@ import pathlib
 import re
 from collections.abc import Iterator
 
+try:
+    from mkdocs.exceptions import PluginError
+except ImportError:  # the tests read options with this module, whether or not the extra "docs" is installed
+    PluginError = RuntimeError
+
 ROOT = pathlib.Path(__file__).parents[1]
 _PROGRAMS = ROOT / "fada_tf" / "programs"
+_FOREIGN = re.compile(
+    r"<(?:script|img|iframe|source)[^>]*\bsrc=\W?(?:https?:)?//[^>]*|<link[^>]*stylesheet[^>]*https?:[^>]*"
+)
 
 
 def on_page_markdown(markdown: str, **_) -> str:
     """Replaces the lines of a page that ask for something; called by mkdocs."""
     markdown = re.sub(r"^<!-- settings (.*) -->$", lambda match: _settings(match[1].split()), markdown, flags=re.M)
     return markdown.replace("<!-- programs -->", "\n\n".join(map(_program, programs())))
+
+
+def on_post_page(output: str, page, **_) -> str:
+    """Stops the build if a page loads something from elsewhere, which it could not offline; called by mkdocs."""
+    if found := _FOREIGN.search(output):
+        raise PluginError(f"{page.file.src_uri} loads from elsewhere: {found[0]}")
+    return output
 
 
 def programs() -> list[str]:
@@ -60,7 +75,9 @@ def _text(node: ast.expr) -> str:
 def _program(name: str) -> str:
     docstring = ast.get_docstring(_parsed(_PROGRAMS / f"{name}.py")) or ""
     first, _, rest = docstring.partition("\n")
-    rows = [f"| `--{option}` | `{default}` | {_cell(doc)} |" for option, (default, doc) in options(name).items()]
+    rows = [
+        f"| `--{option}` | {_default(default)} | {_cell(doc)} |" for option, (default, doc) in options(name).items()
+    ]
     rest = f"```text\n{rest.strip()}\n```" if rest.strip() else ""
     return "\n\n".join([f"## {name}", first, rest, "\n".join(["| option | default | what |", "|---|---|---|", *rows])])
 
@@ -83,7 +100,7 @@ def _settings_of(name: str) -> Iterator[str]:
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "option":
             limits = [_limit(word.arg, word.value) for word in call.keywords]
             doc = "; ".join(filter(None, [_text(call.args[1]), *limits]))
-            yield f"| `{ast.unparse(field.target)}` | `{ast.unparse(call.args[0])}` | {_cell(doc)} |"
+            yield f"| `{ast.unparse(field.target)}` | {_default(ast.unparse(call.args[0]))} | {_cell(doc)} |"
 
 
 def _limit(word: str | None, value: ast.expr) -> str:
@@ -94,6 +111,11 @@ def _limit(word: str | None, value: ast.expr) -> str:
         field, values = ast.literal_eval(value)
         return f"only with `{field}` " + " or ".join(f"`{value}`" for value in values)
     return ""
+
+
+def _default(code: str) -> str:
+    """Returns a default as a cell of a table shows it: nothing where there is none."""
+    return "" if code in ("None", "''") else f"`{code}`"
 
 
 def _cell(text: str) -> str:
