@@ -1,7 +1,7 @@
 """A small server for development, demonstrations and tests that is COMPATIBLE with TensorFlow Serving; it is not it.
 
-python -m serving.local_server --model_name=segmenter --model_base_path=models/segmenter
-python -m serving.local_server --model_config_file=my/models.config --enable_batching \
+fada-tf serve --model_name=segmenter --model_base_path=models/segmenter
+fada-tf serve --model_config_file=my/models.config --enable_batching \
     --batching_parameters_file=serving/batching.config
 
 It serves the same SavedModels over the same gRPC and REST interfaces, on this machine only. Flags that

@@ -46,11 +46,11 @@ def worker_pool(processes: int = 0) -> Iterator[Workers]:
     )
 
     def workers(function: Callable, tasks: Sequence, *, title: str) -> Iterator:
-        from tqdm import tqdm
+        from fada_tf import progress
 
         chunk = max(1, min(16, len(tasks) // 256))
         results = pool.map(function, tasks, chunksize=chunk)
-        return iter(tqdm(results, desc=title, total=len(tasks), mininterval=0.5))
+        return progress.track(results, len(tasks), title)
 
     try:
         yield workers

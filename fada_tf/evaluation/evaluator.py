@@ -6,7 +6,10 @@ import numpy as np
 import orbit
 import tensorflow as tf
 
+from fada_tf.data import pipeline
 from fada_tf.data.conditions import Columns, groups
+from fada_tf.data.labels import LabelSpace
+from fada_tf.data.manifest import Manifest
 from fada_tf.evaluation.confusion import Scores, confusion_matrix
 from fada_tf.evaluation.views import SINGLE_VIEW, Views, of_picture
 from fada_tf.models.segmenter import Segmenter
@@ -96,6 +99,43 @@ class Evaluator(orbit.AbstractEvaluator):
                 confusion = tf.concat([confusion, batch["groups"][index, :, None, None] * confusion], axis=0)
             total += confusion
         return total, tf.shape(batch["image"])[0]
+
+
+def evaluator_of_records(
+    segmenter: Segmenter,
+    records: str,
+    label_space: LabelSpace,
+    *,
+    height: int,
+    width: int,
+    batch_size: int = 0,
+    strategy: tf.distribute.Strategy | None = None,
+    progress: Callable[[int], object] = lambda images: None,
+    views: Views = SINGLE_VIEW,
+) -> Evaluator:
+    """Returns what scores a segmenter on the labelled images of a folder of records, and by their conditions.
+
+    Args:
+      segmenter: the model.
+      records: folder of shards, whose labels may know only some of the classes.
+      label_space: the classes.
+      height: pixels that images are resized to; 0: they keep their own size.
+      width: as `height`.
+      batch_size: images a step, over all replicas; 0: one a replica.
+      strategy: the replicas; None: the one that is in scope.
+      progress: see `Evaluator`.
+      views: see `Evaluator`.
+
+    Raises:
+      InputError: the records cannot be read, or have labels of other classes.
+    """
+    strategy, manifest = strategy or tf.distribute.get_strategy(), Manifest.load(records)
+    batch_size = batch_size or strategy.num_replicas_in_sync
+    dataset = pipeline.evaluation_dataset(
+        records, label_space, batch_size=batch_size, height=height, width=width, partial_labels=True
+    )
+    unlabelled = manifest.unlabelled(label_space)
+    return Evaluator(segmenter, dataset, label_space.names, strategy, progress, views, unlabelled, manifest.conditions)
 
 
 def _for_step(batch: dict[str, tf.Tensor], members: Sequence[np.ndarray]) -> dict[str, tf.Tensor]:

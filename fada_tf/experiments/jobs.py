@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import functools
 import hashlib
 import json
 import os
@@ -12,15 +13,18 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-import tqdm
-
-from fada_tf import command
+from fada_tf import command, progress
 from fada_tf.data import files
 from fada_tf.errors import InputError
 from fada_tf.runs import layout
+
+_BAR = "{n_fmt}/{total_fmt} {desc}"
+_SECONDS = 1.0  # between what a bar shows of a job
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,13 +64,21 @@ def commands(jobs: Sequence[Job]) -> Iterator[str]:
         yield shlex.join(["fada-tf", job.program, *job.options])
 
 
-def run(jobs: Sequence[Job], folder: str, finished: Callable[[Job], object] = lambda job: None) -> None:
+def run(
+    jobs: Sequence[Job],
+    folder: str,
+    finished: Callable[[Job], object] = lambda job: None,
+    running: Callable[[Job], object] | None = None,
+) -> None:
     """Runs the jobs in order with a progress bar; those that are done are skipped, an interrupted one continues.
+
+    Whoever stops this program, or raises an error in one of the two calls, stops the job too.
 
     Args:
       jobs: in an order in which each comes after those whose outputs it reads.
       folder: gets NAME.json, what a job was run with, and NAME.log, what it printed.
       finished: called after every job, also after a skipped one.
+      running: called every second while a job runs, instead of the bar; None: there is the bar.
 
     Raises:
       InputError: a job failed, or its output is that of other settings.
@@ -75,17 +87,34 @@ def run(jobs: Sequence[Job], folder: str, finished: Callable[[Job], object] = la
     keys = _keys(jobs)
     for job in jobs:
         _check_output(job, keys[job.name], folder)
-    # Whoever stops this program stops the job too.
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            signal.signal(number, lambda number, _: sys.exit(128 + number))
-    with tqdm.tqdm(total=len(jobs), bar_format="{n_fmt}/{total_fmt} {desc}") as bar:
+    hidden = running is not None
+    with _stopped_with_this_program(), progress.bar(len(jobs), "", bar_format=_BAR, disable=hidden) as bar:
         for index, job in enumerate(jobs):
             bar.set_description_str(job.name)
             if not _is_done(job, keys[job.name], folder):
-                _run_one(job, keys[job.name], folder, _Progress(bar, jobs[index:], keys, folder))
+                show = _Progress(bar, jobs[index:], keys, folder).show
+                _run_one(job, keys[job.name], folder, functools.partial(_tell, job, running) if running else show)
             finished(job)
             bar.update()
+
+
+def _tell(job: Job, running: Callable[[Job], object], *_: object) -> None:
+    running(job)
+
+
+@contextlib.contextmanager
+def _stopped_with_this_program() -> Iterator[None]:
+    """Ends what is inside, and so its job, when a signal ends the program; the main thread alone may handle signals."""
+    numbers = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        if before[number] is not signal.SIG_IGN:  # nohup
+            signal.signal(number, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _keys(jobs: Sequence[Job]) -> dict[str, str]:
@@ -120,7 +149,7 @@ def _check_output(job: Job, key: str, folder: str) -> None:
         )
 
 
-def _run_one(job: Job, key: str, folder: str, progress: "_Progress") -> None:
+def _run_one(job: Job, key: str, folder: str, show: Callable[[str, float], object]) -> None:
     path = _state_path(job, folder)
     if job.copies and not files.exists(job.output):
         # What was measured of the copied run is not of this one.
@@ -140,7 +169,7 @@ def _run_one(job: Job, key: str, folder: str, progress: "_Progress") -> None:
             while process.poll() is None:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=1)
-                progress.show(_last_line(log_path, begin), time.monotonic() - start)
+                show(_last_line(log_path, begin), time.monotonic() - start)
         finally:
             _stop(process)
         last_line = _last_line(log_path, begin)
@@ -187,19 +216,18 @@ def _last_line(path: str, begin: int) -> str:
 class _Progress:
     """Shows the running job's last line, and the time that it and the jobs after it will take."""
 
-    def __init__(self, bar: tqdm.tqdm, jobs: Sequence[Job], keys: dict[str, str], folder: str):
+    def __init__(self, bar: Any, jobs: Sequence[Job], keys: dict[str, str], folder: str):
         self.bar, self.folder = bar, folder
         self.jobs = [job for job in jobs if not _is_done(job, keys[job.name], folder)]
         self._rates = self._read_rates()
         self._first_share: float | None = None  # what a continued job had done before
-        self._interval = 1 if sys.stderr.isatty() else 60  # seconds between lines
-        self._next = time.monotonic() + self._interval
+        self._next = time.monotonic() + _SECONDS
 
     def show(self, line: str, seconds: float) -> None:
         """Prints the line, if it is time to, of a job that has run for some seconds."""
         if time.monotonic() < self._next:
             return
-        self._next = time.monotonic() + self._interval
+        self._next = time.monotonic() + _SECONDS
         estimates = [self._rates[job.kind] * job.size if job.kind in self._rates else None for job in self.jobs]
         part = re.search(r"(\d+)/(\d+)", line)
         share = int(part[1]) / max(int(part[2]), 1) if part else 0.0

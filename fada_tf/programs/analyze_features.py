@@ -45,8 +45,7 @@ cli.define_convolutions()
 def main(argv):
     """Analyses every run with a progress bar."""
     del argv
-    import tqdm
-
+    from fada_tf import progress
     from fada_tf.data import files
     from fada_tf.devices import inference_batch_size, set_up_devices
     from fada_tf.evaluation import features
@@ -67,7 +66,7 @@ def main(argv):
         size = checkpoint.input_size(path, _HEIGHT.value, _WIDTH.value)
         label_space = checkpoint.run_label_space(path)
         total = sum(features.number_of_images(folder, _IMAGES.value) for folder in records.values())
-        with tqdm.tqdm(total=total, desc="analyze", unit="image") as bar:
+        with progress.bar(total, "analyze", "image") as bar:
             segmenter = checkpoint.load_segmenter(path, feature_stride=_FEATURE_STRIDE.value)
             analysis = features.analyze(
                 segmenter, records, label_space, size,

@@ -1,4 +1,6 @@
-"""The torch side of benchmark_input.py, which starts it: a DataLoader with Pillow on the same raw files.
+"""The torch side of benchmark_input, which starts it: a DataLoader with Pillow on the same raw files.
+
+fada-tf benchmark_torch_loader --folder=DIR --seconds=5
 
 Needs only torch, numpy and Pillow. Prints {"pairs_per_second": ...}.
 """
@@ -15,7 +17,7 @@ SOURCE_TRAINED, TARGET_TRAINED = (1280, 720), (1024, 512)  # width, height, as P
 
 def main() -> None:
     """Runs the program."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", required=True, help="holds source, source_labels and target")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the measurement")
     arguments = parser.parse_args()

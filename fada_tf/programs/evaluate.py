@@ -43,14 +43,12 @@ cli.define_convolutions()
 def main(argv):
     """Evaluates with a progress bar."""
     del argv
-    import tqdm
-
     logging.set_verbosity(logging.WARNING)  # strategies name every tensor that they add up
 
-    from fada_tf.data import pipeline
+    from fada_tf import progress
     from fada_tf.data.manifest import Manifest
     from fada_tf.devices import make_strategy, workers
-    from fada_tf.evaluation.evaluator import Evaluator
+    from fada_tf.evaluation.evaluator import evaluator_of_records
     from fada_tf.evaluation.score_files import write_checkpoint_scores, write_scores
     from fada_tf.evaluation.views import Views
     from fada_tf.runs import checkpoint, results
@@ -68,22 +66,15 @@ def main(argv):
     label_space = checkpoint.run_label_space(paths[0])
     manifest = Manifest.load(records)
     strategy = make_strategy()
-    dataset = pipeline.evaluation_dataset(
-        records,
-        label_space,
-        batch_size=_BATCH_SIZE.value or run.data.evaluation.batch_size or strategy.num_replicas_in_sync,
-        height=height,
-        width=width,
-        partial_labels=True,
-    )
-    unlabelled = manifest.unlabelled(label_space)
     with strategy.scope():
         segmenter = checkpoint.load_segmenter(paths[0], _NETWORK.value)
     scores = {}
-    with tqdm.tqdm(total=manifest.num_records * len(paths), desc="evaluate", unit="image") as bar:
-        evaluator = Evaluator(
-            segmenter, dataset, label_space.names, strategy, bar.update, views, unlabelled, manifest.conditions
-        )
+    with progress.bar(manifest.num_records * len(paths), "evaluate", "image") as bar:
+        evaluator = evaluator_of_records(
+            segmenter, records, label_space, height=height, width=width,
+            batch_size=_BATCH_SIZE.value or run.data.evaluation.batch_size,
+            strategy=strategy, progress=bar.update, views=views,
+        )  # fmt: skip
         for path in paths:
             checkpoint.restore_segmenter(segmenter, path, _NETWORK.value)
             evaluator.evaluate(-1)

@@ -52,10 +52,9 @@ def main(argv):
     batches = tuple(_numbers("warmup_batches", text, "NUMBER")[0] for text in _WARMUP_BATCHES.value)
     formats = (name.strip() for text in _FORMAT.value for name in text.split(","))
 
-    import tqdm
-
     logging.set_verbosity(logging.ERROR)  # TensorFlow's writers tell much that is no news to a user
 
+    from fada_tf import progress
     from fada_tf.devices import set_up_devices
     from fada_tf.evaluation import prediction
     from fada_tf.evaluation.views import Views
@@ -66,7 +65,8 @@ def main(argv):
     set_up_devices()
     folder, names = prediction.find_pictures(_IMAGES.value)
     names = names[:: -(-len(names) // _MAX_IMAGES.value)]
-    pictures = [prediction.read_picture(os.path.join(folder, name)) for name in tqdm.tqdm(names, desc="read")]
+    paths = progress.track([os.path.join(folder, name) for name in names], len(names), "read", "picture")
+    pictures = [prediction.read_picture(path) for path in paths]
     sides = _HEIGHT.value, _WIDTH.value
     height, width, windows = checkpoint.sight(_CHECKPOINT.value, *sides, *(flag.value for flag in _WINDOWS))
     views = Views.parse(_SCALES.value, _FLIP.value, windows)

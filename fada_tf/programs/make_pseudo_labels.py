@@ -40,8 +40,7 @@ cli.define_convolutions()
 def main(argv):
     """Labels with a progress bar."""
     del argv
-    import tqdm
-
+    from fada_tf import progress
     from fada_tf.data import beam
     from fada_tf.data.manifest import Manifest
     from fada_tf.devices import inference_batch_size, set_up_devices
@@ -66,7 +65,7 @@ def main(argv):
     how = f"{views}, {windows}" if windows else f"{views}"  # as it was before there were windows
     job = {"predictor_id": f"{checkpoint.fingerprint(path)} at {width}x{height}, {how}"}
     if _BEAM.value is None:
-        with tqdm.tqdm(total=count, desc="label", unit="image") as bar:
+        with progress.bar(count, "label", "image") as bar:
             manifest = write_pseudo_labels(predictor, records, _OUTPUT.value, label_space, progress=bar.update, **job)
     else:
         workers = beam.runner(_BEAM.value.split(), _OUTPUT.value.rstrip("/") + ".beam")

@@ -48,8 +48,7 @@ _LONG = 5  # seconds for a picture, after which its windows are counted
 def main(argv):
     """Predicts with a progress bar; names the pictures that cannot be read, and goes on."""
     del argv
-    import tqdm
-
+    from fada_tf import progress
     from fada_tf.data import files, images
     from fada_tf.devices import inference_batch_size, set_up_devices
     from fada_tf.errors import printable
@@ -67,14 +66,14 @@ def main(argv):
     segmenter = checkpoint.load_segmenter(_CHECKPOINT.value, _NETWORK.value)
     views.check(segmenter.backbone, height, width)
     batch_size = _BATCH_SIZE.value or inference_batch_size()
-    progress = _WindowsBar() if windows else None
-    predictor = prediction.Predictor(segmenter, height, width, views, batch_size=batch_size, progress=progress)
+    windows_bar = _WindowsBar() if windows else None
+    predictor = prediction.Predictor(segmenter, height, width, views, batch_size=batch_size, progress=windows_bar)
     label_space = checkpoint.run_label_space(_CHECKPOINT.value)
     write = prediction.write_predictions
     if _SUBMISSION.value:
         write = functools.partial(submission.write_submission, server=_SERVER.value)
     problems = []
-    with tqdm.tqdm(total=len(names), desc="predict", unit="picture") as bar:
+    with progress.bar(len(names), "predict", "picture") as bar:
         for _ in write(predictor, label_space, folder, names, _OUTPUT.value, problems.append):
             bar.update()
     for problem in problems:
@@ -92,11 +91,10 @@ class _WindowsBar:
 
     def __call__(self, seen, total):
         """Takes the number of windows that have been seen, and that of all."""
-        import tqdm
+        from fada_tf import progress
 
         if self._bar is None:
-            options = {"unit": "window", "leave": False, "position": 1, "delay": _LONG}
-            self._bar = tqdm.tqdm(total=total, desc="this picture", **options)
+            self._bar = progress.bar(total, "this picture", "window", leave=False, position=1, delay=_LONG)
         self._bar.update(seen - self._bar.n)
         if seen == total:
             self._bar.close()

@@ -47,8 +47,7 @@ def main(argv):
     if not named:
         raise InputError("no run is given: name run directories, such as runs/x/source 'FADA=runs/x/adversarial'")
 
-    import tqdm
-
+    from fada_tf import progress
     from fada_tf.data import files
     from fada_tf.devices import set_up_devices
     from fada_tf.reporting import examples, page, runs, tables
@@ -59,7 +58,7 @@ def main(argv):
     found = [runs.read_run(title, path, records, _HEIGHT.value, _WIDTH.value) for title, path in named]
     found = runs.with_distances(found, records)
     total = examples.number_of_images(records) if _PICTURES.value else 0
-    with tqdm.tqdm(total=total, desc="report", unit="image") as bar:
+    with progress.bar(total, "report", "image") as bar:
         text = page.write_page(_TITLE.value, found, records, _PICTURES.value, bar.update)
     markdown = tables.paper_table(found, runs.common_label_space(found))
     files.make_folder(os.path.dirname(_OUTPUT.value) or ".")
