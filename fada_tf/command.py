@@ -14,7 +14,7 @@ _PACKAGE = "fada_tf.programs"
 # In the order in which they are used; others come last.
 _ORDER = (
     "check_machine", "make_tfrecords", "convert_weights", "train", "make_pseudo_labels", "evaluate", "predict",
-    "analyze_features", "report", "run_pipeline", "run_study", "export_model", "serve",
+    "analyze_features", "report", "run_pipeline", "run_study", "package", "export_model", "serve",
     "benchmark_train", "benchmark_inference", "benchmark_input", "benchmark_torch_loader",
 )  # fmt: skip
 _ALIASES = {"doctor": "check_machine"}

@@ -1,6 +1,8 @@
 """The command `fada-tf`: what it lists, and that it starts the program that is named."""
 
+import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -63,3 +65,14 @@ def test_a_program_imports_nothing_from_the_working_folder(tmp_path):
         command.line("train", "--help"), cwd=tmp_path, env=command.environment(), capture_output=True, text=True
     )
     assert "--run_dir" in result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("program", sorted(PROGRAMS))
+def test_help_has_an_example_with_options_that_there_are(program):
+    module = "serving/local_server.py" if program == "serve" else f"fada_tf/programs/{program}.py"
+    source = (ROOT / module).read_text() + (ROOT / "fada_tf/cli.py").read_text()
+    defined = set(re.findall(r"(?:flags\.DEFINE_\w+|add_argument)\(\s*\"(?:--)?(\w+)\"", source))
+    text = ast.get_docstring(ast.parse((ROOT / module).read_text())) or ""
+    examples = re.findall(rf"^ *fada-tf {program} (.*)$", text.replace("\\\n", " "), re.MULTILINE)
+    options = {option for example in examples for option in re.findall(r"--(\w+)", example)}
+    assert examples and options <= defined, f"{sorted(options - defined)} of {examples}"

@@ -3,8 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 
@@ -19,9 +17,9 @@ from fada_tf.data.transforms import resize_image
 from fada_tf.errors import InputError
 from fada_tf.export import parity, portable, warmup
 from fada_tf.export.signatures import ServedSegmenter, ServingOptions
+from fada_tf.export.whole_folder import whole_folder
 from fada_tf.runs import checkpoint
 from fada_tf.runs.literal_paths import is_literal
-from fada_tf.runs.metrics import read_metrics
 
 CLASSES_ASSET = "classes.json"
 GRAPH = "saved_model.pb"
@@ -121,36 +119,8 @@ def _new_version(plan: ExportPlan) -> Iterator[tuple[str, str]]:
     final = files.join(base, str(version))
     if version in there:
         raise InputError(f"{final} exists: give another --version, or none for the next")
-    remote = files.is_remote(final)
-    partial = tempfile.mkdtemp() if remote else files.partial_name(final)
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        os.makedirs(partial)
-        yield partial, final
-        if remote:
-            _upload(partial, final)
-        else:
-            os.rename(partial, final)
-    except (OSError, tf.errors.OpError) as error:
-        reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(f"{final} cannot be written ({reason}): choose another --models") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _upload(folder: str, final: str) -> None:
-    """Copies a version to where nothing can be renamed: the graph, without which no server loads it, comes last."""
-    names = sorted(files.walk(folder), key=lambda name: name == GRAPH)
-    try:
-        for name in names:
-            files.make_folder(os.path.dirname(files.join(final, name)))
-            tf.io.gfile.copy(files.join(folder, name), files.join(final, name))
-    except BaseException:
-        with contextlib.suppress(tf.errors.OpError):  # which would hide why
-            for name in names:
-                files.remove(files.join(final, name))
-            tf.io.gfile.rmtree(final)
-        raise
+    with whole_folder(final, GRAPH, "--models") as folder:
+        yield folder, final
 
 
 def _write_saved_model(served: ServedSegmenter, folder: str) -> None:
@@ -178,7 +148,7 @@ def _write_manifest(plan: ExportPlan, folder: str, version: int, sizes, parities
         "checkpoint": path,
         "checkpoint_sha256": checkpoint.fingerprint(path),
         "network": network,
-        "mean_iou": _mean_iou(path, network),
+        "mean_iou": checkpoint.own_mean_iou(path, network),
         "options": asdict(plan.options),
         "warmup": {"sizes": sizes, "batches": plan.batches},
         "parity": {name: asdict(value) for name, value in parities.items()},
@@ -187,12 +157,3 @@ def _write_manifest(plan: ExportPlan, folder: str, version: int, sizes, parities
     }
     text = json.dumps(values, indent=1) + "\n"
     files.write_atomically(os.path.join(folder, MANIFEST), text.encode())
-
-
-def _mean_iou(path: str, network: str) -> float | None:
-    """Returns the mean IoU (0..1) that the run's own evaluation gave this network; None if it was not evaluated."""
-    lines, step = read_metrics(checkpoint.run_directory(path)), checkpoint.iteration(path)
-    inference = checkpoint.run_config(path).method.inference
-    name = {"better": f"{network}/mean_iou", network: "mean_iou"}.get(inference)
-    scores = [line.get(name) for line in lines if line["kind"] == "evaluation" and line["step"] == step]
-    return scores[-1] if scores else None

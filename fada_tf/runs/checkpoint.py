@@ -135,6 +135,15 @@ def network(checkpoint: str, chosen: str | None = None) -> str:
     return better_network(evaluations[-1]) if evaluations else "student"
 
 
+def own_mean_iou(checkpoint: str, network: str) -> float | None:
+    """Returns the mean IoU (0..1) that the run's own evaluation gave this network; None if it was not evaluated."""
+    path = checkpoint_path(checkpoint)
+    lines, step = read_metrics(run_directory(path)), iteration(path)
+    name = {"better": f"{network}/mean_iou", network: "mean_iou"}.get(run_config(path).method.inference)
+    scores = [line.get(name) for line in lines if line["kind"] == "evaluation" and line["step"] == step]
+    return scores[-1] if scores else None
+
+
 def restore_segmenter(segmenter: Segmenter, checkpoint: str, chosen: str | None = None) -> str:
     """Restores every weight of `segmenter`, and nothing else, from what `checkpoint` names.
 

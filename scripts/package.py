@@ -1,0 +1,5 @@
+"""Starts fada_tf/programs/package.py."""
+
+from fada_tf.command import start
+
+start("package")
