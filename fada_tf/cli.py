@@ -112,9 +112,7 @@ def _convolutions() -> str:
 
 def _prepare_tensorflow() -> None:
     """Sets what must be set before TensorFlow is imported, which an experiment file may do."""
-    # TensorFlow's C++ notices, and without a GPU its errors that there is none, would bury the program's own lines.
-    # What goes wrong later is raised in Python.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if machine.has_nvidia_driver() else "3")
+    machine.quiet_tensorflow()
     _share_memory_arenas()
     if not {"keras", "tensorflow"} & set(sys.modules):
         sys.meta_path.insert(0, _LeanTensorFlow())

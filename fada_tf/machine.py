@@ -25,3 +25,11 @@ def hides_gpus() -> bool:
 def hide_gpus() -> None:
     """Keeps TensorFlow, if it has not started yet, off the GPUs, in this process and those that it starts."""
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
+
+def quiet_tensorflow() -> None:
+    """Keeps TensorFlow, if it is not imported yet, from burying a program's own lines under its C++ notices.
+
+    Without a GPU it also tells, as an error, that there is none. What goes wrong later is raised in Python.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_nvidia_driver() else "3")

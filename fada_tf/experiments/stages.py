@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from fada_tf import migration, schema
@@ -46,6 +46,7 @@ class Training:
       as_long_as: trained for as many iterations as this training and all before it have together; empty: for the
         experiment's own.
       pseudo_labels: name of the training that labels the images, where the stage reads pseudo labels; empty: `start`.
+      unlabelled: folder of the records that are labelled then; empty: as the stage says.
       overrides: other values for fields of the config, by name such as "method.class_knowledge".
     """
 
@@ -56,6 +57,7 @@ class Training:
     continues: bool = False
     as_long_as: str = ""
     pseudo_labels: str = ""
+    unlabelled: str = ""
     overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -277,7 +279,8 @@ class Experiment:
         labelling = training.pseudo_labels or training.start
         _, slash, inside = stage.pseudo_labels.partition("/")
         options = [f"--checkpoint={os.path.join(runs, labelling)}{slash}{inside}", f"--output={pseudo_labels}"]
-        options += [f"--records={stage.unlabelled}"] if stage.unlabelled else []
+        unlabelled = training.unlabelled or stage.unlabelled
+        options += [f"--records={unlabelled}"] if unlabelled else []
         return Job(
             f"{prefix}{training.name}/pseudo_labels",
             "make_pseudo_labels",
@@ -338,12 +341,13 @@ def ccd_job(name: str, run_dir: str, config: Config, how: results.Analysis, *, a
     return Job(name, "analyze_features", options, output, after=(after,), kind="ccd")
 
 
-def check_files(experiment: Experiment, records: Sequence[str]) -> None:
+def check_files(experiment: Experiment, records: Sequence[str], made: Collection[str] = ()) -> None:
     """Checks that all records and initial weights are there that no job makes.
 
     Args:
       experiment: whose configs name them.
       records: more folders of shards.
+      made: folders of shards that jobs make.
 
     Raises:
       InputError: names all that is missing.
@@ -351,12 +355,12 @@ def check_files(experiment: Experiment, records: Sequence[str]) -> None:
     wanted_records, weights = list(records), []
     for name, training in experiment.trainings.items():
         config = experiment.trained(name)
-        wanted_records.append(experiment.file.stage(training.stage).unlabelled)
+        wanted_records.append(training.unlabelled or experiment.file.stage(training.stage).unlabelled)
         wanted_records += [domain.records for domain in trained_domains(config).values()]
         wanted_records.append(config.data.evaluation.records)
         weights.append(config.model.initial_weights)
     names = [folder for records in wanted_records for folder in folders(records)]
-    wanted = [os.path.join(folder, MANIFEST_NAME) for folder in names if folder and folder != BY_A_JOB]
+    wanted = [os.path.join(folder, MANIFEST_NAME) for folder in names if folder and folder not in (BY_A_JOB, *made)]
     wanted += [path for path in weights if path not in ("", "imagenet") and not path.startswith(BY_A_JOB)]
     missing = [path for path in dict.fromkeys(wanted) if not (files.exists(path) or files.exists(f"{path}.index"))]
     if missing:
