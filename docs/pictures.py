@@ -1,38 +1,44 @@
-"""Makes the strip of pictures on README.md out of a run of the demo: picture, source only, adapted, truth.
+"""Makes the pictures of README.md and the tutorial out of what scripts/demo.sh wrote.
 
 bash scripts/demo.sh && python docs/pictures.py
 
-The pictures are of the demo's test images, evenly spaced by name, so that none is chosen for its looks.
+A strip has a row for each of a few test images: the picture, what is seen after training on the source only, what after
+adaptation, and the truth. They are evenly spaced by name, so that none is chosen for its looks. The report is taken as
+Chromium shows it, if that is installed.
 """
 
 import argparse
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from fada_tf.data.labels import ClassFile
+from fada_tf.experiment_file import ExperimentFile
 
 ROOT = pathlib.Path(__file__).parents[1]
 IMAGES = ROOT / "demo" / "target_val" / "images"
+OUTPUT = ROOT / "docs" / "pictures"
 LABELS = ROOT / "demo" / "target_val" / "labels"
 WIDTH, HEIGHT, GAP, TITLE = 320, 240, 6, 30  # pixels
 
 
 def main() -> None:
-    """Segments the images with both runs, unless that is done, and writes the strip."""
+    """Segments the images with both runs, unless that is done, and writes the strip and the picture of the report."""
+    first, *_, last = ExperimentFile(str(ROOT / "configs" / "demo.py")).stages
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--demo", type=pathlib.Path, default=ROOT / "demo_output", help="what scripts/demo.sh wrote")
-    parser.add_argument("--adapted", default="adversarial", help="stage of the third column")
-    parser.add_argument("--title", default="adapted (FADA)", help="title of the third column")
-    parser.add_argument("--rows", type=int, default=3, help="number of pictures")
-    parser.add_argument("--output", type=pathlib.Path, default=ROOT / "docs" / "pictures" / "demo.jpg")
+    parser.add_argument("--adapted", default=last.name, help="stage of the third column (%(default)s)")
+    parser.add_argument("--title", default=last.title, help="title of the third column (%(default)s)")
+    parser.add_argument("--rows", type=int, default=3, help="number of test images (%(default)s)")
     options = parser.parse_args()
     images = sorted(IMAGES.glob("*.jpg"))
     chosen = [images[index] for index in np.linspace(0, len(images) - 1, options.rows).round().astype(int)]
-    masks = {stage: _masks(options.demo, stage) for stage in ("source", options.adapted)}
+    masks = {stage: _masks(options.demo, stage) for stage in (first.name, options.adapted)}
     colors = ClassFile.load(str(ROOT / "configs" / "classes" / "camvid11.json"))
     rows = [
         [
@@ -42,12 +48,14 @@ def main() -> None:
         ]
         for image in chosen
     ]
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    _strip(rows, ["picture", "source only", options.title, "truth"]).save(options.output, quality=85, optimize=True)
+    strip = _strip(rows, ["picture", first.title, options.title, "truth"])
+    strip.save(OUTPUT / "demo.jpg", quality=85, optimize=True)
+    if browser := shutil.which("chromium") or shutil.which("google-chrome"):
+        _page(browser, options.demo / "report.html").save(OUTPUT / "report.png", optimize=True)
 
 
 def _masks(demo: pathlib.Path, stage: str) -> pathlib.Path:
-    """Returns the folder of the masks of a stage's best checkpoint, which it makes if it is not there."""
+    """Returns the folder of the masks of a stage's newest checkpoint, which are made if they are not there."""
     output = demo / "pictures" / stage
     if not (output / "masks").exists():
         command = [sys.executable, "-m", "fada_tf", "predict", f"--checkpoint={demo / 'runs' / stage}"]
@@ -60,6 +68,15 @@ def _truth(label: pathlib.Path, classes: ClassFile) -> Image.Image:
     palette = np.zeros((256, 3), np.uint8)
     palette[: classes.label_space.num_classes] = classes.label_space.colors
     return Image.fromarray(palette[ids])
+
+
+def _page(browser: str, page: pathlib.Path) -> Image.Image:
+    """Returns the top of a page as a browser shows it."""
+    with tempfile.TemporaryDirectory() as folder:
+        picture = pathlib.Path(folder) / "page.png"
+        options = ["--headless", "--no-sandbox", "--hide-scrollbars", "--window-size=1000,800"]
+        subprocess.run([browser, *options, f"--screenshot={picture}", page.resolve().as_uri()], check=True)
+        return Image.open(picture).convert("RGB").quantize(64)
 
 
 def _strip(rows: list[list[Image.Image]], titles: list[str]) -> Image.Image:

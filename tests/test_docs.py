@@ -9,6 +9,7 @@ import shlex
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 from fada_tf import experiment_file, registry, shipped
 from fada_tf.config import Config, flatten, method_settings
@@ -27,14 +28,15 @@ FOREIGN = {"build-arg", "logdir", "no-deps", "profile", "requeue", "runner", "sl
 SOURCES = (*(ROOT / "fada_tf").rglob("*.py"), *(ROOT / "serving").rglob("*.py"))
 
 
-def _hooks():
-    spec = importlib.util.spec_from_file_location("docs_hooks", ROOT / "docs" / "hooks.py")
+def script(name: str):
+    """Returns the module of a script in docs."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-HOOKS = _hooks()
+HOOKS = script("hooks")
 
 
 def commands(text: str) -> list[str]:
@@ -145,6 +147,31 @@ def test_tables_of_settings_are_those_of_the_schema():
             "_000", "000"
         )
         assert field.metadata["doc"].replace("*", "\\*") in table
+
+
+def test_diagrams_are_what_their_script_draws():
+    diagrams = script("diagrams")
+    for name, (boxes, arrows) in diagrams.DIAGRAMS.items():
+        assert (ROOT / "docs" / "pictures" / f"{name}.svg").read_text() == diagrams.svg(boxes, arrows)
+        assert f"(../pictures/{name}.svg)" in TEXTS[f"docs/methods/{name}.md"]
+
+
+def test_the_strip_of_pictures_has_a_row_an_image(tmp_path, monkeypatch):
+    pictures = script("pictures")
+    for stage, color in (("source", "red"), ("last", "lime")):
+        (tmp_path / "pictures" / stage / "masks").mkdir(parents=True)
+        for image in pictures.IMAGES.glob("*.jpg"):
+            Image.new("RGB", (8, 6), color).save(tmp_path / "pictures" / stage / "masks" / f"{image.stem}.png")
+    monkeypatch.setattr(pictures, "OUTPUT", tmp_path)
+    monkeypatch.setattr(pictures.shutil, "which", lambda name: None)
+    monkeypatch.setattr("sys.argv", ["pictures.py", f"--demo={tmp_path}", "--adapted=last", "--rows=2"])
+    pictures.main()
+    strip = Image.open(tmp_path / "demo.jpg").convert("RGB")
+    assert strip.size == (4 * 320 + 3 * 6, 30 + 2 * 240 + 6)
+    assert all(strip.getpixel((480, top))[0] > 200 > 100 > strip.getpixel((480, top))[1] for top in (150, 400))
+    assert all(strip.getpixel((800, top))[1] > 200 > 100 > strip.getpixel((800, top))[0] for top in (150, 400))
+    # The sky of the truth, and a road below it, of the class file's colours.
+    assert strip.getpixel((1120, 40)) != strip.getpixel((1120, 260))
 
 
 def test_the_experiment_of_the_tutorial_can_be_trained(tmp_path):
