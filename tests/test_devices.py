@@ -40,6 +40,7 @@ CASES = {
     "analyze_features": (["analyze_features", RUN, PLAIN, "--source=records", "--target=records"], GROWTH),
     "report": (["report", "run", RECORDS, PLAIN, "--output=report.html"], GROWTH),
     "export_model": (["export_model", RUN, "--images=raw/images"], GROWTH),
+    "package": (["package", "run", "--output=packed"], GROWTH),
     "check_machine": (["check_machine", PLAIN], GROWTH),
     "convert_weights": (["convert_weights", "--input=run", "--output=run.pth"], GROWTH),
     "benchmark_train": (["benchmark_train", "--config=experiment.py"], GROWTH),

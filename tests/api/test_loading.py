@@ -117,14 +117,15 @@ def test_a_mask_is_shown_saved_and_described(street, tmp_path):
     assert len(large._repr_png_()) < 10_000
 
 
-def test_scores_are_those_of_the_masks(street, served):
-    for segmenter in (street, served):
-        confusion = sum(
-            confusion_matrix(np.asarray(Image.open(f"val/labels/00{i}.png")), found.ids, 3).numpy()
-            for i, found in enumerate(segmenter.segment("val/images"))
-        )
-        scores = segmenter.evaluate("records/street_val")
-        np.testing.assert_array_equal(scores.confusion, confusion)
+@pytest.mark.parametrize("name", ["street", pytest.param("served", marks=pytest.mark.slow)])
+def test_scores_are_those_of_the_masks(name, request):
+    segmenter = request.getfixturevalue(name)
+    confusion = sum(
+        confusion_matrix(np.asarray(Image.open(f"val/labels/00{i}.png")), found.ids, 3).numpy()
+        for i, found in enumerate(segmenter.segment("val/images"))
+    )
+    scores = segmenter.evaluate("records/street_val")
+    np.testing.assert_array_equal(scores.confusion, confusion)
     assert confusion.sum() and "mean IoU" in scores.table()
 
 

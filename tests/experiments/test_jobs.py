@@ -69,6 +69,11 @@ def test_what_is_done_is_not_done_again(folder):
     assert state["command"].endswith("programs/note.py a/score two") and state["seconds"] > 0
 
 
+def test_a_log_of_the_work_has_whole_lines(folder, capsys):
+    run(note("a", "1"), note("b", "2"))
+    assert capsys.readouterr().err == "2/2 b\n"
+
+
 def test_a_failure_stops_with_its_last_words_and_the_next_run_goes_on(folder):
     todo = note("first", "1", once=True), note("second", "2", once=True, after=("first",))
     run(todo[0])
