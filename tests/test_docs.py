@@ -9,6 +9,7 @@ import shlex
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from PIL import Image
 
 from fada_tf import experiment_file, registry, shipped
@@ -116,6 +117,14 @@ def test_a_page_that_loads_from_elsewhere_is_refused():
     for foreign in ('<script src="https://a.b/c">', "<img src=//a.b/c>", '<link rel="stylesheet" href="https://a.b">'):
         with pytest.raises(HOOKS.PluginError, match=r"index\.md loads from elsewhere"):
             HOOKS.on_post_page(foreign, page=page)
+
+
+def test_the_site_and_its_search_need_no_network():
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    assert site["theme"]["font"] is False and "offline" in site["plugins"]
+    # The theme would load a script for searches from the disk from elsewhere, unless there is one of this name.
+    (script_of_search,) = site["extra"]["polyfills"]
+    assert "iframe-worker" in script_of_search and (ROOT / "docs" / script_of_search).exists()
 
 
 def test_messages_are_what_the_programs_say():
