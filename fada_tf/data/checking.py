@@ -52,10 +52,11 @@ def read_pair(pair: Pair, settings: Settings) -> tuple[images.StoredImage, np.nd
     with _naming(pair.image):
         pair.name.encode()
         image = images.to_stored(files.read_bytes(pair.image))
-    if settings.labels is None or pair.label is None:
+    if settings.labels is None or not pair.is_labelled:
         return image, None
-    with _naming(pair.label):
-        label = settings.labels.train_ids(files.read_bytes(pair.label), ignore_unknown=settings.ignore_unknown)
+    with _naming(pair.label or f"the annotation of {pair.image}"):
+        data = files.read_bytes(pair.label) if pair.label is not None else b""
+        label = settings.labels.train_ids(data, pair.annotation, ignore_unknown=settings.ignore_unknown)
         if label.shape != (image.height, image.width):
             height, width = label.shape
             raise InputError(f"is {width}x{height} but its image {pair.image} is {image.width}x{image.height} pixels")
@@ -95,7 +96,7 @@ class Findings:
 
     def of(self, pairs: Sequence[Pair], workers: shards.Workers) -> list[Finding]:
         """Returns what checking finds of each pair; reads only those that are not known or have changed."""
-        stamps = {pair.name: [_stamp(pair.image), _stamp(pair.label)] for pair in pairs}
+        stamps = {pair.name: [_stamp(pair.image), _stamp(pair.label), _digest(pair.annotation)] for pair in pairs}
         unknown = [pair for pair in pairs if not self._knows(pair.name, stamps[pair.name])]
         if unknown:
             results = workers(partial(check, settings=self._settings), unknown, title="check")
@@ -130,6 +131,10 @@ class Findings:
         ]
         text = json.dumps([meaning, self._settings.ignore_unknown])
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _digest(text: str | None) -> str:
+    return hashlib.sha256((text or "").encode()).hexdigest()
 
 
 def _stamp(path: str | None) -> list | None:

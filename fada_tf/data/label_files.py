@@ -18,7 +18,7 @@ class LabelFiles:
       label_space: the classes.
       id_map: [256] int16, the train id of every id in the files, 255 for ignored ones, `UNKNOWN_ID` for wrong ones.
       wrong: what is wrong with an id of `UNKNOWN_ID`, for messages: "has ids [...] that ...".
-      read: contents of a file to its pixels; a module's function.
+      read: contents of a file, and the pair's `annotation` where it has one, to its pixels; a module's function.
       by_color: whether the colours of the classes may stand for their ids.
       by_name: the train ids of names, 255 for ignored ones, where files have names; all others are wrong.
     """
@@ -26,28 +26,29 @@ class LabelFiles:
     label_space: LabelSpace
     id_map: np.ndarray
     wrong: str
-    read: Callable[[bytes], images.LabelPixels] = images.read_label
+    read: Callable[..., images.LabelPixels] = images.read_label
     by_color: bool = False
     by_name: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The names of the classes that some id means; of all, where no class has ids and colours tell them apart."""
-        with_ids = tuple(name for train_id, name in enumerate(self.label_space.names) if train_id in self.id_map)
-        return with_ids or self.label_space.names
+        """The names of the classes that some id or name means; of all, where colours alone tell them apart."""
+        known = set(self.by_name.values()) if self.by_name else set(self.id_map.tolist())
+        return tuple(n for i, n in enumerate(self.label_space.names) if i in known) or self.label_space.names
 
-    def train_ids(self, data: bytes, *, ignore_unknown: bool = False) -> np.ndarray:
+    def train_ids(self, data: bytes, annotation: str | None = None, *, ignore_unknown: bool = False) -> np.ndarray:
         """Returns the train ids of a label file, [height, width] uint8, 255 for ignored pixels.
 
         Args:
           data: the file.
+          annotation: of the pair, see `Pair`.
           ignore_unknown: take ids and colours that mean nothing as 255.
 
         Raises:
           InputError: it cannot be read, holds ids, colours or names that mean nothing, or could be read in two ways.
         """
-        pixels = self.read(data)
-        values, inverse = np.unique(pixels.values, return_inverse=True)
+        pixels = self.read(data) if annotation is None else self.read(data, annotation)
+        values = np.flatnonzero(np.bincount(pixels.values.ravel()))
         readings = self._readings(pixels, values)
         if not readings:
             raise InputError(
@@ -64,7 +65,9 @@ class LabelFiles:
             if not ignore_unknown:
                 raise InputError(self._unknown(pixels, values, chosen))
             chosen = np.where(chosen == UNKNOWN_ID, IGNORE, chosen)
-        return chosen.astype(np.uint8)[inverse].reshape(pixels.values.shape)
+        table = np.zeros(values[-1] + 1, np.uint8)
+        table[values] = chosen
+        return table[pixels.values]
 
     def _readings(self, pixels: images.LabelPixels, values: np.ndarray) -> list[np.ndarray]:
         """Returns what the values mean: by name, or as ids, as the ids that their grey is, by classes' colours."""

@@ -1,6 +1,6 @@
 """Classes: the 19 of Cityscapes and their subsets, the ids that data sets write for them, and users' class files."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -74,12 +74,15 @@ class LabelSpace:
     @classmethod
     def _checked(cls, values: Mapping, also: set[str]) -> "LabelSpace":
         """Returns the space of values whose classes have the keys in `also` besides."""
-        _check_keys(values, "the file", required={"name", "classes"}, optional={"ignore_ids"} if also else set())
+        ignored = {"ignore_ids", "ignore_labels"} if also else set()
+        _check_keys(values, "the file", required={"name", "classes"}, optional=ignored)
         classes = values["classes"]
         if not isinstance(classes, list) or not 1 <= len(classes) <= MAX_CLASSES:
             raise InputError(f'"classes" must be a list of 1 to {MAX_CLASSES} classes')
         for train_id, entry in enumerate(classes):
-            _check_keys(entry, f"class {train_id}", required={"name", "color", *also})
+            named = isinstance(entry, Mapping) and "labels" in entry
+            required = {"name", "color"} | (set() if named else also)
+            _check_keys(entry, f"class {train_id}", required, optional={*also, "labels"} if also else set())
             if not _are_bytes(entry["color"]) or len(entry["color"]) != 3:
                 raise InputError(
                     f'"color" of class {entry["name"]!r} must be three integers 0-255, not {entry["color"]}'
@@ -147,23 +150,26 @@ CROSSCITY_ID_MAP = _id_map(
 
 @dataclass(frozen=True)
 class ClassFile:
-    """The classes of a user's own data set and the ids that its label images use for them.
+    """The classes of a user's own data set, and what its labels call them.
 
     Attributes:
       label_space: the classes.
       id_map: [256] int16, the train id of every id, 255 for ignored ones, `UNKNOWN_ID` for ids that are an error.
+      by_name: the train id of every name in files of annotations, 255 for ignored ones; others are an error.
     """
 
     label_space: LabelSpace
     id_map: np.ndarray
+    by_name: Mapping[str, int]
 
     @classmethod
     def load(cls, path: str) -> "ClassFile":
-        """Reads `{"name", "classes": [{"name", "color", "ids"}], "ignore_ids"}` from a JSON file.
+        """Reads `{"name", "classes": [{"name", "color", "ids", "labels"}], "ignore_ids", "ignore_labels"}` from JSON.
 
         Args:
           path: the file, or the name of one in configs/classes; `name` is the label space's, `color` is three 0-255
-            integers, `ids` those of label images.
+            integers, `ids` those of label images, `labels` the names in files of annotations, without it the class's
+            own name. A class with `labels` needs no `ids`.
 
         Returns:
           The class file.
@@ -185,17 +191,28 @@ class ClassFile:
     def from_json(cls, values: Mapping) -> "ClassFile":
         """Checks and takes over the JSON values of a class file; see `load`."""
         space = LabelSpace._checked(values, {"ids"})
-        owners: dict[int, str] = {}
-        id_map = np.full(256, UNKNOWN_ID, np.int16)
-        for train_id, entry in enumerate(values["classes"]):
-            _claim_ids(id_map, owners, entry["ids"], entry["name"], train_id)
-        _claim_ids(id_map, owners, values.get("ignore_ids", []), "ignore_ids", IGNORE)
+        owners: dict[int | str, str] = {}
+        id_map, by_name = np.full(256, UNKNOWN_ID, np.int16), {}
+        everyone = [
+            (entry["name"], entry.get("ids", []), entry.get("labels", [entry["name"]]), train_id)
+            for train_id, entry in enumerate(values["classes"])
+        ]
+        everyone.append(("ignore_ids", values.get("ignore_ids", []), values.get("ignore_labels", []), IGNORE))
+        for owner, ids, names, train_id in everyone:
+            if not _are_bytes(ids):
+                raise InputError(f"the ids of {owner!r} must be a list of integers 0-255, not {ids!r}")
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise InputError(f"the labels of {owner!r} must be a list of names, not {names!r}")
+            _claim(owners, ids, owner)
+            _claim(owners, names, owner if train_id != IGNORE else "ignore_labels")
+            id_map[ids] = train_id
+            by_name.update(dict.fromkeys(names, train_id))
         if space.num_classes == 1:
             raise InputError(
                 f"the only class is {printable(space.names[0])!r}, which nothing can be told from: "
                 "list the background as a class, too, not in ignore_ids"
             )
-        return cls(space, id_map)
+        return cls(space, id_map, by_name)
 
 
 def label_space(name_or_path: str) -> LabelSpace:
@@ -229,11 +246,11 @@ def _are_bytes(values: object) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(type(value) is int and 0 <= value <= 255 for value in values)
 
 
-def _claim_ids(id_map: np.ndarray, owners: dict[int, str], ids: object, owner: str, train_id: int) -> None:
-    if not _are_bytes(ids):
-        raise InputError(f"the ids of {owner!r} must be a list of integers 0-255, not {ids!r}")
-    for value in ids:
+def _claim(owners: dict[int | str, str], values: Sequence[int | str], owner: str) -> None:
+    for value in values:
         if value in owners:
-            raise InputError(f"id {value} belongs to {owners[value]!r} and to {owner!r}: give it to one of them")
+            kind = "id" if isinstance(value, int) else "label"
+            raise InputError(
+                f"{kind} {printable(str(value))} belongs to {owners[value]!r} and to {owner!r}: give it to one of them"
+            )
         owners[value] = owner
-        id_map[value] = train_id

@@ -3,10 +3,12 @@
 fada-tf make_tfrecords --dataset=folder --images=DIR --labels=DIR --classes=classes.json --output=DIR
 fada-tf make_tfrecords --dataset=gta5 --root=DIR --output=DIR --skip_bad
 fada-tf make_tfrecords --dataset=cityscapes --root=DIR --split=train --output=DIR
+fada-tf make_tfrecords --dataset=cvat --images=DIR --labels=annotations.xml --write_classes=classes.json --output=DIR
 fada-tf make_tfrecords --verify --output=DIR
 """
 
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -14,23 +16,31 @@ from collections.abc import Sequence
 from absl import flags
 
 from fada_tf import cli, machine, registry
-from fada_tf.errors import InputError
+from fada_tf.errors import InputError, printable
 
 FLAGS = flags.FLAGS
 OPTIONS = ("root", "split", "city", "condition", "beta", "images", "labels", "classes", "names")  # of data sets
 flags.DEFINE_string("dataset", "folder", f"one of {', '.join(registry.names('fada_tf.data.datasets'))}")
-flags.DEFINE_string("root", None, "folder of the download (all but folder)")
+flags.DEFINE_string("root", None, "folder of the download, where a data set has a layout of its own")
 flags.DEFINE_string("split", None, "which part of it, such as train or val, where the data set has parts")
 flags.DEFINE_string("city", None, "Rio, Rome, Taipei or Tokyo (crosscity)")
 flags.DEFINE_string("condition", None, "weather or time of day, such as fog or night (acdc, dark_zurich, muses)")
 flags.DEFINE_string("beta", None, "density of the fog: 0.005, 0.01 or 0.02 (foggy_cityscapes; default 0.02)")
-flags.DEFINE_string("images", None, "folder of images (folder); which of the download's (foggy_cityscapes, synscapes)")
-flags.DEFINE_string("labels", None, "folder of label PNGs; leave out for images without labels (folder)")
 flags.DEFINE_string(
-    "classes", None, "class file, JSON, with labels (folder); map of classes, rein or vfm_uda (mapillary)"
+    "images", None, "folder of images (folder, exports of tools); which of the download's (foggy_cityscapes, synscapes)"
 )
+flags.DEFINE_string(
+    "labels", None, "folder of label PNGs, none for images without (folder); folder or file of annotations (exports)"
+)
+flags.DEFINE_string(
+    "classes", None, "class file, JSON, with labels (folder, exports); map of classes, rein or vfm_uda (mapillary)"
+)
+flags.DEFINE_string(
+    "write_classes", None, "class file to write, of the classes that an export names (coco, cvat, labelme, voc), to be "
+    "converted with, or, without --output, to be changed first"
+)  # fmt: skip
 flags.DEFINE_string("names", None, "only images whose names match one of these patterns: 'day_*,noon_*' (folder)")
-flags.DEFINE_string("output", None, "folder of the shards", required=True)
+flags.DEFINE_string("output", None, "folder of the shards")
 flags.DEFINE_integer("num_shards", 0, "number of shards; 0: one to 200 images", lower_bound=0)
 flags.DEFINE_integer("workers", 0, "processes; 0: one a core", lower_bound=0)
 flags.DEFINE_string("beam", None, "work as Beam pipelines with these Beam options, such as '--runner=DirectRunner'")
@@ -48,6 +58,12 @@ def main(argv: Sequence[str]) -> None:
     """Runs the program."""
     del argv
     machine.hide_gpus()  # nothing here is faster on one
+    if FLAGS.write_classes and not FLAGS.verify:
+        _write_classes()
+        if not FLAGS.output:
+            return
+    if not FLAGS.output:
+        raise InputError("--output is missing: name the folder of the shards")
     with _workers() as workers:
         if FLAGS.verify:
             _verify(workers)
@@ -55,11 +71,35 @@ def main(argv: Sequence[str]) -> None:
             _convert(workers)
 
 
+def _write_classes() -> None:
+    from fada_tf.data import class_files
+    from fada_tf.data.datasets import base
+
+    if FLAGS.classes:
+        raise InputError(
+            "--classes and --write_classes are both given: the one takes a class file, the other writes one"
+        )
+    path = FLAGS.write_classes
+    if not path.endswith(".json"):
+        raise InputError(f"--write_classes={path} must end in .json")
+    names = base.names_of_classes(FLAGS.dataset, **_options())
+    values = class_files.of_names(os.path.basename(path).removesuffix(".json"), names)
+    class_files.write(path, values)
+    listed = ", ".join(printable(entry["name"]) for entry in values["classes"])
+    sys.stdout.write(
+        f"{path}: {len(values['classes'])} classes ({listed}); change it as you like, then --classes={path}\n"
+    )
+
+
+def _options() -> dict[str, str | None]:
+    return {name: FLAGS[name].value for name in OPTIONS}
+
+
 def _convert(workers) -> None:
     from fada_tf.data import conversion
     from fada_tf.data.datasets import base
 
-    dataset = base.find(FLAGS.dataset, **{name: FLAGS[name].value for name in OPTIONS})
+    dataset = base.find(FLAGS.dataset, **_options() | ({"classes": FLAGS.write_classes} if FLAGS.write_classes else {}))
     if FLAGS.conditions:
         dataset = base.add_listed_conditions(dataset, FLAGS.conditions)
     report = conversion.convert(

@@ -10,10 +10,12 @@ import tensorflow as tf
 from PIL import Image
 
 from fada_tf.data import conversion, files, tfrecord, transforms, verification
+from fada_tf.data.datasets import base
 from fada_tf.data.datasets.base import DataSet, Pair
-from fada_tf.data.manifest import MANIFEST_NAME, digest
+from fada_tf.data.manifest import MANIFEST_NAME, Manifest, digest
 from fada_tf.errors import InputError
 from tests.data import makers
+from tests.data.datasets import test_coco as coco
 from tests.data.makers import read_ids
 
 
@@ -302,3 +304,20 @@ def test_whatever_the_sizes_channels_and_ids_a_pair_is_stored_whole_or_reported(
     np.testing.assert_array_equal(read_ids(record.label), makers.THREE_IDS[label])
     assert bool(report.changes) == (mode != "RGB")
     assert sum(report.manifest.entries[0].pixels) == height * width
+
+
+def test_what_one_file_says_of_an_image_is_checked_anew_where_it_changed(tmp_path):
+    options = coco.write(tmp_path, [])
+    makers.save(f"{tmp_path}/val2017/bad.jpg", makers.texture(4, 4))
+    wrong = {"id": 9, "file_name": "bad.jpg", "height": 4, "width": 4}
+    right = {"id": 7, "file_name": "000000000007.jpg", "height": coco.HEIGHT, "width": coco.WIDTH}
+
+    def convert(name: str, category: int, *, mended: bool) -> Manifest:
+        annotations = [coco.segment(category, [coco.BOX]), coco.segment(category if mended else 5, [coco.BOX], image=9)]
+        coco.write(tmp_path, annotations, images=[right, wrong])
+        return conversion.convert(base.find("coco", **options), f"{tmp_path}/{name}").manifest
+
+    with pytest.raises(InputError, match="1 bad pairs"):
+        convert("out", 1, mended=False)  # of the other pair it is kept what was found
+    assert convert("out", 3, mended=True).job == convert("fresh", 3, mended=True).job
+    assert convert("fresh", 3, mended=True).job != convert("other", 1, mended=True).job

@@ -128,6 +128,13 @@ def test_class_file_maps_ids(tmp_path):
     }
 
 
+def test_class_file_maps_names(tmp_path):
+    road = {"name": "road", "color": [1, 2, 3], "labels": ["Straße", "way"]}
+    classes = [road, {"name": "car", "color": [4, 5, 6], "ids": []}]
+    loaded = labels.ClassFile.load(class_file(tmp_path, classes=classes, ignore_labels=["road"]))
+    assert loaded.by_name == {"Straße": 0, "way": 0, "car": 1, "road": 255}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -147,6 +154,10 @@ def test_class_file_maps_ids(tmp_path):
         ({"classes": [{"name": "a", "color": [1, 2, 3], "ids": [i]} for i in (1, 2)]}, "found twice: a"),
         ({"classes": [{"name": "cat", "color": [1, 2, 3], "ids": [1]}]}, "only class is 'cat'.*list the background"),
         ({"ignore_ids": [7]}, "id 7 belongs to 'road' and to 'ignore_ids'"),
+        ({"ignore_labels": ["car"]}, "label car belongs to 'car' and to 'ignore_labels'"),
+        ({"ignore_labels": "car"}, "the labels of 'ignore_ids' must be a list of names, not 'car'"),
+        ({"classes": [{"name": "a", "color": [1, 2, 3], "labels": [1]}]}, "labels of 'a' must be a list of names"),
+        ({"classes": [3]}, "class 0 must be a JSON object"),
         ({"colour": 1}, "the file has unknown keys colour"),
         ({"name": ""}, '"name" of the file must be a text'),
     ],

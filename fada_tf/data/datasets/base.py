@@ -23,6 +23,7 @@ class Pair:
       name: the image's path below its folder, with `/` between folders; unique.
       image: the image's path.
       label: the label's path, or None.
+      annotation: what else the reader of labels needs, such as what one file says of this image among all, or None.
       conditions: what is known of weather and so on, by the names in `conditions`.
     """
 
@@ -30,6 +31,12 @@ class Pair:
     image: str
     label: str | None = None
     conditions: Mapping[str, str] = field(default_factory=dict)
+    annotation: str | None = None
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether there is a label."""
+        return self.label is not None or self.annotation is not None
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,29 @@ def find(dataset: str, **options: str | None) -> DataSet:
         others = f" ({'; '.join(map(printable, data_set.passed_over))})" if data_set.passed_over else ""
         raise InputError(f"data set {dataset}: no image found with {where}{others}: check the folder")
     return data_set
+
+
+def names_of_classes(dataset: str, **options: str | None) -> dict[str, tuple[int, int, int] | None]:
+    """Returns the names of classes that an export of an annotation tool has, with its colours for them if it has any.
+
+    Args:
+      dataset: the name of a module in this package.
+      **options: as for `find`.
+
+    Raises:
+      InputError: the data set's classes are known, or what names them cannot be read.
+    """
+    module = registry.load("fada_tf.data.datasets", dataset)
+    if not hasattr(module, "names_of_classes"):
+        package = module.__package__ or ""
+        named = [n for n in registry.names(package) if hasattr(registry.load(package, n), "names_of_classes")]
+        raise InputError(f"--write_classes is for {', '.join(named)}: {dataset} names no classes of its own")
+    takes = inspect.signature(module.names_of_classes).parameters
+    given = {key: value for key, value in options.items() if value is not None and key in takes}
+    missing = [name for name, parameter in takes.items() if parameter.default is parameter.empty and name not in given]
+    if missing:
+        raise InputError(f"data set {dataset}: --write_classes needs --{' and --'.join(missing)}")
+    return module.names_of_classes(**given)
 
 
 def pair_up(
@@ -160,6 +190,11 @@ def pair_up_parts(
         labels_folder,
         label_files,
     )
+
+
+def with_annotations(dataset: DataSet, of: Callable[[str], str]) -> DataSet:
+    """Gives each pair the annotation that `of` makes of its name."""
+    return replace(dataset, pairs=tuple(replace(pair, annotation=of(pair.name)) for pair in dataset.pairs))
 
 
 def with_conditions(dataset: DataSet, of: Callable[[str], Mapping[str, str]]) -> DataSet:

@@ -6,14 +6,14 @@ polygons, gtFine/<split>/<drive>/<frame>_gtFine_polygons.json. The first part ha
 
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 
-from fada_tf.data import files, polygons
+from fada_tf.data import files
 from fada_tf.data.conditions import SPLIT
 from fada_tf.data.datasets import base
+from fada_tf.data.drawing import Canvas
 from fada_tf.data.images import LabelPixels
 from fada_tf.data.label_files import LabelFiles
 from fada_tf.data.labels import CITYSCAPES19, IGNORE, UNKNOWN_ID
@@ -70,26 +70,29 @@ def _frame(path: str) -> str:
 def read_label(data: bytes) -> LabelPixels:
     """Draws the polygons of a label file.
 
-    As the authors' program: in the order of the file, none that was deleted, a group of a class as that class.
+    As the authors' program: in the order of the file, none that was deleted or has less than three corners, a group of
+    a class as that class.
 
     Raises:
       InputError: the file is damaged.
     """
     try:
         content = json.loads(data)
-        return polygons.draw(content["imgHeight"], content["imgWidth"], _shapes(content["objects"]), BACKGROUND)
+        canvas = Canvas(content["imgHeight"], content["imgWidth"], BACKGROUND)
+        for each in content["objects"]:
+            if not each.get("deleted") and len(each["polygon"]) >= 3:
+                canvas.polygon(_single(str(each["label"])), each["polygon"])
+        return canvas.pixels()
     except InputError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"is no file of polygons ({error!r})") from error
 
 
-def _shapes(objects: list[dict]) -> Iterator[tuple[str, list]]:
-    for each in objects:
-        if not each.get("deleted"):
-            name = str(each["label"])
-            single = name.removesuffix("group")
-            yield single if name not in TRAIN_IDS and single in TRAIN_IDS else name, each["polygon"]
+def _single(name: str) -> str:
+    """Returns the class of a group's name."""
+    single = name.removesuffix("group")
+    return single if name not in TRAIN_IDS and single in TRAIN_IDS else name
 
 
 LABELS = LabelFiles(
