@@ -76,7 +76,7 @@ def table(
     foot = f"<tfoot>{''.join(totals)}</tfoot>" if totals else ""
     return (
         f"<div class=wide role=region tabindex=0 aria-labelledby={name}-caption><table id={name} class='{kind}'>"
-        f"<caption id={name}-caption>{escaped(caption)}{link(name, caption)}</caption>"
+        f"<caption><span id={name}-caption>{escaped(caption)}</span>{link(name, caption)}</caption>"
         f"<thead><tr>{cells}</tr></thead><tbody>{''.join(lines)}</tbody>{foot}</table></div>"
     )
 

@@ -3,7 +3,6 @@
 {
   const find = (selector, within = document) => within.querySelector(selector);
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-  const add = (parent, tag, properties) => parent.appendChild(Object.assign(document.createElement(tag), properties));
 
   function address() {
     const parts = location.hash.slice(1).split("&");
@@ -177,8 +176,10 @@
   for (const example of examples) {
     const heading = find("h3", example.element);
     const label = `Compare the pictures of ${heading.firstChild.textContent}`;
-    add(heading, "button", { type: "button", textContent: "Compare", ariaLabel: label }).onclick = () => open(example);
-    example.ofClass = add(find(".facts", example.element), "span", {});
+    const button = Object.assign(document.createElement("button"), { textContent: "Compare", ariaLabel: label });
+    button.addEventListener("click", () => open(example));
+    heading.after(button);
+    example.ofClass = find(".facts", example.element).appendChild(document.createElement("span"));
     all("figure", example.element).forEach((figure, place) => {
       figure.classList.add("opens");
       const usual = place === 0 || place === (example.before.length ? 3 : 2);

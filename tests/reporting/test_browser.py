@@ -43,7 +43,7 @@ def tab(browser, request, address):
     opened = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=colors)
     complaints = []
     opened.on("console", lambda message: complaints.append(message.text))
-    opened.on("pageerror", complaints.append)
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
     opened.goto(address)
     yield opened
     opened.close()

@@ -140,6 +140,30 @@ def test_pictures_are_of_the_checkpoint_and_size_that_were_scored(runs, monkeypa
     assert found.titles[-1] == f"discriminator, {runs[0].title}" and len(found.rows[0].pictures) == len(found.titles)
 
 
+def test_rows_of_pictures_tell_conditions_and_both_runs(runs, monkeypatch):
+    names, truth = ("a.png", "b.png", "c.png"), np.array([[0, 1]], np.uint8)
+    seen = {"one": [[0, 0]] * 3, "<b>$two$": [[0, 1], [1, 0], [0, 0]]}  # by run, the class maps of the records
+    photos = [np.full((1, 2, 3), record, np.uint8) for record in range(3)]
+    monkeypatch.setattr(
+        examples, "_predictor", lambda run: lambda image: np.array([seen[run.title][image.max()]], np.uint8)
+    )
+    monkeypatch.setattr(examples, "has_discriminator", lambda source: False)
+    monkeypatch.setattr(examples, "_images", lambda *_: [(record, photos[record], truth) for record in range(3)])
+    entries = [manifest.Entry(name, 9 * place, 9, 1, 2, (1, 1, 0)) for place, name in enumerate(names)]
+    conditions = {"city": ("x",) * 3, "weather": ("fog", "", "rain")}
+    held = manifest.Manifest("records", SPACE, (manifest.Shard("a", 99, "0", entries),), conditions=conditions)
+    monkeypatch.setattr(examples.Manifest, "load", lambda folder: held)
+    found = examples.choose(runs, "records", SPACE, 1)
+    assert found.titles == ["image", "truth", "one", "<b>$two$", "errors, <b>$two$"]
+    assert found.conditions == ["weather"]
+    assert [(row.name, row.conditions, row.record) for row in found.rows] == [
+        ("b.png", ("",), 1), ("c.png", ("rain",), 2), ("a.png", ("fog",), 0)
+    ]  # fmt: skip
+    assert [row.after for row in found.rows] == [[0, 0, 0], [0.25, 0.5, 0], [1, 1, 1]]
+    assert [row.before for row in found.rows] == [[0.25, 0.5, 0]] * 3
+    np.testing.assert_array_equal(found.rows[0].pictures[3], [[(255, 0, 0), (0, 0, 255)]])
+
+
 def test_plots_are_pictures_of_any_number_of_runs(runs):
     for number in (1, 2):
         plot, size = plots.curves(runs[:number], SPACE)
