@@ -59,7 +59,7 @@ def names(tab) -> list[str]:
 
 
 def fragment(tab) -> str:
-    return tab.url.partition("#")[2]
+    return tab.evaluate("location.hash.slice(1)")
 
 
 def faults(tab) -> list[str]:
