@@ -174,7 +174,7 @@ def read_first_channel(data: bytes) -> LabelPixels:
 
 
 def encode_png(array: np.ndarray) -> bytes:
-    """Returns a [height, width] or [height, width, 3] uint8 array as a PNG."""
+    """Returns a [height, width] or [height, width, 3] uint8 array, or a [height, width] uint16 one, as a PNG."""
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG")
     return buffer.getvalue()

@@ -4,7 +4,7 @@ import functools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,12 +24,16 @@ class Server:
       pictures: a pattern of pictures' names, whose group `kept` becomes part of the prediction's.
       names: how pictures are named, for messages.
       ending: what follows in the prediction's name.
+      folders: those that each prediction is put into.
+      confidence: the folder of confidences, 16-bit PNGs in which 65,535 is 1; "" where none are asked for.
     """
 
     ids: dict[str, int]
     pictures: str
     names: str
     ending: str
+    folders: tuple[str, ...] = ("",)
+    confidence: str = ""
 
 
 _TRAIN_IDS = {name: train_id for train_id, name in enumerate(CITYSCAPES19.names)}
@@ -44,7 +48,8 @@ SERVERS = {
         "_pred_labelIds.png",
     ),
     "acdc": _ADVERSE,
-    "dark_zurich": _ADVERSE,
+    # It scores invalid pixels, too; where predictions name none and confidence is whole, both scores are the mean IoU.
+    "dark_zurich": replace(_ADVERSE, folders=("labelTrainIds", "labelTrainIds_invalid"), confidence="confidence"),
     "muses": Server(
         _TRAIN_IDS,
         r"(?P<kept>REC\d+_frame_\d+)(_frame_camera)?\.png$",
@@ -99,7 +104,7 @@ def write_submission(
       label_space: its classes, each one of Cityscapes'.
       folder: where the pictures are.
       names: of the pictures, relative to `folder`.
-      output: gets CITY_SEQUENCE_FRAME_pred_labelIds.png, or what another server wants.
+      output: gets CITY_SEQUENCE_FRAME_pred_labelIds.png, or what another server wants, in its folders.
       bad: see `segment_files`.
       server: one of `SERVERS`.
 
@@ -108,11 +113,18 @@ def write_submission(
         written. A picture cannot be read: the ones before that are written.
     """
     ids, results = label_ids(label_space, server), result_names(names, functools.partial(file_name, server=server))
-    files.make_folder(output)
+    wanted = SERVERS[server]
+    for folder_name in (*wanted.folders, wanted.confidence):
+        files.make_folder(os.path.join(output, folder_name))
 
     def write(segmented: tuple[str, np.ndarray, np.ndarray]) -> str:
         name, _, class_map = segmented
-        files.write_atomically(os.path.join(output, results[name]), images.encode_png(ids[class_map]))
+        prediction = images.encode_png(ids[class_map])
+        contents = dict.fromkeys(wanted.folders, prediction)
+        if wanted.confidence:
+            contents[wanted.confidence] = images.encode_png(np.full(class_map.shape, 65_535, np.uint16))
+        for folder_name, content in contents.items():
+            files.write_atomically(os.path.join(output, folder_name, results[name]), content)
         return name
 
     yield from map_ahead(write, segment_files(predictor, folder, results, bad))

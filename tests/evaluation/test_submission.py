@@ -153,23 +153,32 @@ def test_only_cityscapes_names_and_classes_make_a_submission():
 
 
 @pytest.mark.parametrize(
-    ("server", "picture", "expected"),
+    ("server", "picture", "expected", "folders"),
     [
-        ("acdc", "fog/test/GOPR0475/GOPR0475_frame_000247_rgb_anon.png", "GOPR0475_frame_000247_rgb_anon.png"),
-        ("dark_zurich", "night/GP010376/GP010376_frame_000001_rgb_anon.png", "GP010376_frame_000001_rgb_anon.png"),
-        ("muses", "fog/night/REC0006_frame_083390_frame_camera.png", "REC0006_frame_083390.png"),
+        ("acdc", "fog/test/GOPR0475/GOPR0475_frame_000247_rgb_anon.png", "GOPR0475_frame_000247_rgb_anon.png", [""]),
+        (
+            "dark_zurich",
+            "night/GP010376/GP010376_frame_000001_rgb_anon.png",
+            "GP010376_frame_000001_rgb_anon.png",
+            ["confidence", "labelTrainIds", "labelTrainIds_invalid"],
+        ),
+        ("muses", "fog/night/REC0006_frame_083390_frame_camera.png", "REC0006_frame_083390.png", [""]),
     ],
 )
-def test_other_servers_take_train_ids_by_other_names(tmp_path, server, picture, expected):
+def test_other_servers_take_train_ids_by_other_names(tmp_path, server, picture, expected, folders):
     makers.save(f"{tmp_path}/images/{picture}", makers.texture(24, 32))
     segmenter = random_segmenter(16)
     predictor = Predictor(segmenter, 24, 32)
     predictions = write_submission(
         predictor, CITYSCAPES16, f"{tmp_path}/images", [picture], f"{tmp_path}/out", server=server
     )
-    assert list(predictions) == [picture] and os.listdir(tmp_path / "out") == [expected]
+    assert list(predictions) == [picture]
+    written = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.png"))
+    assert written == [os.path.join(folder, expected) for folder in folders]
     ((_, _, class_map),) = segment_files(predictor, f"{tmp_path}/images", [picture])
     train_ids = np.array([CITYSCAPES19.names.index(name) for name in CITYSCAPES16.names])
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / expected)), train_ids[class_map])
+    for folder in folders:
+        wanted = np.full((24, 32), 65_535) if folder == "confidence" else train_ids[class_map]
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out" / folder / expected)), wanted)
     with pytest.raises(InputError, match=f"street.png is not named .*: a submission to {server} needs such names"):
         file_name("street.png", server)
