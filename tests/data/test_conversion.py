@@ -315,6 +315,7 @@ def test_what_one_file_says_of_an_image_is_checked_anew_where_it_changed(tmp_pat
     def convert(name: str, category: int, *, mended: bool) -> Manifest:
         annotations = [coco.segment(category, [coco.BOX]), coco.segment(category if mended else 5, [coco.BOX], image=9)]
         coco.write(tmp_path, annotations, images=[right, wrong])
+        os.utime(tmp_path / "val2017/000000000007.jpg", ns=(1, 1))  # as if it were still the same file
         return conversion.convert(base.find("coco", **options), f"{tmp_path}/{name}").manifest
 
     with pytest.raises(InputError, match="1 bad pairs"):
