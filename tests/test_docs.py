@@ -2,6 +2,7 @@
 
 import configparser
 import dataclasses
+import functools
 import importlib.util
 import pathlib
 import re
@@ -38,6 +39,7 @@ def script(name: str):
 
 
 HOOKS = script("hooks")
+OPTIONS = {program: {*HOOKS.options(program), "help", "set"} for program in HOOKS.programs()}
 
 
 def commands(text: str) -> list[str]:
@@ -47,6 +49,7 @@ def commands(text: str) -> list[str]:
     return [re.sub(r"(^| +)#.*", "", line) for line in lines]
 
 
+@functools.cache
 def settings() -> set[str]:
     """Returns the full names of all settings, whatever the method."""
     names = set(flatten(Config()))
@@ -76,20 +79,19 @@ def test_files_that_are_named_exist(page):
 
 @pytest.mark.parametrize("page", TEXTS)
 def test_commands_can_be_given(page):
-    known, fields = HOOKS.programs(), settings()
+    fields = settings()
     for line in commands(TEXTS[page]):
         if not (match := PROGRAM.search(line)):
             continue
         program, rest = match.groups()
         program = {"doctor": "check_machine"}.get(program, program)
-        assert program in known, line
-        options = {*HOOKS.options(program), "help", "set"}
+        assert program in OPTIONS, line
         for word in shlex.split(rest):
             name, _, value = word.removeprefix("--").partition("=")
             if word.startswith("--config."):
                 assert name.removeprefix("config.") in fields, line
             elif word.startswith("--"):
-                assert name in options, f"{line}: --{name}"
+                assert name in OPTIONS[program], f"{line}: --{name}"
             if name in ("config", "study") and not value.startswith("my/"):
                 path = value.partition(":")[0]
                 kinds = (shipped.EXPERIMENTS, shipped.STUDIES)
@@ -99,7 +101,7 @@ def test_commands_can_be_given(page):
 @pytest.mark.parametrize("page", TEXTS)
 def test_options_and_settings_in_sentences_exist(page):
     prose = re.sub(r"^```.*?^```", "", TEXTS[page], flags=re.MULTILINE | re.DOTALL)
-    options = {name for program in HOOKS.programs() for name in HOOKS.options(program)} | FOREIGN | {"help", "set"}
+    options = FOREIGN.union(*OPTIONS.values())
     code = re.findall(r"`([^`\n]+)`", prose)
     named = [name for text in code for name in re.findall(r"--(\w[\w-]*)(?![\w.])", text)]
     assert not set(named) - options - {"config"}
