@@ -8,6 +8,7 @@ from absl import logging
 
 from fada_tf.data import files
 from fada_tf.errors import InputError
+from fada_tf.models.backbone_files import read_backbone
 from fada_tf.models.published_weights import by_our_paths, recognized
 from fada_tf.models.segmenter import Segmenter, find_backbone
 from fada_tf.models.variables import named_variables
@@ -22,7 +23,8 @@ def load_initial_weights(segmenter: Segmenter, source: str) -> str:
       segmenter: the model that is changed.
       source: "" (leave it as it is), "imagenet" (download; vgg16 only), or an .npz file with every tensor of the
         feature extractor, fc6 and fc7 and the classifier's excepted, float32 or float16; by our paths, or by the names
-        and in the layouts of a form in which the backbone is published.
+        and in the layouts of a form in which the backbone is published. Or a file of PyTorch's or of safetensors, see
+        `read_backbone`.
 
     Returns:
       One line, also logged: what was loaded and what was not.
@@ -34,8 +36,11 @@ def load_initial_weights(segmenter: Segmenter, source: str) -> str:
         account = f"{segmenter.backbone}: all weights are random"
     else:
         variables = named_variables(segmenter.feature_extractor, segmenter.classifier)
-        tensors = _download(segmenter.backbone) if source == "imagenet" else _read(source, variables)
-        tensors, notice = _by_our_paths(segmenter, tensors, source)
+        if source.endswith((".pth", ".safetensors")):
+            tensors, (_, *notices) = read_backbone(source, segmenter.backbone)
+        else:
+            tensors = _download(segmenter.backbone) if source == "imagenet" else _read(source, variables)
+            tensors, notices = _by_our_paths(segmenter, tensors, source)
         fresh = find_backbone(segmenter.backbone).fresh_layers
         absent = {name for name in variables if name.startswith(tuple(f"{layer}/" for layer in fresh))}
         absent |= named_variables(segmenter.classifier).keys()
@@ -45,7 +50,7 @@ def load_initial_weights(segmenter: Segmenter, source: str) -> str:
         initial = [name for name in variables if name not in tensors]
         account = (
             f"{segmenter.backbone}: {len(tensors)} of {len(variables)} tensors from {source}; "
-            f"initial: {', '.join(initial) or 'none'}{notice}"
+            f"initial: {'; '.join([', '.join(initial) or 'none', *notices])}"
         )
     logging.info("%s", account)
     return account
@@ -53,15 +58,15 @@ def load_initial_weights(segmenter: Segmenter, source: str) -> str:
 
 def _by_our_paths(
     segmenter: Segmenter, tensors: dict[str, np.ndarray], source: str
-) -> tuple[dict[str, np.ndarray], str]:
+) -> tuple[dict[str, np.ndarray], list[str]]:
     """Returns the tensors, those in a published form by our paths, and what users are to read of that form."""
     model = segmenter.feature_extractor
     found = recognized(find_backbone(segmenter.backbone).published, model, tensors)
     if found is None:
-        return tensors, ""
+        return tensors, []
     form, tensors = found
     try:
-        return by_our_paths(form, model, tensors), f"; {form.notice}"
+        return by_our_paths(form, model, tensors), [form.notice]
     except InputError as error:
         raise InputError(f"{source}, for {segmenter.backbone}: {error}: use weights of its backbone") from error
 
@@ -70,8 +75,7 @@ def _download(backbone: str) -> dict[str, np.ndarray]:
     download = find_backbone(backbone).imagenet_weights
     if download is None:
         raise InputError(
-            f"'imagenet' weights of {backbone} cannot be downloaded in this layout: convert torchvision's with "
-            "fada-tf convert_weights and name the .npz file"
+            f"'imagenet' weights of {backbone} cannot be downloaded in this layout: name torchvision's .pth file"
         )
     try:
         return download()
@@ -82,7 +86,7 @@ def _download(backbone: str) -> dict[str, np.ndarray]:
 
 def _read(path: str, variables: dict[str, keras.Variable]) -> dict[str, np.ndarray]:
     if not files.exists(path) or files.is_folder(path):
-        raise InputError(f"initial weights {path!r} are not a file: give '', 'imagenet' or the path of an .npz file")
+        raise InputError(f"initial weights {path!r} are not a file: give '', 'imagenet' or a file's path")
     try:
         with files.open_binary(path) as stream, np.load(stream) as file:
             size = sum(entry.file_size for entry in file.zip.infolist())

@@ -3,7 +3,8 @@
 A published backbone, to initial weights: torchvision's ResNet, or Caffe's VGG-16 under torchvision's names.
 fada-tf convert_weights --input=resnet101-5d3b4d8f.pth --backbone=resnet101 --output=weights/resnet101.npz
 
-DINOv2 likewise, of Hugging Face's or its authors' files; and the backbone of a checkpoint to such a file.
+DINOv2 and Mix Transformers likewise, of Hugging Face's or their authors' files, DINOv3 of Hugging Face's; and the
+backbone of a checkpoint to such a file.
 fada-tf convert_weights --input=dinov2-base/model.safetensors --backbone=dinov2_base --output=weights/dinov2_base.npz
 fada-tf convert_weights --input=runs/gta5_dinov2b_mic/self_training --output=model.safetensors
 

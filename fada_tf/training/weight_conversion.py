@@ -4,13 +4,10 @@ A checkpoint of the authors holds a state dict for each of `feature_extractor`, 
 stage, `model_D`. Every function here returns an account of all tensors, a list of lines.
 """
 
-import contextlib
-import dataclasses
 import functools
 import io
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -19,97 +16,34 @@ import tensorflow as tf
 from fada_tf.config import Config
 from fada_tf.data import files, labels
 from fada_tf.errors import InputError
-from fada_tf.models import torch_files
-from fada_tf.models.backbones.base import Backbone, Published
+from fada_tf.models import backbone_files, torch_files
+from fada_tf.models.backbones.base import Published
 from fada_tf.models.discriminator import build_discriminator
-from fada_tf.models.published_weights import from_published, recognized, to_published
-from fada_tf.models.reference_names import STEP_COUNTER, Account, from_reference, to_reference
-from fada_tf.models.segmenter import Segmenter, build_segmenter, family_of, find_backbone
-from fada_tf.models.variables import named_variables
+from fada_tf.models.published_weights import to_published
+from fada_tf.models.reference_names import STEP_COUNTER, from_reference, to_reference
+from fada_tf.models.segmenter import Segmenter, build_segmenter, find_backbone
 from fada_tf.runs import checkpoint, layout
 from fada_tf.runs.directory import check_run_directory, write_run_directory
 from fada_tf.runs.literal_paths import literal, literal_file
-
-BACKBONES = ("resnet50", "resnet101", "vgg16")  # those of the authors' code
-_HEADS = ("fc", "classifier")  # of ImageNet's classes, in published files
-# Published VGG files count pool4, at 23, which the authors' code takes out.
-_VGG16_LAYERS = {f"features.{old}": f"backbone.{new}" for new, old in enumerate((*range(23), *range(24, 30)))}
-_VGG16_OF_TORCHVISION = "vgg16-397923af.pth"  # trained by torchvision, on RGB in 0..1
 
 
 def convert_backbone(path: str, backbone: str, output: str) -> list[str]:
     """Converts a published backbone to initial weights.
 
     Args:
-      path: a .pth file: torchvision's ResNet, or Caffe's VGG-16 (inputs in BGR, 0..255) under torchvision's names;
-        they may lie in an entry `state_dict` or `model`. Or, of a backbone with forms of its own, see
-        `Backbone.published`, a .pth or .safetensors file in one of them.
-      backbone: one of `BACKBONES`, or one that is published in forms of its own.
+      path: see `backbone_files.read_backbone`.
+      backbone: likewise.
       output: the .npz file that is written, for `config.model.initial_weights`.
 
     Raises:
       InputError: `path` cannot be read or is not this backbone.
     """
-    definition = find_backbone(backbone)
-    if not definition.published:
-        _check_backbone(backbone)
-    if os.path.basename(path) == _VGG16_OF_TORCHVISION:
-        raise InputError(f"{path} sees RGB in 0..1, and vgg16 here BGR in 0..255: take Caffe's, vgg16-00b39a1b.pth")
-    entries = _weights(torch_files.read(path))
-    if "feature_extractor" in entries:
-        raise InputError(f"{path} is a checkpoint of the authors' code: name a folder as the output, not {output}")
-    tensors = _state_dict(entries, path)
-    model = definition.build(backbone, "frozen", np.random.default_rng(0))
-    convert = _from_published if definition.published else _from_torchvision
-    arrays, lines = convert(path, definition, model, tensors)
+    arrays, lines = backbone_files.read_backbone(path, backbone)
     files.make_folder(os.path.dirname(output) or ".")
     content = io.BytesIO()
     np.savez(content, **arrays)
     files.write_atomically(output, content.getvalue())
     return lines
-
-
-def _from_torchvision(
-    path: str, definition: Backbone, model: keras.Model, tensors: dict[str, np.ndarray]
-) -> tuple[dict[str, np.ndarray], list[str]]:
-    heads = tuple(name for name in tensors if name.partition(".")[0] in _HEADS)
-    body = {_backbone_name(name): tensor for name, tensor in tensors.items() if name not in heads}
-    variables = named_variables(model)
-    our_names = dict(zip(to_reference("feature_extractor", model), variables, strict=True))
-    fresh = {name for name, ours in our_names.items() if ours.rpartition("/")[0] in definition.fresh_layers}
-    account = _load(functools.partial(from_reference, "feature_extractor"), model, body, path, may_lack=fresh)
-    missing = tuple(our_names[name] for name in account.missing)
-    account = dataclasses.replace(account, missing=missing, unused=account.unused + heads)
-    arrays = {our_names[name]: np.asarray(variables[our_names[name]]) for name in account.loaded}
-    return arrays, [_line(model.name, account, tensors)]
-
-
-def _from_published(
-    path: str, definition: Backbone, model: keras.Model, tensors: dict[str, np.ndarray]
-) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Takes the form that most names are of; what the file holds beside the backbone, such as a head, is left."""
-    form, state = recognized(definition.published, model, tensors) or (definition.published[0], tensors)
-    needed = {name: tensor for name, tensor in state.items() if name not in form.extra}
-    load = functools.partial(_load, functools.partial(from_published, form), state=needed, path=path)
-    try:
-        account = load(model)
-    except InputError as error:
-        fitting = _fitting(model.name, load)
-        raise InputError(f"{error}; they fit {_listed(fitting)}" if fitting else str(error)) from error
-    account = dataclasses.replace(account, unused=(*account.unused, *(state.keys() & set(form.extra))))
-    arrays = {name: np.asarray(variable) for name, variable in named_variables(model).items()}
-    return arrays, [_line(model.name, account, tensors), form.notice]
-
-
-def _fitting(backbone: str, load: Callable[[keras.Model], Account]) -> list[str]:
-    """Returns the names of the other backbones of the family that can be loaded."""
-    fitting = []
-    for name, other in family_of(backbone).items():
-        with contextlib.suppress(InputError):
-            if name != backbone:
-                load(other.build(name, "frozen", np.random.default_rng(0)))
-                fitting.append(name)
-    return fitting
 
 
 def convert_checkpoint(
@@ -128,10 +62,10 @@ def convert_checkpoint(
     Raises:
       InputError: `path` cannot be read or is of another backbone or class count, or `directory` is another run's.
     """
-    _check_backbone(backbone)
+    backbone_files.check_backbone(backbone)
     space = labels.label_space(label_space)
     file = torch_files.read(path)
-    entries = _weights(file)
+    entries = backbone_files.weights_of(file)
     absent = [module for module in ("feature_extractor", "classifier") if module not in entries]
     if absent:
         raise InputError(
@@ -142,7 +76,7 @@ def convert_checkpoint(
     if not isinstance(iteration, int):
         raise InputError(f"iteration of {path} is {iteration!r}: it should be a whole number")
     modules = [module for module in ("feature_extractor", "classifier", "model_D") if module in entries]
-    states = {module: _state_dict(entries[module], f"{module} of {path}") for module in modules}
+    states = {module: backbone_files.state_dict(entries[module], f"{module} of {path}") for module in modules}
     _check_classes(states["classifier"], space, path)
     counted = any(name.endswith(STEP_COUNTER) for name in states["feature_extractor"])
     batch_norm = "synchronized" if counted else "frozen"
@@ -152,9 +86,9 @@ def convert_checkpoint(
         objects["discriminator"] = build_discriminator(segmenter, space.num_classes)
     lines = []
     for module, model in _models(**objects).items():
-        lines.append(
-            _line(module, _load(functools.partial(from_reference, module), model, states[module], path), states[module])
-        )
+        assign = functools.partial(from_reference, module)
+        account = backbone_files.load(assign, model, states[module], path)
+        lines.append(backbone_files.account_line(module, account, states[module]))
 
     config = Config(name=f"converted from {os.path.basename(path)}")
     config.data.label_space = label_space
@@ -165,7 +99,7 @@ def convert_checkpoint(
     folder = os.path.join(literal(directory), layout.CHECKPOINTS)
     manager = tf.train.CheckpointManager(tf.train.Checkpoint(**objects), folder, max_to_keep=1)
     manager.save(checkpoint_number=iteration)
-    others = _listed(str(name) for name in entries if name not in (*modules, "iteration"))
+    others = backbone_files.listed(str(name) for name in entries if name not in (*modules, "iteration"))
     return [*lines, f"other entries, unused: {others}", f"batch norm: {batch_norm}; iteration: {iteration}"]
 
 
@@ -185,7 +119,7 @@ def export_checkpoint(trained: str, output: str) -> list[str]:
     backbone = checkpoint.run_config(path).model.backbone
     if published := find_backbone(backbone).published:
         return _export_published(published, checkpoint.load_segmenter(path).feature_extractor, output)
-    _check_backbone(backbone)
+    backbone_files.check_backbone(backbone)
     if output.endswith(".safetensors"):
         raise InputError(f"{output} cannot be written of backbone {backbone}: the authors' code reads a .pth file")
     segmenter = checkpoint.load_segmenter(path)
@@ -199,7 +133,7 @@ def export_checkpoint(trained: str, output: str) -> list[str]:
     states = {module: to_reference(module, model) for module, model in _models(**objects).items()}
     torch_files.write(output, states)
     lines = [f"{module}: {len(state)} tensors written" for module, state in states.items()]
-    return [*lines, f"not written: {_listed(name for name in saved if name not in objects)}"]
+    return [*lines, f"not written: {backbone_files.listed(name for name in saved if name not in objects)}"]
 
 
 def _export_published(published: Sequence[Published], backbone: keras.Model, output: str) -> list[str]:
@@ -211,18 +145,14 @@ def _export_published(published: Sequence[Published], backbone: keras.Model, out
     else:
         torch_files.write(output, state)
     lines = [f"{backbone.name}: {len(state)} tensors written, as {form.by} name them"]
-    return [*lines, f"not written: the classifier; {_listed(form.extra)}, which nothing needs", form.notice]
+    unneeded = backbone_files.listed(form.extra)
+    return [*lines, f"not written: the classifier; {unneeded}, which nothing needs", form.notice]
 
 
 def _models(segmenter: Segmenter, discriminator: keras.Model | None = None) -> dict[str, keras.Model]:
     """Returns the parts by the authors' names."""
     models = {"feature_extractor": segmenter.feature_extractor, "classifier": segmenter.classifier}
     return models | ({"model_D": discriminator} if discriminator else {})
-
-
-def _check_backbone(backbone: str) -> None:
-    if backbone not in BACKBONES:
-        raise InputError(f"backbone {backbone!r} is not one of the authors' code: choose from {', '.join(BACKBONES)}")
 
 
 def _check_classes(classifier: dict[str, np.ndarray], space: labels.LabelSpace, path: str) -> None:
@@ -232,70 +162,3 @@ def _check_classes(classifier: dict[str, np.ndarray], space: labels.LabelSpace, 
             f"the classifier of {path} has {bias.size} classes, and label space {space.name!r} has "
             f"{space.num_classes}: choose the label space that it was trained with"
         )
-
-
-def _weights(entries: dict[str, Any]) -> dict[str, Any]:
-    """Returns the part of a file that holds the weights, where other programs saved them beside other things."""
-    for name in ("state_dict", "model"):
-        if isinstance(entries.get(name), dict):
-            return _weights(entries[name])
-    return entries
-
-
-def _state_dict(entries: Any, where: str) -> dict[str, np.ndarray]:
-    """Returns the tensors of a state dict, without the prefix that DistributedDataParallel puts before every name."""
-    if not isinstance(entries, dict) or not all(isinstance(tensor, np.ndarray) for tensor in entries.values()):
-        raise InputError(f"{where} is not a dictionary of tensors: give a file of weights alone")
-    state = {str(name).removeprefix("module."): tensor for name, tensor in entries.items()}
-    if len(state) < len(entries):
-        raise InputError(f"{where} has the same names with and without 'module.': remove the ones that are wrong")
-    return state
-
-
-def _backbone_name(name: str) -> str:
-    layer, _, variable = name.rpartition(".")
-    return f"{_VGG16_LAYERS.get(layer, layer)}.{variable}"
-
-
-def _load(
-    assign: Callable[[keras.Model, dict[str, np.ndarray]], Account],
-    model: keras.Model,
-    state: dict[str, np.ndarray],
-    path: str,
-    may_lack: Collection[str] = (),
-) -> Account:
-    """Assigns `state` to all weights of `model`, save that those named in `may_lack` may be missing."""
-    for name, tensor in state.items():
-        if not name.endswith(STEP_COUNTER) and not (tensor.dtype.kind == "f" and np.isfinite(tensor).all()):
-            raise InputError(f"{path} has values in {name} that are not finite real numbers: get the file anew")
-    try:
-        account = assign(model, state)
-    except InputError as error:
-        raise InputError(f"{path} does not hold this {model.name} ({error}): check backbone and label space") from error
-    # A tensor that is left over in a layer or stage of the model is of a deeper one, or would change what it computes.
-    known = {_part(name) for name in account.loaded}
-    wrong = {
-        "lacks": [name for name in account.missing if name not in may_lack],
-        "has besides": [name for name in account.unused if _part(name) in known],
-    }
-    faults = [f"it {verb} {_listed(names[:3])}{' ...' * (len(names) > 3)}" for verb, names in wrong.items() if names]
-    if faults:
-        raise InputError(f"{path} does not hold this {model.name}: {' and '.join(faults)}: check the backbone")
-    return account
-
-
-def _part(name: str) -> str:
-    """Returns the outermost layer or stage of a reference's name: "layer3" of "backbone.layer3.0.conv1.weight"."""
-    return name.removeprefix("backbone.").partition(".")[0]
-
-
-def _line(what: str, account: Account, state: dict[str, np.ndarray]) -> str:
-    counters = sum(name.endswith(STEP_COUNTER) for name in state)
-    return (
-        f"{what}: {len(account.loaded)} of {len(state)} tensors loaded; missing: {_listed(account.missing)}; "
-        f"unused: {_listed(account.unused)}" + (f"; {counters} step counters, not needed" if counters else "")
-    )
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(names) or "none"

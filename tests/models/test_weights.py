@@ -101,7 +101,7 @@ def test_missing_and_broken_files_are_named(segmenter, tmp_path):
 
 
 def test_resnets_have_no_download():
-    with pytest.raises(InputError, match=r"resnet50 cannot be downloaded .* fada-tf convert_weights"):
+    with pytest.raises(InputError, match=r"resnet50 cannot be downloaded .* name torchvision's \.pth file"):
         load_initial_weights(build_segmenter("resnet50", 2), "imagenet")
 
 

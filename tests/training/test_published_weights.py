@@ -47,6 +47,9 @@ def test_published_files_become_initial_weights_and_go_back(tmp_path, form, pref
     torch_files.write_safetensors(
         str(tmp_path / "model.safetensors"), {prefix + name: array for name, array in state.items()} | head
     )
+    segmenter = build_segmenter(BACKBONE, 3, head="vfm_uda")
+    assert "published: Apache-2.0" in load_initial_weights(segmenter, str(tmp_path / "model.safetensors"))
+    assert_holds(segmenter.feature_extractor, form, state)
     output = str(tmp_path / "made" / "weights.npz")
     account, licence = weight_conversion.convert_backbone(str(tmp_path / "model.safetensors"), BACKBONE, output)
     total, unused = len(state), (*head, "mask_token" if form else "embeddings.mask_token")

@@ -6,6 +6,7 @@ from fada_tf.config import Config, method_settings
 from fada_tf.data import labels
 from fada_tf.errors import InputError
 from fada_tf.methods import fada
+from fada_tf.models import backbone_files
 from fada_tf.models.reference_names import to_reference
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.models.weights import load_initial_weights
@@ -137,7 +138,7 @@ def test_checkpoints_of_the_authors_go_in_and_out(
 @pytest.fixture
 def tiny(monkeypatch) -> dict[str, dict[str, torch.Tensor]]:
     """A checkpoint as the authors' code would write it of the `tiny` backbone, if it had one."""
-    monkeypatch.setattr(weight_conversion, "BACKBONES", ("tiny",))
+    monkeypatch.setattr(backbone_files, "BACKBONES", ("tiny",))
     segmenter = build_segmenter("tiny", CLASSES, "synchronized", seed=4)
     models = {"feature_extractor": segmenter.feature_extractor, "classifier": segmenter.classifier}
     return {
@@ -221,6 +222,16 @@ def test_a_conversion_may_be_run_again_and_another_run_is_not_overwritten(tiny, 
         weight_conversion.convert_checkpoint(save(tiny, "first.pth"), "tiny", classes, run)
     with pytest.raises(InputError, match=r"holds another run .*: choose another run directory, or"):
         weight_conversion.convert_checkpoint(save(tiny, "second.pth"), "tiny", classes, run)
+
+
+def test_initial_weights_are_read_from_a_file_of_pytorch(tiny, save):
+    segmenter = build_segmenter("tiny", CLASSES, "synchronized", seed=8)
+    account = load_initial_weights(segmenter, save({"state_dict": tiny["feature_extractor"]}))
+    assert account.startswith("tiny: ")
+    for name, value in to_reference("feature_extractor", segmenter.feature_extractor).items():
+        np.testing.assert_array_equal(value, tiny["feature_extractor"][name])
+    with pytest.raises(InputError, match="does not hold this tiny: it lacks backbone"):
+        load_initial_weights(segmenter, save({"conv1.weight": torch.ones(3)}))
 
 
 def test_what_a_backbone_file_is_not(tiny, save, tmp_path):
