@@ -142,7 +142,13 @@ _PUBLISHED = (
         extra=("classifier.weight", "classifier.bias"),
         prefixes=("segformer.",),
     ),
-    Published("NVlabs", _LICENSE, functools.partial(_names, _AUTHORS), extra=("head.weight", "head.bias")),
+    Published(
+        "NVlabs",
+        _LICENSE,
+        functools.partial(_names, _AUTHORS),
+        extra=("head.weight", "head.bias"),
+        prefixes=("backbone.",),
+    ),
 )
 
 
