@@ -48,6 +48,7 @@ def with_epsilon(method: Method) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "spoil"),
     [

@@ -127,6 +127,7 @@ def test_a_step_changes_every_weight(records, feature_stride):
         assert all(np.any(np.asarray(v) != old) for v, old in zip(group.variables, before[name], strict=True)), name
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_scored_analysed_and_exported(records, tmp_path):
     config, run = config_of(records), str(tmp_path / "run")
     config.training.iterations = 1

@@ -75,6 +75,7 @@ def test_a_checkpoint_goes_back_to_the_published_forms(tmp_path, form, file):
     assert written.keys() == state_of(form).keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [0, 1])
 def test_weights_of_another_depth_are_refused_with_the_backbone_that_they_fit(tmp_path, form):
     path = save(tmp_path / "model.safetensors", state_of(form, "mix_deeper"))

@@ -339,6 +339,7 @@ def test_xla_refuses_batch_norm_over_replicas(records, two_replicas, tmp_path, m
         run_lib.train(config, str(tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_synchronized_batch_norm_makes_two_replicas_one(records, two_replicas):
     config = small_config(records, "source_only")
     # Every pixel labelled alike on both replicas, so that the mean of means is the mean.
