@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -50,11 +51,14 @@ def two_replicas() -> tf.distribute.MirroredStrategy:
 
 
 @pytest.fixture(scope="session")
-def trained_run(tmp_path_factory) -> str:
-    """The directory of a run with random weights; see `tests.trained`."""
+def trained_run(tmp_path_factory) -> Iterator[str]:
+    """The directory of a run with random weights, see `tests.trained`; a test that writes into one takes a copy."""
     from tests import trained
 
-    return trained.write_run(tmp_path_factory.mktemp("trained"))
+    run = trained.write_run(tmp_path_factory.mktemp("trained"))
+    before = sorted(pathlib.Path(run).rglob("*"))
+    yield run
+    assert sorted(pathlib.Path(run).rglob("*")) == before, "a test wrote into the run that all tests share"
 
 
 @pytest.fixture(scope="session")

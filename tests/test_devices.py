@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -59,7 +60,7 @@ NOT_HERE = ("benchmark_torch_loader", "serve")  # the first has no TensorFlow, t
 def first_touches(trained_run, tmp_path_factory) -> dict[str, str]:
     """What each of the cases had set when it first touched a device."""
     folder = tmp_path_factory.mktemp("devices")
-    (folder / "run").symlink_to(trained_run)
+    shutil.copytree(trained_run, folder / "run")
     (folder / "configs").symlink_to(ROOT / "configs")
     (folder / "experiment.py").write_text(EXPERIMENT)
     scenes.write_class_file(folder / "classes.json")
