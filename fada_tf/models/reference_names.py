@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from fada_tf.errors import InputError
+from fada_tf.models.backbones.base import TORCH_VARIABLES
 from fada_tf.models.layers import BatchNorm
 from fada_tf.models.variables import named_variables
 
@@ -30,14 +31,6 @@ _LAYERS = {
     | {"fc6": "backbone.29", "fc7": "backbone.31"},
     "classifier": {f"aspp_{dilation}": f"conv2d_list.{index}" for index, dilation in enumerate((6, 12, 18, 24))},
     "model_D": {"conv1": "D.0", "conv2": "D.2", "source_head": "cls1", "target_head": "cls2"},
-}
-_VARIABLES = {
-    "kernel": "weight",
-    "bias": "bias",
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
 }
 STEP_COUNTER = "num_batches_tracked"  # torch keeps it beside each batch norm, and nothing here depends on it
 _TO_TORCH, _FROM_TORCH = (3, 2, 0, 1), (2, 3, 1, 0)  # axes of [rows, columns, in, out] and [out, in, rows, columns]
@@ -106,7 +99,7 @@ def from_reference(module: str, model: keras.Model, state: dict[str, np.ndarray]
 
 def _name(module: str, path: str) -> str:
     layer, _, variable = path.rpartition("/")
-    return f"{_layer_name(module, layer)}.{_VARIABLES[variable]}"
+    return f"{_layer_name(module, layer)}.{TORCH_VARIABLES[variable]}"
 
 
 def _layer_name(module: str, layer: str) -> str:

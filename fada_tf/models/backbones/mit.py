@@ -12,7 +12,7 @@ import re
 import keras
 import numpy as np
 
-from fada_tf.models.backbones.base import IMAGENET_RGB, Backbone, Maps, Published
+from fada_tf.models.backbones.base import IMAGENET_RGB, TORCH_VARIABLES, Backbone, Maps, Published
 from fada_tf.models.depthwise import depthwise_convolution
 from fada_tf.models.layers import convolution, he_normal, torch_uniform, zeros
 from fada_tf.models.transformer_layers import Attention, Dense, DropPath, Gelu, LayerNorm
@@ -91,7 +91,6 @@ def _dense(x, units: int, name: str, rng: np.random.Generator, lora_rank: int = 
     return Dense(units, kernel_initializer=kernel, lora_rank=lora_rank, lora_seed=seed + 1, name=name)(x)
 
 
-_VARIABLES = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
 _ATTENTION = "encoder.block.{index}.{block}.attention"
 _HUGGING_FACE = {
     "patches": ("encoder.patch_embeddings.{index}.proj",),
@@ -130,7 +129,7 @@ def _names(table: dict[str, tuple[str, ...]], path: str) -> tuple[str, ...]:
     layer, _, variable = path.rpartition("/")
     kind, stage, block, part = re.fullmatch(r"([a-z]+)(\d)(?:_(\d+))?((?:_[a-z_]+\d?)?)", layer).groups()
     places = {"index": int(stage) - 1, "stage": stage, "block": block}
-    return tuple(f"{name.format(**places)}.{_VARIABLES[variable]}" for name in table[kind + part])
+    return tuple(f"{name.format(**places)}.{TORCH_VARIABLES[variable]}" for name in table[kind + part])
 
 
 _LICENSE = "NVIDIA Source Code License for SegFormer: non-commercial use, for research or evaluation, alone"
