@@ -7,9 +7,10 @@ OUTPUT = pathlib.Path(__file__).parent / "pictures"
 COLUMN, ROW, WIDTH, HEIGHT, MARGIN = 172, 84, 132, 46, 14  # pixels
 FILLS = {"source": "#cfe8d5", "target": "#cfdcf2", "network": "#ececec", "loss": "#fbe3c0", "made": "#e6d8f0"}
 
-# A box is (column, row, kind, title, second line); an arrow names two boxes.
+# A box is (column, row, kind, title, second line); an arrow leads from one box to another, FROM-TO.
 _SOURCE = {"source": (0, 0, "source", "source", "image, label")}
 _TARGET = {"target": (0, 2, "target", "target", "image")}
+_PSEUDO = {"pseudo": (2, 2, "made", "pseudo labels", "and their weight")}
 _STUDENT = {"student": (3, 1, "network", "student", "F, C"), "L": (4, 1, "loss", "cross entropy", "with the labels")}
 
 DIAGRAMS = {
@@ -25,18 +26,7 @@ DIAGRAMS = {
             "adv": (4, 1, "loss", "L_adv: D should", "say “source”"),
             "dis": (4, 2, "loss", "L_D: D should", "be right"),
         },
-        [
-            ("source", "F"),
-            ("target", "F"),
-            ("F", "C"),
-            ("F", "D"),
-            ("C", "seg"),
-            ("C", "know"),
-            ("D", "adv"),
-            ("D", "dis"),
-            ("know", "adv"),
-            ("know", "dis"),
-        ],
+        "source-F target-F F-C F-D C-seg C-know D-adv D-dis know-adv know-dis",
     ),
     "binary_adversarial": (
         {
@@ -49,7 +39,7 @@ DIAGRAMS = {
             "adv": (3, 1, "loss", "L_adv: D should", "say “source”"),
             "dis": (3, 2, "loss", "L_D: D should", "be right"),
         },
-        [("source", "F"), ("target", "F"), ("F", "C"), ("F", "D"), ("C", "seg"), ("D", "adv"), ("D", "dis")],
+        "source-F target-F F-C F-D C-seg D-adv D-dis",
     ),
     "self_distillation": (
         {
@@ -60,73 +50,46 @@ DIAGRAMS = {
             "new": (2, 1, "network", "new F, C", "from ImageNet"),
             "L": (3, 1, "loss", "L_seg", "pseudo labels"),
         },
-        [("target", "old"), ("old", "labels"), ("same", "new"), ("new", "L"), ("labels", "L")],
+        "target-old old-labels same-new new-L labels-L",
     ),
     "dacs": (
         {
             **_SOURCE,
             **_TARGET,
             "teacher": (1, 2, "network", "teacher", "mean of students"),
-            "pseudo": (2, 2, "made", "pseudo labels", "and their weight"),
+            **_PSEUDO,
             "mix": (2, 1, "made", "mix", "half the classes"),
             **_STUDENT,
         },
-        [
-            ("source", "mix"),
-            ("target", "teacher"),
-            ("teacher", "pseudo"),
-            ("pseudo", "mix"),
-            ("mix", "student"),
-            ("student", "L"),
-            ("target", "mix"),
-        ],
+        "source-mix target-teacher teacher-pseudo pseudo-mix mix-student student-L target-mix",
     ),
     "mic": (
         {
             **_SOURCE,
             **_TARGET,
             "teacher": (1, 2, "network", "teacher", "mean of students"),
-            "pseudo": (2, 2, "made", "pseudo labels", "and their weight"),
+            **_PSEUDO,
             "mix": (2, 0, "made", "mix", "as in DACS"),
             "mask": (2, 1, "made", "masked target", "blocks are hidden"),
             **_STUDENT,
         },
-        [
-            ("source", "mix"),
-            ("target", "teacher"),
-            ("teacher", "pseudo"),
-            ("target", "mask"),
-            ("mix", "student"),
-            ("mask", "student"),
-            ("student", "L"),
-            ("pseudo", "L"),
-            ("target", "mix"),
-        ],
+        "source-mix target-teacher teacher-pseudo target-mask mix-student mask-student student-L pseudo-L target-mix",
     ),
     "source_free": (
         {
             "target": (0, 1, "target", "target", "pairs of images"),
             "teacher": (1, 2, "network", "teacher", "a trained segmenter"),
-            "pseudo": (2, 2, "made", "pseudo labels", "and their weight"),
+            **_PSEUDO,
             "mix": (2, 0, "made", "mix", "of the pair"),
             "mask": (2, 1, "made", "masked", "blocks are hidden"),
             **_STUDENT,
         },
-        [
-            ("target", "teacher"),
-            ("teacher", "pseudo"),
-            ("target", "mask"),
-            ("target", "mix"),
-            ("mix", "student"),
-            ("mask", "student"),
-            ("student", "L"),
-            ("pseudo", "L"),
-        ],
+        "target-teacher teacher-pseudo target-mask target-mix mix-student mask-student student-L pseudo-L",
     ),
 }
 
 
-def svg(boxes: dict[str, tuple], arrows: list[tuple[str, str]]) -> str:
+def svg(boxes: dict[str, tuple], arrows: str) -> str:
     """Returns a diagram of boxes on a grid, with arrows between them."""
     columns, rows = (max(box[axis] for box in boxes.values()) + 1 for axis in (0, 1))
     width, height = (columns - 1) * COLUMN + WIDTH + 2 * MARGIN, (rows - 1) * ROW + HEIGHT + 2 * MARGIN
@@ -139,7 +102,7 @@ def svg(boxes: dict[str, tuple], arrows: list[tuple[str, str]]) -> str:
     )
     lines = [
         head,
-        *(_arrow(boxes[a], boxes[b]) for a, b in arrows),
+        *(_arrow(*(boxes[name] for name in arrow.split("-"))) for arrow in arrows.split()),
         *(line for box in boxes.values() for line in _box(*box)),
     ]
     return "\n".join([*lines, "</svg>\n"])

@@ -24,6 +24,7 @@ _FOREIGN = re.compile(
 def on_page_markdown(markdown: str, **_) -> str:
     """Replaces the lines of a page that ask for something; called by mkdocs."""
     markdown = re.sub(r"^<!-- settings (.*) -->$", lambda match: _settings(match[1].split()), markdown, flags=re.M)
+    markdown = markdown.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")  # a cell keeps it in one line
     return markdown.replace("<!-- programs -->", "\n\n".join(map(_program, programs())))
 
 
