@@ -106,10 +106,11 @@ def _tell(job: Job, running: Callable[[Job], object], *_: object) -> None:
 def _stopped_with_this_program() -> Iterator[None]:
     """Ends what is inside, and so its job, when a signal ends the program; the main thread alone may handle signals."""
     numbers = (signal.SIGTERM, signal.SIGHUP) if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
-        if before[number] is not signal.SIG_IGN:  # nohup
-            signal.signal(number, lambda number, _: sys.exit(128 + number))
+    handlers = {number: signal.getsignal(number) for number in numbers}
+    # nohup ignores a signal; a handler that is not Python's cannot be put back.
+    before = {number: handler for number, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         yield
     finally:
