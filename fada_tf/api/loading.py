@@ -12,6 +12,7 @@ from fada_tf.api.exported import ExportedPredictor, find_export
 from fada_tf.api.mask import Mask
 from fada_tf.data import files
 from fada_tf.data.labels import LabelSpace
+from fada_tf.data.manifest import Manifest
 from fada_tf.devices import inference_batch_size, set_up_devices
 from fada_tf.errors import InputError
 from fada_tf.evaluation import prediction
@@ -101,7 +102,7 @@ class TrainedSegmenter:
             )
         height, width = (side or 0 for side in self._predictor.size)
         evaluator = evaluator_of_records(
-            self._predictor.segmenter, records, self.classes,
+            self._predictor.segmenter, Manifest.load(records), self.classes,
             height=height, width=width, batch_size=self._predictor.batch_size, views=self._predictor.views,
         )  # fmt: skip
         evaluator.evaluate(-1)

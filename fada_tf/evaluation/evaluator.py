@@ -103,7 +103,7 @@ class Evaluator(orbit.AbstractEvaluator):
 
 def evaluator_of_records(
     segmenter: Segmenter,
-    records: str,
+    manifest: Manifest,
     label_space: LabelSpace,
     *,
     height: int,
@@ -113,11 +113,11 @@ def evaluator_of_records(
     progress: Callable[[int], object] = lambda images: None,
     views: Views = SINGLE_VIEW,
 ) -> Evaluator:
-    """Returns what scores a segmenter on the labelled images of a folder of records, and by their conditions.
+    """Returns what scores a segmenter on the labelled images of records, and by their conditions.
 
     Args:
       segmenter: the model.
-      records: folder of shards, whose labels may know only some of the classes.
+      manifest: of the records, whose labels may know only some of the classes.
       label_space: the classes.
       height: pixels that images are resized to; 0: they keep their own size.
       width: as `height`.
@@ -129,10 +129,10 @@ def evaluator_of_records(
     Raises:
       InputError: the records cannot be read, or have labels of other classes.
     """
-    strategy, manifest = strategy or tf.distribute.get_strategy(), Manifest.load(records)
+    strategy = strategy or tf.distribute.get_strategy()
     batch_size = batch_size or strategy.num_replicas_in_sync
     dataset = pipeline.evaluation_dataset(
-        records, label_space, batch_size=batch_size, height=height, width=width, partial_labels=True
+        manifest.folder, label_space, batch_size=batch_size, height=height, width=width, partial_labels=True
     )
     unlabelled = manifest.unlabelled(label_space)
     return Evaluator(segmenter, dataset, label_space.names, strategy, progress, views, unlabelled, manifest.conditions)

@@ -71,7 +71,7 @@ def main(argv):
     scores = {}
     with progress.bar(manifest.num_records * len(paths), "evaluate", "image") as bar:
         evaluator = evaluator_of_records(
-            segmenter, records, label_space, height=height, width=width,
+            segmenter, manifest, label_space, height=height, width=width,
             batch_size=_BATCH_SIZE.value or run.data.evaluation.batch_size,
             strategy=strategy, progress=bar.update, views=views,
         )  # fmt: skip
