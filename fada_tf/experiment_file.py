@@ -12,7 +12,8 @@ from types import ModuleType
 from typing import Any
 
 from fada_tf import paper, schema, shipped
-from fada_tf.config import Config, expand_home, set_fields
+from fada_tf.config import Config
+from fada_tf.config_fields import expand_home, set_fields
 from fada_tf.errors import InputError, nearest, printable
 from fada_tf.stages import Stage, check_stages, find_stage
 from fada_tf.validation import validate

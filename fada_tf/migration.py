@@ -67,7 +67,7 @@ def read(text: str | bytes, where: str) -> tuple[dict[str, Any], int]:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{where} is not JSON ({error}): write it again with fada_tf.config.to_json") from error
+        raise InputError(f"{where} is not JSON ({error}): write it again with fada_tf.config_fields.to_json") from error
     if not isinstance(values, dict):
         raise InputError(f"{where} is {values!r}: it should hold the fields of Config")
     written = values.pop("format", 1)

@@ -3,14 +3,8 @@
 import math
 
 from fada_tf import schema
-from fada_tf.config import (
-    Config,
-    DomainConfig,
-    MethodSettings,
-    flatten,
-    trained_domains,
-    untrained_settings,
-)
+from fada_tf.config import Config, DomainConfig, MethodSettings
+from fada_tf.config_fields import flatten, trained_domains, untrained_settings
 from fada_tf.errors import InputError
 from fada_tf.windows import Windows
 

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from fada_tf import config as config_lib
+from fada_tf import config_fields
 from fada_tf.data import files, images, labels, tfrecord
 from fada_tf.data.manifest import Entry, Manifest, Shard
 from fada_tf.errors import InputError
@@ -58,7 +59,7 @@ def class_file(data: bytes) -> None:
 def config(data: bytes) -> None:
     """A config.json."""
     with tolerated(InputError):
-        validate(config_lib.from_json(data))
+        validate(config_fields.from_json(data))
 
 
 def npz(data: bytes) -> None:
@@ -137,6 +138,6 @@ def seeds(target: str) -> tuple[bytes, ...]:
         "record": (tfrecord.encode(made),),
         "image": (png, jpeg.getvalue(), images.encode_png(label)),
         "class_file": (json.dumps({"name": "three", "classes": classes, "ignore_ids": [255]}).encode(),),
-        "config": (config_lib.to_json(config_lib.Config()).encode(),),
+        "config": (config_fields.to_json(config_lib.Config()).encode(),),
         "name": (b"a/b.png", b"../../etc/passwd", b"/etc/passwd", b"a/../../b"),
     }[target]

@@ -9,7 +9,7 @@ import pathlib
 import pytest
 
 from fada_tf import config as config_lib
-from fada_tf import paper, registry, schema
+from fada_tf import config_fields, paper, registry, schema
 from fada_tf.config import Config
 from fada_tf.data import sampling
 from fada_tf.errors import InputError
@@ -38,7 +38,7 @@ def test_experiments_are_valid_and_survive_json(name):
     for stage in ExperimentFile(str(CONFIGS / f"{name}.py")).stages:
         config = experiment(name, stage.name)
         validate(config)
-        assert config_lib.from_json(config_lib.to_json(config)) == config
+        assert config_fields.from_json(config_fields.to_json(config)) == config
 
 
 def test_there_is_an_experiment_for_each_pair_and_backbone_of_the_paper():
@@ -135,7 +135,7 @@ def test_paths_may_begin_at_home(monkeypatch):
     monkeypatch.setenv("HOME", "/home/someone")
     config = valid()
     config.data.source.records, config.model.initial_weights, config.name = "~/records", "~", "~/name"
-    config_lib.expand_home(config)
+    config_fields.expand_home(config)
     assert config.data.source.records == "/home/someone/records"
     assert (config.model.initial_weights, config.name) == ("/home/someone", "~/name")
 
@@ -156,7 +156,7 @@ def test_without_records_there_is_nothing_to_train_on():
 )
 def test_bad_json_is_refused_with_the_place(text, message):
     with pytest.raises(InputError, match=message):
-        config_lib.from_json(text, "run/config.json")
+        config_fields.from_json(text, "run/config.json")
 
 
 # What format 1 said of FADA with all that is not the default, and of source only with settings that it did not have.
@@ -189,7 +189,7 @@ FIRST_SUPERVISED = {
 
 
 def test_the_first_format_is_read():
-    config = config_lib.from_json(json.dumps(FIRST_ADVERSARIAL))
+    config = config_fields.from_json(json.dumps(FIRST_ADVERSARIAL))
     expected = Config(name="old", method=config_lib.method_settings("fada", temperature=2.0, confidence_clip=0.8))
     expected.data.source.sampling, expected.data.source.sub_epoch = "class_balanced", 7
     expected.optimizer.learning_rate, expected.optimizer.head_multiplier = 0.5, 2.0
@@ -202,25 +202,25 @@ def test_the_first_format_is_read():
         1e-3,
     )
     assert config == expected
-    assert json.loads(config_lib.to_json(config))["format"] == 2
+    assert json.loads(config_fields.to_json(config))["format"] == 2
 
 
 def test_settings_that_the_first_format_took_and_ignored_are_dropped():
-    config = config_lib.from_json(json.dumps(FIRST_SUPERVISED))
+    config = config_fields.from_json(json.dumps(FIRST_SUPERVISED))
     assert config == Config(model=config_lib.ModelConfig(backbone="vgg16"))
     hard = FIRST_ADVERSARIAL | {"method": FIRST_ADVERSARIAL["method"] | {"class_knowledge": "hard"}}
-    assert config_lib.from_json(json.dumps(hard)).method == config_lib.method_settings(
-        "fada", class_knowledge="hard", discriminator=config_lib.from_json(json.dumps(hard)).method.discriminator
+    assert config_fields.from_json(json.dumps(hard)).method == config_lib.method_settings(
+        "fada", class_knowledge="hard", discriminator=config_fields.from_json(json.dumps(hard)).method.discriminator
     )
-    now = json.loads(config_lib.to_json(valid())) | {"optimizer": {"horizon": 3}}
+    now = json.loads(config_fields.to_json(valid())) | {"optimizer": {"horizon": 3}}
     with pytest.raises(InputError, match="unknown fields horizon"):
-        config_lib.from_json(json.dumps(now))
+        config_fields.from_json(json.dumps(now))
 
 
 @pytest.mark.parametrize("number", [3, 0, "2", None, True])
 def test_a_format_that_is_not_known_is_one_line(number):
     with pytest.raises(InputError) as error:
-        config_lib.from_json(json.dumps({"format": number, "field": 1}), "run/config.json")
+        config_fields.from_json(json.dumps({"format": number, "field": 1}), "run/config.json")
     assert str(error.value) == (
         f"run/config.json has format {number!r}, and this fada_tf reads up to 2: install a newer one"
     )
@@ -267,7 +267,7 @@ def test_a_format_that_is_not_known_is_one_line(number):
 )
 def test_settings_without_effect_are_refused(fields, message):
     config = valid()
-    config_lib.set_fields(config, fields)
+    config_fields.set_fields(config, fields)
     with pytest.raises(InputError) as error:
         validate(config)
     assert message in str(error.value)
@@ -282,14 +282,14 @@ def test_a_size_alone_may_be_of_a_domain_without_records():
         InputError, match=r"config\.data\.target\.margin_left is 1, and config\.data\.target\.records is"
     ):
         validate(config)
-    config_lib.drop_untrained(config)
+    config_fields.drop_untrained(config)
     validate(config)
     assert config.data.target == config_lib.DomainConfig(height=24, width=32) and config.data.source.flip
 
 
 def test_a_section_has_defaults_of_its_own_that_count_as_unset():
     config = valid()
-    config_lib.set_fields(config, {"method.discriminator.name": "sgd"})
+    config_fields.set_fields(config, {"method.discriminator.name": "sgd"})
     assert config.method.discriminator.beta_2 != config_lib.NetworkOptimizerConfig().beta_2
     schema.check(config)
     config.method.discriminator.beta_2 = config_lib.NetworkOptimizerConfig().beta_2
@@ -301,15 +301,17 @@ def test_overrides_choose_the_method_first_and_keep_what_both_have():
     config = valid()
     config.method.confidence_clip = 0.5
     kept = config.method.discriminator.learning_rate
-    assert config_lib.has_field(config, "method.confidence_clip")
-    config_lib.set_fields(
+    assert config_fields.has_field(config, "method.confidence_clip")
+    config_fields.set_fields(
         config, {"method.discriminator.beta_1": "0.5", "training.xla": "True", "method.name": "binary_adversarial"}
     )
     assert (config.method.name, config.method.adversarial_weight, config.training.xla) == (
         "binary_adversarial", 0.01, True,
     )  # fmt: skip
     assert (config.method.discriminator.learning_rate, config.method.discriminator.beta_1) == (kept, 0.5)
-    assert not config_lib.has_field(config, "method.confidence_clip") and not config_lib.has_field(config, "method")
+    assert not config_fields.has_field(config, "method.confidence_clip") and not config_fields.has_field(
+        config, "method"
+    )
 
 
 @pytest.mark.parametrize(
@@ -327,7 +329,7 @@ def test_overrides_choose_the_method_first_and_keep_what_both_have():
 )
 def test_wrong_overrides_are_one_line(field, value, message):
     with pytest.raises(InputError) as error:
-        config_lib.set_fields(valid(), {field: value})
+        config_fields.set_fields(valid(), {field: value})
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
@@ -354,17 +356,19 @@ def test_settings_of_a_sampling_reach_it_and_have_its_defaults():
 def test_differences_are_listed_by_field():
     one, other = Config(), Config()
     other.optimizer.learning_rate = 1.0
-    assert config_lib.differences(one, other) == ["optimizer.learning_rate: 0.00025, 1.0"]
+    assert config_fields.differences(one, other) == ["optimizer.learning_rate: 0.00025, 1.0"]
 
 
 def test_free_fields_exist_and_are_those_that_messages_advise():
-    assert set(config_lib.FREE_FIELDS) <= set(config_lib.flatten(Config()))
+    assert set(config_fields.FREE_FIELDS) <= set(config_fields.flatten(Config()))
     one, other = Config(), Config(name="other")
     other.data.source.max_bad_records = other.data.target.max_bad_records = 3
     other.data.evaluation.batch_size = 8
-    assert config_lib.differences(one, other, but=config_lib.FREE_FIELDS) == []
+    assert config_fields.differences(one, other, but=config_fields.FREE_FIELDS) == []
     other.method = config_lib.method_settings("fada")  # the last part of method.name is a free field's name
-    assert config_lib.differences(one, other, but=config_lib.FREE_FIELDS) == ["method.name: 'source_only', 'fada'"]
+    assert config_fields.differences(one, other, but=config_fields.FREE_FIELDS) == [
+        "method.name: 'source_only', 'fada'"
+    ]
 
 
 def test_every_field_is_documented():

@@ -14,7 +14,8 @@ import yaml
 from PIL import Image
 
 from fada_tf import experiment_file, registry, shipped
-from fada_tf.config import Config, flatten, method_settings
+from fada_tf.config import Config, method_settings
+from fada_tf.config_fields import flatten
 from fada_tf.data.labels import ClassFile
 from fada_tf.validation import validate
 from tests.processes import ROOT

@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from fada_tf.config import Config, method_settings, set_fields
+from fada_tf.config import Config, method_settings
+from fada_tf.config_fields import set_fields
 from fada_tf.data import conversion
 from fada_tf.data.datasets import base
 from fada_tf.data.labels import CITYSCAPES_LABEL_IDS

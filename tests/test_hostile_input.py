@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fada_tf import config as config_lib
+from fada_tf import config_fields
 from fada_tf.config import Config
 from fada_tf.data import images, tfrecord
 from fada_tf.data.labels import LabelSpace
@@ -65,7 +65,7 @@ def test_json_that_is_hard_to_read(target, text):
 def test_no_text_steers_the_terminal():
     for text in ("a\nb", "\x1b[2J", "\u2028", "\ud800"):
         with pytest.raises(InputError) as error:
-            config_lib.from_json(json.dumps({text: 1}))
+            config_fields.from_json(json.dumps({text: 1}))
         assert str(error.value).isprintable()
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fada_tf import shipped
-from fada_tf.config import expand_home
+from fada_tf.config_fields import expand_home
 from fada_tf.data import files, manifest
 from fada_tf.data.labels import LABEL_SPACES, LabelSpace
 from fada_tf.data.manifest import MANIFEST_NAME, Manifest

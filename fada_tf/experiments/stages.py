@@ -8,13 +8,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from fada_tf import migration, schema
-from fada_tf.config import (
+from fada_tf.config import Config, method_settings
+from fada_tf.config_fields import (
     FREE_FIELDS,
-    Config,
     expand_home,
     flatten,
     has_field,
-    method_settings,
     set_fields,
     trained_domains,
     untrained_settings,

@@ -16,7 +16,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from fada_tf.config import INPUT_FIELDS, NETWORKS, Config, ModelConfig, flatten, has_field, set_fields
+from fada_tf.config import NETWORKS, Config, ModelConfig
+from fada_tf.config_fields import INPUT_FIELDS, flatten, has_field, set_fields
 from fada_tf.data import files
 from fada_tf.errors import InputError
 from fada_tf.export.model_card import model_card

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from fada_tf import forms
-from fada_tf.config import to_json
+from fada_tf.config_fields import to_json
 from fada_tf.data import files, images
 from fada_tf.data.transforms import resize_image
 from fada_tf.errors import InputError

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from fada_tf import config as config_lib
+from fada_tf import config_fields
 from fada_tf.data.labels import LabelSpace
 from fada_tf.reporting.runs import Run
 
@@ -89,7 +89,7 @@ def config_differences(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
 
     The value is empty where a run's method has no such setting.
     """
-    configs = [config_lib.flatten(run.config) for run in runs]
+    configs = [config_fields.flatten(run.config) for run in runs]
     names = dict.fromkeys(name for config in configs for name in config)
     rows = [(name, [config.get(name, "") for config in configs]) for name in names]
     return [(name, values) for name, values in rows if any(value != values[0] for value in values)]

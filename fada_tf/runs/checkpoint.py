@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from fada_tf import config as config_lib
+from fada_tf import config_fields
 from fada_tf.data import files
 from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
@@ -103,8 +104,8 @@ def run_directory(checkpoint: str) -> str:
 def run_config(checkpoint: str) -> config_lib.Config:
     """Returns the config of the run that `checkpoint` belongs to."""
     path = os.path.join(run_directory(checkpoint), layout.CONFIG)
-    config = config_lib.from_json(files.read_bytes(path), path)
-    config_lib.drop_untrained(config)
+    config = config_fields.from_json(files.read_bytes(path), path)
+    config_fields.drop_untrained(config)
     return config
 
 

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Collection, Iterator
 
 from fada_tf import config as config_lib
+from fada_tf import config_fields
 from fada_tf.data import files
 from fada_tf.data.labels import LabelSpace
 from fada_tf.errors import InputError
@@ -14,7 +15,7 @@ from fada_tf.runs import layout, provenance
 
 
 def check_run_directory(
-    directory: str, config: config_lib.Config, free: Collection[str] = config_lib.FREE_FIELDS
+    directory: str, config: config_lib.Config, free: Collection[str] = config_fields.FREE_FIELDS
 ) -> list[str]:
     """Checks that the directory is new or belongs to this very run.
 
@@ -32,9 +33,9 @@ def check_run_directory(
     path = os.path.join(directory, layout.CONFIG)
     if not files.exists(path):
         return []
-    earlier = config_lib.from_json(files.read_bytes(path), path)
-    config_lib.drop_untrained(earlier)
-    lines = config_lib.differences(earlier, config, but=free)
+    earlier = config_fields.from_json(files.read_bytes(path), path)
+    config_fields.drop_untrained(earlier)
+    lines = config_fields.differences(earlier, config, but=free)
     different = {line.partition(":")[0]: line for line in lines}
     moved = [different.pop(field) for field in provenance.moved_inputs(directory, list(different), config)]
     if different:
@@ -81,4 +82,4 @@ def write_run_directory(directory: str, config: config_lib.Config, label_space: 
     files.make_folder(directory)
     classes = files.json_text(label_space.to_json(), indent=2)
     files.write_atomically(os.path.join(directory, layout.LABEL_SPACE), classes.encode())
-    files.write_atomically(os.path.join(directory, layout.CONFIG), config_lib.to_json(config).encode())
+    files.write_atomically(os.path.join(directory, layout.CONFIG), config_fields.to_json(config).encode())

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 import tensorflow as tf
 
 from fada_tf import machine, shipped
-from fada_tf.config import INPUT_FIELDS, Config, flatten
+from fada_tf.config import Config
+from fada_tf.config_fields import INPUT_FIELDS, flatten
 from fada_tf.data import files, labels, manifest
 from fada_tf.errors import InputError
 from fada_tf.runs import checkpoint, layout

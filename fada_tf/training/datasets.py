@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fada_tf.config import Config, DomainConfig, trained_domains
+from fada_tf.config import Config, DomainConfig
+from fada_tf.config_fields import trained_domains
 from fada_tf.data import pipeline, sampling
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import Manifest

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import tensorflow as tf
 
-from fada_tf.config import Config, trained_domains
+from fada_tf.config import Config
+from fada_tf.config_fields import trained_domains
 from fada_tf.methods import base
 from fada_tf.methods.base import Batch, Method
 from fada_tf.models.layers import FrozenBatchNorm

@@ -14,7 +14,8 @@ import tensorflow as tf
 from absl import logging
 
 from fada_tf import forms
-from fada_tf.config import Config, trained_domains
+from fada_tf.config import Config
+from fada_tf.config_fields import trained_domains
 from fada_tf.data import files, labels
 from fada_tf.data.labels import LabelSpace
 from fada_tf.data.manifest import Manifest

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fada_tf import config as config_lib
-from fada_tf import peers
+from fada_tf import config_fields, peers
 from fada_tf.config import Config, method_settings
 from fada_tf.data import relabelling
 from fada_tf.data.datasets import base
@@ -94,7 +93,7 @@ def test_the_targets_records_decide_margins_and_masks(tmp_path):
 
 
 def replace_method(config: Config, name: str) -> Config:
-    config_lib.set_fields(config, {"method.name": name})
+    config_fields.set_fields(config, {"method.name": name})
     config.method.mode = "none"
     return config
 
@@ -111,5 +110,5 @@ def test_runs_of_the_peers_that_were_begun_before_go_on():
     assert config.data.target.records_decide
     earlier = peers.mic_config("any", imagenet="", source_records="source", source_size=(720, 1280))
     earlier.data.target.records_decide = False
-    assert config_lib.differences(earlier, config, but=config_lib.FREE_FIELDS) == []
+    assert config_fields.differences(earlier, config, but=config_fields.FREE_FIELDS) == []
     assert config.data.target.margin_bottom == CITYSCAPES.margins_in_pixels(1024, 2048)[1]

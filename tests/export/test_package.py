@@ -11,7 +11,7 @@ import tensorflow as tf
 import yaml
 
 import fada_tf
-from fada_tf import config as config_lib
+from fada_tf import config_fields
 from fada_tf.data import files
 from fada_tf.errors import InputError
 from fada_tf.evaluation.confusion import Scores
@@ -37,9 +37,9 @@ def run(trained_run, tmp_path) -> pathlib.Path:
 
 
 def edit(run: pathlib.Path, values: dict) -> None:
-    config = config_lib.from_json((run / "config.json").read_bytes())
-    config_lib.set_fields(config, values)
-    (run / "config.json").write_text(config_lib.to_json(config))
+    config = config_fields.from_json((run / "config.json").read_bytes())
+    config_fields.set_fields(config, values)
+    (run / "config.json").write_text(config_fields.to_json(config))
 
 
 def add_scores(run: pathlib.Path, name: str, confusion: np.ndarray, **more) -> None:
@@ -95,9 +95,9 @@ def test_a_run_without_scores_says_so(run, tmp_path):
 
 
 def test_the_packed_network_is_the_one_that_is_asked_for(run, tmp_path):
-    config = config_lib.from_json((run / "config.json").read_bytes())
-    config_lib.set_fields(config, {"method.name": "mic", "method.inference": "better"})
-    (run / "config.json").write_text(config_lib.to_json(config))
+    config = config_fields.from_json((run / "config.json").read_bytes())
+    config_fields.set_fields(config, {"method.name": "mic", "method.inference": "better"})
+    (run / "config.json").write_text(config_fields.to_json(config))
     student = checkpoint.load_segmenter(str(run))
     teacher = copy_of(student)
     for variable in teacher.variables:

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from fada_tf import config as config_lib
+from fada_tf import config_fields
 from fada_tf.config import Config, method_settings
 from fada_tf.errors import InputError
 from fada_tf.runs import checkpoint
@@ -20,7 +20,7 @@ def run(trained_run, tmp_path) -> pathlib.Path:
 
 def write(run: pathlib.Path, inference: str, *evaluations: tuple[int, float | None, float | None]) -> None:
     config = Config(method=method_settings("masked_teacher", inference=inference))
-    (run / "config.json").write_text(config_lib.to_json(config))
+    (run / "config.json").write_text(config_fields.to_json(config))
     (run / "metrics.jsonl").write_text(
         "".join(
             json.dumps({"kind": "evaluation", "step": step, "student/mean_iou": student, "teacher/mean_iou": teacher})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fada_tf import config as config_lib
+from fada_tf import config_fields
 from fada_tf.config import Config
 from fada_tf.errors import InputError
 from fada_tf.runs import checkpoint
@@ -15,7 +15,7 @@ def test_an_old_run_may_have_settings_of_a_domain_without_records(tmp_path):
     source, target = config.data.source, config.data.target
     source.records, source.height, source.width, target.height = "records/source", 24, 32, 24
     target.flip, target.sampling = True, "rare_class"
-    (tmp_path / "config.json").write_text(config_lib.to_json(config))
+    (tmp_path / "config.json").write_text(config_fields.to_json(config))
     with pytest.raises(InputError, match=r"config\.data\.target\.flip is True, and"):
         validate(config)
     target.flip, target.sampling = False, "shuffled"  # what the message asks for

@@ -13,7 +13,8 @@ from PIL import Image
 
 from fada_tf import config as config_lib
 from fada_tf import devices, registry
-from fada_tf.config import Config, set_fields
+from fada_tf.config import Config
+from fada_tf.config_fields import set_fields
 from fada_tf.data import conversion, sampling
 from fada_tf.data.datasets import folder as folder_dataset
 from fada_tf.data.labels import label_space

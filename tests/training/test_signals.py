@@ -10,7 +10,7 @@ import time
 import pytest
 import tensorflow as tf
 
-from fada_tf.config import to_json
+from fada_tf.config_fields import to_json
 from fada_tf.errors import Stopped
 from fada_tf.training import run as run_lib
 from fada_tf.training.actions import WarnOfLosses

@@ -11,13 +11,14 @@ import time
 import numpy as np
 import pytest
 
-from fada_tf.config import Config, to_json
+from fada_tf.config import Config
+from fada_tf.config_fields import to_json
 from tests.processes import PATIENCE, command
 from tests.small_runs import metrics, small_config, tensors
 
 EXPERIMENT = """
 import pathlib
-from fada_tf.config import from_json
+from fada_tf.config_fields import from_json
 def get_config():
     return from_json(pathlib.Path(__file__).with_suffix(".json").read_text())
 """
