@@ -66,6 +66,12 @@ def test_the_readme_is_one_page():
 
 
 @pytest.mark.parametrize("page", TEXTS)
+def test_no_row_of_a_table_stands_there_twice(page):
+    rows = re.findall(r"^\| `.*", TEXTS[page], re.MULTILINE)
+    assert len(rows) == len(set(rows))
+
+
+@pytest.mark.parametrize("page", TEXTS)
 def test_links_lead_to_files(page):
     links = re.findall(r"\]\((?!https?:)([^)#\s]+)", TEXTS[page])
     assert not [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]

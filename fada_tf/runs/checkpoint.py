@@ -41,9 +41,7 @@ def checkpoint_path(checkpoint: str) -> str:
     for folder in (os.path.join(checkpoint, layout.CHECKPOINTS), checkpoint):
         if by_iteration := _checkpoints(folder):
             return by_iteration[max(by_iteration)]
-    raise InputError(
-        f"{checkpoint or 'the empty path'} holds no checkpoint: name a run directory of fada-tf train, or RUN/best"
-    )
+    raise _no_checkpoint(checkpoint, "name a run directory of fada-tf train, or RUN/best")
 
 
 def all_checkpoints(run: str) -> list[str]:
@@ -55,8 +53,17 @@ def all_checkpoints(run: str) -> list[str]:
     best, newest = (_checkpoints(os.path.join(run, folder)) for folder in (layout.BEST, layout.CHECKPOINTS))
     by_iteration = best | newest
     if not by_iteration:
-        raise InputError(f"{run} holds no checkpoint: name a run directory of fada-tf train")
+        raise _no_checkpoint(run, "name a run directory of fada-tf train")
     return [path for _, path in sorted(by_iteration.items())]
+
+
+def _no_checkpoint(folder: str, advice: str) -> InputError:
+    """Returns the error of a folder without a checkpoint, which names the runs in it, as in those of a pipeline."""
+    inside = [folder, os.path.join(folder, "runs")]
+    inside = [os.path.join(each, name) for each in inside if files.is_folder(each) for name in files.list_folder(each)]
+    if runs := sorted(each for each in inside if files.exists(os.path.join(each, layout.CONFIG))):
+        advice = f"name one of the runs in it, {', '.join(runs)}"
+    return InputError(f"{folder or 'the empty path'} holds no checkpoint: {advice}")
 
 
 def _checkpoints(folder: str) -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""Which network of a run is meant: the student, its teacher, or the better of them."""
+"""Which checkpoint and which network of a run are meant: the student, its teacher, or the better of them."""
 
 import json
 import pathlib
@@ -55,3 +55,12 @@ def test_a_checkpoint_without_a_teacher_says_so(trained_run):
     checkpoint.load_segmenter(trained_run, "student")
     with pytest.raises(InputError, match=r"ckpt-7 holds no teacher, since it is of a run of source_only: choose the s"):
         checkpoint.load_segmenter(trained_run, "teacher")
+
+
+@pytest.mark.parametrize("place", ["source", "runs/source"])
+def test_a_folder_of_runs_says_which_runs_are_in_it(run, tmp_path, place):
+    pathlib.Path(tmp_path, "task", place).parent.mkdir(parents=True)
+    run.rename(tmp_path / "task" / place)
+    with pytest.raises(InputError, match=f"task holds no checkpoint: name one of the runs in it, .*task/{place}$"):
+        checkpoint.checkpoint_path(f"{tmp_path}/task")
+    assert checkpoint.checkpoint_path(f"{tmp_path}/task/{place}").endswith(f"-{trained.ITERATION}")
