@@ -1,9 +1,9 @@
 """Your labelled pictures to your photos: source only, then self-training with masked images (MIC).
 
-Sized for two CPU cores; on a GPU take larger pictures, batches of 4 and ten times the iterations.
+Sized for two CPU cores; on a GPU take larger pictures and ten times the iterations.
 """
 
-from fada_tf.config import Config, method_settings
+from fada_tf.config import Config, DomainConfig, method_settings
 from fada_tf.stages import Stage
 
 STAGES = (
@@ -11,7 +11,8 @@ STAGES = (
     Stage("self_training", start="source", title="MIC"),
 )
 RUNS = "runs/my_photos"
-HEIGHT, WIDTH = 180, 240  # pixels; keep about the shape of your photos
+HEIGHT, WIDTH = 360, 480  # pixels that pictures are resized to; keep about the shape of your photos
+CROP_HEIGHT, CROP_WIDTH = 192, 256  # of what is trained on, at random places in them
 ITERATIONS = 600
 
 
@@ -20,22 +21,26 @@ def get_config(stage: str = "source") -> Config:
     config.data.label_space = "my/classes.json"
     config.data.evaluation.records = "data/records/my_target_val"  # "" without labelled photos
     config.data.evaluation.height, config.data.evaluation.width = HEIGHT, WIDTH
-    config.model.backbone = "vgg16"
-    config.training.batch_size = 2
+    config.model.backbone, config.model.head = "efficientnet_lite0_os32", "segformer"
+    config.optimizer.name, config.optimizer.weight_decay = "adamw", 0.01
+    config.optimizer.learning_rate, config.optimizer.head_multiplier = 3e-4, 10.0
+    config.training.batch_size = 4
     config.training.iterations = ITERATIONS
     config.training.checkpoint_interval = config.training.evaluation_interval = 200
-    config.schedule.horizon = 4 * ITERATIONS
-    source, target = config.data.source, config.data.target
-    source.records = "data/records/my_source"
-    source.height, source.width, source.flip, source.color_jitter = HEIGHT, WIDTH, True, True
-    source.sampling = "class_balanced"
+    config.schedule.horizon = 2 * ITERATIONS
+    _crops(config.data.source, "data/records/my_source")
+    config.data.source.color_jitter, config.data.source.sampling = True, "class_balanced"
     if stage == "source":
         config.method = method_settings("source_only")
-        config.model.initial_weights = "imagenet"  # downloaded once
-        config.optimizer.learning_rate = 1e-3
+        config.model.initial_weights = "efficientnet_lite0"  # comes with the library
     else:
         config.method = method_settings("mic", mask_block=32, inference="better")
-        config.optimizer.learning_rate = 8e-4
-        target.records = "data/records/my_target"
-        target.height, target.width, target.flip = HEIGHT, WIDTH, True
+        config.optimizer.learning_rate = 1e-4
+        _crops(config.data.target, "data/records/my_target")
     return config
+
+
+def _crops(domain: DomainConfig, records: str) -> None:
+    domain.records = records
+    domain.crop, domain.full_height, domain.full_width = True, HEIGHT, WIDTH
+    domain.height, domain.width, domain.flip = CROP_HEIGHT, CROP_WIDTH, True

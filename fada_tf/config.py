@@ -143,8 +143,8 @@ class ModelConfig:
     lora_rank: int = option(16, "of those matrices", minimum=1, needs=("trainable", ("lora",)))
     initial_weights: str = option(
         "",
-        "empty: random; 'imagenet'; a file: .npz, or, as others publish backbones, .pth or .safetensors; or a run "
-        "directory or checkpoint of this library",
+        "empty: random; 'imagenet'; a file: .npz, or, as others publish backbones, .pth or .safetensors; "
+        "efficientnet_lite0, which comes with the library; or a run directory or checkpoint of this library",
     )
 
 

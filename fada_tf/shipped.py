@@ -1,8 +1,9 @@
-"""Files that come with the library and can be named without their path: experiments, studies, class files."""
+"""Files that come with the library and can be named without their path: experiments, studies, classes, weights."""
 
 import os
 
-EXPERIMENTS, STUDIES, CLASSES = "", "studies", "classes"  # folders in configs/
+EXPERIMENTS, STUDIES, CLASSES, WEIGHTS = "", "studies", "classes", "weights"  # folders in configs/
+_SUFFIXES = {EXPERIMENTS: ".py", STUDIES: ".py", CLASSES: ".json", WEIGHTS: ".npz"}
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
 _NAME = "configs"
 
@@ -21,14 +22,14 @@ def find(name: str, kind: str) -> str:
 
     Args:
       name: a path, or a name without folder and suffix.
-      kind: EXPERIMENTS, STUDIES or CLASSES.
+      kind: EXPERIMENTS, STUDIES, CLASSES or WEIGHTS.
 
     Returns:
       The path; `name` as it is if there is no such file.
     """
     if os.path.isfile(name):
         return name
-    file = name.removesuffix(_suffix(kind)).removeprefix(f"{_NAME}/") + _suffix(kind)
+    file = name.removesuffix(_SUFFIXES[kind]).removeprefix(f"{_NAME}/") + _SUFFIXES[kind]
     paths = [os.path.join(root, part, file) for root in (_NAME, folder()) for part in (kind, "")]
     return next(filter(os.path.isfile, paths), name)
 
@@ -36,8 +37,4 @@ def find(name: str, kind: str) -> str:
 def names(kind: str) -> list[str]:
     """Returns the names of the library's files of a kind, sorted."""
     found = os.listdir(os.path.join(folder(), kind))
-    return sorted(name.removesuffix(_suffix(kind)) for name in found if name.endswith(_suffix(kind)))
-
-
-def _suffix(kind: str) -> str:
-    return ".json" if kind == CLASSES else ".py"
+    return sorted(name.removesuffix(_SUFFIXES[kind]) for name in found if name.endswith(_SUFFIXES[kind]))

@@ -19,9 +19,9 @@ convert source --labels=demo/source/labels --classes=configs/classes/camvid11.js
 convert target_train
 convert target_val --labels=demo/target_val/labels --classes=configs/classes/camvid11.json
 echo "== train three stages, evaluate, report"
-python scripts/run_pipeline.py --config=configs/demo.py --title="Streets by day to streets at dusk" \
+python scripts/run_pipeline.py --config=configs/demo.py --title="Streets in clear light to streets at dusk" \
   --report="$out/report.html"
 echo "== predict"
-python scripts/predict.py --checkpoint="$out/runs/self_distillation" --images=demo/target_val/images \
+python scripts/predict.py --checkpoint="$out/runs/self_training" --images=demo/target_val/images \
   --output="$out/predictions"
 echo "open $out/report.html in a browser"

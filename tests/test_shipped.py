@@ -2,6 +2,7 @@
 
 import pathlib
 
+import numpy as np
 import pytest
 
 from fada_tf import experiment_file, shipped
@@ -9,7 +10,9 @@ from fada_tf.config import Config
 from fada_tf.data import labels
 from fada_tf.errors import InputError
 from fada_tf.experiments.study import load_study
-from fada_tf.runs import provenance
+from fada_tf.models.segmenter import build_segmenter
+from fada_tf.models.weights import load_initial_weights
+from fada_tf.runs import checkpoint, provenance
 
 CONFIGS = pathlib.Path(__file__).parents[1] / "configs"
 
@@ -47,6 +50,35 @@ def test_a_class_file_has_a_name_everywhere(folder, name):
     config = Config()
     config.data.label_space = name
     assert provenance.input_checksums(config).keys() == {"config.data.label_space"}
+
+
+@pytest.mark.parametrize(
+    "name", ["efficientnet_lite0", "efficientnet_lite0.npz", "configs/weights/efficientnet_lite0.npz"]
+)
+def test_weights_have_a_name_everywhere(folder, name):
+    account = load_initial_weights(build_segmenter("efficientnet_lite0_os32", 3, head="segformer"), name)
+    assert account.startswith("efficientnet_lite0_os32: 240 of ") and "weights/efficientnet_lite0.npz" in account
+    config = Config()
+    config.model.initial_weights = name
+    assert provenance.input_checksums(config).keys() == {"config.model.initial_weights"}
+
+
+def test_weights_are_those_of_the_source(folder):
+    original = CONFIGS.parents[1] / "shared" / "weights" / "efficientnet_lite0.npz"
+    if not original.exists():
+        pytest.skip("no ../shared/weights/efficientnet_lite0.npz")
+    ours, theirs = np.load(CONFIGS / "weights" / "efficientnet_lite0.npz"), np.load(original)
+    assert sorted(ours) == sorted(name for name in theirs if not name.startswith(("_fc.", "_conv_head.", "_bn1.")))
+    for name in ours:
+        np.testing.assert_array_equal(ours[name], theirs[name])
+
+
+def test_a_folder_of_the_user_comes_before_weights_of_its_name(folder, trained_run):
+    (folder / "efficientnet_lite0").symlink_to(trained_run)
+    config = Config()
+    config.model.initial_weights = "efficientnet_lite0"
+    digest = provenance.input_checksums(config)["config.model.initial_weights"]
+    assert digest == checkpoint.fingerprint(trained_run)
 
 
 def test_the_nearest_name_is_named(folder):

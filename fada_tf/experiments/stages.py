@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from fada_tf import migration, schema
+from fada_tf import migration, schema, shipped
 from fada_tf.config import Config, method_settings
 from fada_tf.config_fields import (
     FREE_FIELDS,
@@ -357,7 +357,7 @@ def check_files(experiment: Experiment, records: Sequence[str], made: Collection
         wanted_records.append(training.unlabelled or experiment.file.stage(training.stage).unlabelled)
         wanted_records += [domain.records for domain in trained_domains(config).values()]
         wanted_records.append(config.data.evaluation.records)
-        weights.append(config.model.initial_weights)
+        weights.append(shipped.find(config.model.initial_weights, shipped.WEIGHTS))
     names = [folder for records in wanted_records for folder in folders(records)]
     wanted = [os.path.join(folder, MANIFEST_NAME) for folder in names if folder and folder not in (BY_A_JOB, *made)]
     wanted += [path for path in weights if path not in ("", "imagenet") and not path.startswith(BY_A_JOB)]

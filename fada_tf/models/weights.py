@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from absl import logging
 
+from fada_tf import shipped
 from fada_tf.data import files
 from fada_tf.errors import InputError
 from fada_tf.models.backbone_files import read_backbone
@@ -23,8 +24,8 @@ def load_initial_weights(segmenter: Segmenter, source: str) -> str:
       segmenter: the model that is changed.
       source: "" (leave it as it is), "imagenet" (download; vgg16 only), or an .npz file with every tensor of the
         feature extractor, fc6 and fc7 and the classifier's excepted, float32 or float16; by our paths, or by the names
-        and in the layouts of a form in which the backbone is published. Or a file of PyTorch's or of safetensors, see
-        `read_backbone`.
+        and in the layouts of a form in which the backbone is published; or the name of one that comes with the library,
+        as "efficientnet_lite0". Or a file of PyTorch's or of safetensors, see `read_backbone`.
 
     Returns:
       One line, also logged: what was loaded and what was not.
@@ -36,6 +37,7 @@ def load_initial_weights(segmenter: Segmenter, source: str) -> str:
         account = f"{segmenter.backbone}: all weights are random"
     else:
         variables = named_variables(segmenter.feature_extractor, segmenter.classifier)
+        source = shipped.find(source, shipped.WEIGHTS)
         if source.endswith((".pth", ".safetensors")):
             tensors, (_, *notices) = read_backbone(source, segmenter.backbone)
         else:

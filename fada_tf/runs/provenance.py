@@ -88,6 +88,8 @@ def _digest(field: str, path: str) -> str | None:
         return manifest.digest(path) if path else None
     if field == "data.label_space" and path not in labels.LABEL_SPACES:
         path = shipped.find(path, shipped.CLASSES)
+    if field == _INITIAL_WEIGHTS and not files.is_folder(path):
+        path = shipped.find(path, shipped.WEIGHTS)
     if files.exists(path) and not files.is_folder(path):
         return files.sha256(path)
     if field == _INITIAL_WEIGHTS and path not in ("", "imagenet"):

@@ -53,7 +53,7 @@ def folder(tmp_path, monkeypatch) -> pathlib.Path:
 
 
 def adapt(**options) -> object:
-    defaults = {"classes": "classes.json", "evaluation": "val", "run_dir": "mine"}
+    defaults = {"classes": "classes.json", "evaluation": "val", "run_dir": "mine", "config": "camvid_day_dusk"}
     defaults["settings"] = {"training.iterations": 20, "method.adversarial_weight": 0.5}
     return fada_tf.adapt("renders", "photos", **defaults | options)
 
@@ -73,7 +73,7 @@ def test_pictures_are_converted_and_all_stages_trained_on_them_once(folder):
     assert log("records/evaluation")[0].startswith("--dataset=folder --images=val/images --labels=val/labels ")
     (adversarial,) = log("runs/adversarial")
     for option in (
-        "config=demo:adversarial", "config.data.source.records=mine/records/source",
+        "config=camvid_day_dusk:adversarial", "config.data.source.records=mine/records/source",
         "config.data.target.records=mine/records/target", "config.data.evaluation.records=mine/records/evaluation",
         "config.data.label_space=classes.json", "config.model.initial_weights=mine/runs/source",
         "config.training.iterations=20", "config.method.adversarial_weight=0.5",
@@ -96,7 +96,7 @@ def test_pictures_are_converted_and_all_stages_trained_on_them_once(folder):
 
 def test_without_labelled_photos_nothing_is_scored(folder):
     todo = AdaptationJobs(
-        "demo", Domain("source", "renders", classes="classes.json"), Domain("target", "photos"), None, "m"
+        "camvid_day_dusk", Domain("source", "renders", classes="classes.json"), Domain("target", "photos"), None, "m"
     )
     assert [job.name for job in todo.jobs] == [
         "source/convert", "target/convert", "source/train", "adversarial/train", "self_distillation/pseudo_labels",
@@ -108,7 +108,7 @@ def test_without_labelled_photos_nothing_is_scored(folder):
 def test_records_are_taken_as_they_are_with_their_classes(folder):
     found = base.find("folder", images="renders/images", labels="renders/labels", classes="classes.json")
     conversion.convert(found, "records")
-    todo = AdaptationJobs("demo", Domain("source", "records"), Domain("target", "photos"), None, "mine")
+    todo = AdaptationJobs("camvid_day_dusk", Domain("source", "records"), Domain("target", "photos"), None, "mine")
     source = next(job for job in todo.jobs if job.name == "source/train")
     assert "--config.data.source.records=records" in source.options and todo.jobs[0].name == "target/convert"
     assert "--config.data.label_space=mine/classes.json" in source.options

@@ -48,20 +48,25 @@ def test_studies_that_ship_are_whole(path):
     assert sum(job.program == "evaluate" for job in found) == len(todo.rows) * len(study.seeds)
 
 
-def demo(**fields) -> Study:
-    defaults = {"name": "demo", "experiment": "configs/demo.py", "test_records": "records/test", "seeds": (0, 7)}
+def task(**fields) -> Study:
+    defaults = {
+        "name": "dusk",
+        "experiment": "configs/camvid_day_dusk.py",
+        "test_records": "records/test",
+        "seeds": (0, 7),
+    }
     return Study(**defaults | fields)
 
 
-def changed_demo(folder: pathlib.Path, text: str, other: str) -> None:
-    """Writes the demo's experiment file with another text in one place."""
-    before = (ROOT / "configs/demo.py").read_text()
+def changed_task(folder: pathlib.Path, text: str, other: str) -> None:
+    """Writes the experiment file with another text in one place."""
+    before = (ROOT / "configs/camvid_day_dusk.py").read_text()
     assert text in before
-    (folder / "demo.py").write_text(before.replace(text, other))
+    (folder / "task.py").write_text(before.replace(text, other))
 
 
 def test_stages_start_from_the_runs_of_their_own_seed():
-    found = by_name(demo())
+    found = by_name(task())
     for name in ("binary", "fada_hard", "fada_soft"):
         job = found[f"seed7/{name}/train"]
         assert option(job, "config.model.initial_weights") == "out/seed7/source"
@@ -83,36 +88,36 @@ def test_self_distillation_of_the_paper_starts_from_imagenet_again():
 
 
 def test_weights_of_an_earlier_stage_are_those_of_the_same_rows_earlier_training(tmp_path):
-    changed_demo(tmp_path, 'start="adversarial", pseudo', 'start="source/best", pseudo')
-    found = by_name(Study("x", str(tmp_path / "demo.py"), "records/test", seeds=(0,)))
+    changed_task(tmp_path, 'start="adversarial", pseudo', 'start="source/best", pseudo')
+    found = by_name(Study("x", str(tmp_path / "task.py"), "records/test", seeds=(0,)))
     distilled = found["seed0/self_distillation/train"]
     assert option(distilled, "config.model.initial_weights") == "out/seed0/source/best"
     assert option(found["seed0/self_distillation/pseudo_labels"], "checkpoint") == "out/seed0/fada_soft"
     trainings = [Training("lonely", "self_distillation", start="x"), Training("x", "source")][::-1]
     with pytest.raises(InputError, match=r"lonely starts from stage 'adversarial' .* no training before it"):
-        StudyJobs(demo(trainings=trainings, rows=[]), "out")
+        StudyJobs(task(trainings=trainings, rows=[]), "out")
 
 
 @pytest.mark.parametrize("weights", ["best", "best/ckpt-40", "checkpoints/ckpt-300", ""])
 def test_a_stage_may_start_from_the_best_checkpoint_of_the_one_before(tmp_path, weights):
-    changed_demo(tmp_path, 'start="source"', f'start="{os.path.join("source", weights).rstrip("/")}"')
-    pipeline = PipelineJobs(str(tmp_path / "demo.py"))
-    assert pipeline.runs == "demo_output/runs"
+    changed_task(tmp_path, 'start="source"', f'start="{os.path.join("source", weights).rstrip("/")}"')
+    pipeline = PipelineJobs(str(tmp_path / "task.py"))
+    assert pipeline.runs == "runs/task"
     outputs = {job.name: job.output for job in pipeline.jobs if job.program == "train"}
-    assert outputs["source/train"] == "demo_output/runs/source"
-    found = by_name(Study("x", str(tmp_path / "demo.py"), "records/test", seeds=(0,)))
+    assert outputs["source/train"] == "runs/task/source"
+    found = by_name(Study("x", str(tmp_path / "task.py"), "records/test", seeds=(0,)))
     initial = option(found["seed0/fada_soft/train"], "config.model.initial_weights")
     assert initial == os.path.join("out/seed0/source", weights).rstrip("/")
     assert found["seed0/fada_soft/train"].output == "out/seed0/fada_soft"
 
 
 def test_controls_continue_source_only_to_the_adapted_rows_iterations():
-    total = StudyJobs(demo(), "out").experiment
-    settings = experiment_file.load("configs/demo.py").ITERATIONS
+    total = StudyJobs(task(), "out").experiment
+    settings = experiment_file.load("configs/camvid_day_dusk.py").ITERATIONS
     assert total.iterations("control") == settings["source"] + settings["adversarial"]
     assert total.iterations("control_long") == sum(settings.values())
     assert total.total_iterations("control_long") == total.total_iterations("self_distillation")
-    found = by_name(demo())
+    found = by_name(task())
     control = found["seed0/control/train"]
     assert control.copies == "out/seed0/source"
     assert option(control, "config.training.iterations") == str(settings["source"] + settings["adversarial"])
@@ -161,7 +166,7 @@ def test_a_control_has_the_schedule_of_the_rows_it_controls(horizon, longer):
 
 def test_settings_that_change_no_weight_change_no_job():
     found = [
-        jobs._keys(StudyJobs(demo(overrides=overrides), "out").jobs)
+        jobs._keys(StudyJobs(task(overrides=overrides), "out").jobs)
         for overrides in (
             {},
             {"training.keep_checkpoints": 1, "training.picture_interval": 0},
@@ -173,11 +178,11 @@ def test_settings_that_change_no_weight_change_no_job():
 
 
 def test_a_changed_setting_of_the_experiment_changes_the_job(tmp_path):
-    text = (ROOT / "configs/demo.py").read_text()
+    text = (ROOT / "configs/camvid_day_dusk.py").read_text()
     keys = []
     for rate in ("1e-2", "2e-2"):
-        (tmp_path / "demo.py").write_text(re.sub(r"learning_rate = 1e-2", f"learning_rate = {rate}", text))
-        todo = StudyJobs(Study("x", str(tmp_path / "demo.py"), "records/test", seeds=(0,)), "out").jobs
+        (tmp_path / "task.py").write_text(re.sub(r"learning_rate = 1e-2", f"learning_rate = {rate}", text))
+        todo = StudyJobs(Study("x", str(tmp_path / "task.py"), "records/test", seeds=(0,)), "out").jobs
         keys.append(jobs._keys(todo))
     assert "optimizer.learning_rate: 0.00025, 0.02" in todo[0].settings and "momentum" not in todo[0].settings
     assert all(keys[0][name] != keys[1][name] for name in ("seed0/source/train", "seed0/fada_soft/evaluate"))
@@ -186,7 +191,7 @@ def test_a_changed_setting_of_the_experiment_changes_the_job(tmp_path):
 def test_settings_of_the_command_line_reach_every_stage_of_a_task():
     settings = ["training.precision=mixed_bfloat16", "optimizer.weight_decay=1e-4", "model.recompute=False", "seed=5"]
     settings += ["data.evaluation.height=24"]
-    todo = PipelineJobs("configs/demo.py", overrides=parse_settings(settings)).jobs
+    todo = PipelineJobs("configs/camvid_day_dusk.py", overrides=parse_settings(settings)).jobs
     trained = [job for job in todo if job.program == "train"]
     assert len(trained) == 3
     for job in trained:
@@ -199,14 +204,14 @@ def test_settings_of_the_command_line_reach_every_stage_of_a_task():
 
 def test_a_setting_reaches_the_stages_that_have_it():
     weight, smoothing = "method.adversarial_weight", "method.segmentation_temperature"
-    todo = PipelineJobs("configs/demo.py", overrides={weight: "0.5", smoothing: "3"}).jobs
+    todo = PipelineJobs("configs/camvid_day_dusk.py", overrides={weight: "0.5", smoothing: "3"}).jobs
     trained = {job.name: job for job in todo if job.program == "train"}
     found = [(option(job, f"config.{weight}"), option(job, f"config.{smoothing}")) for job in trained.values()]
     assert found == [(None, "3.0"), ("0.5", "3.0"), (None, "3.0")]
-    rows = by_name(demo(overrides={weight: 0.5}))
+    rows = by_name(task(overrides={weight: 0.5}))
     assert option(rows["seed0/binary/train"], f"config.{weight}") == "0.5"
     assert option(rows["seed0/control/train"], f"config.{weight}") is None
-    everywhere = PipelineJobs("configs/demo.py", overrides={weight: "0.5", "method.name": "fada"}).jobs
+    everywhere = PipelineJobs("configs/camvid_day_dusk.py", overrides={weight: "0.5", "method.name": "fada"}).jobs
     assert {option(job, f"config.{weight}") for job in everywhere if job.program == "train"} == {"0.5"}
 
 
@@ -225,7 +230,7 @@ def test_a_setting_reaches_the_stages_that_have_it():
 )
 def test_a_setting_of_the_command_line_that_cannot_work_says_why(setting, message):
     with pytest.raises(InputError, match=re.escape(message)):
-        PipelineJobs("configs/demo.py", overrides=parse_settings([setting]))
+        PipelineJobs("configs/camvid_day_dusk.py", overrides=parse_settings([setting]))
 
 
 @pytest.mark.parametrize(
@@ -236,16 +241,16 @@ def test_a_setting_of_the_command_line_that_cannot_work_says_why(setting, messag
         ({"trainings": [Training("a", "adversarial", start="b")]}, "a starts from 'b'"),
         (
             {"trainings": [Training("source", "x")], "rows": []},
-            "demo.py has no stage 'x': choose from source, adversarial, self_distillation",
+            "camvid_day_dusk.py has no stage 'x': choose from source, adversarial, self_distillation",
         ),
         ({"overrides": {"training.iteration": 3}}, r"training.iteration \(nearest: config.training.iterations\)"),
-        ({"test_records": ""}, "test_records of study 'demo' is empty"),
+        ({"test_records": ""}, "test_records of study 'dusk' is empty"),
         ({"overrides": {"training.batch_size": 0}}, "config.training.batch_size is 0"),
     ],
 )
 def test_a_study_that_cannot_work_says_why(study, message):
     with pytest.raises(InputError, match=message):
-        StudyJobs(demo(**study), "out")
+        StudyJobs(task(**study), "out")
 
 
 @pytest.mark.parametrize(
@@ -264,23 +269,23 @@ def test_a_study_file_that_is_wrong_says_where(tmp_path, line, message):
     path.write_text(
         "from fada_tf.experiments.study import Row, Study, Training\n"
         "def get_study():\n"
-        "    study = Study('a', '~/demo.py', '~')\n"
+        "    study = Study('a', '~/task.py', '~')\n"
         f"    {line}\n"
         "    return study\n"
     )
     with pytest.raises(InputError, match=message):
         load_study(str(path))
     path.write_text(path.read_text().replace(line, "pass"))
-    assert load_study(str(path)).experiment == os.path.expanduser("~/demo.py")
+    assert load_study(str(path)).experiment == os.path.expanduser("~/task.py")
 
 
 def test_all_missing_files_are_named_at_once(monkeypatch, tmp_path):
-    todo = StudyJobs(demo(), "out")
+    todo = StudyJobs(task(), "out")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as error:
         todo.check_files()
-    for name in ("source", "target_train", "target_val"):
-        assert f"demo_output/records/{name}/manifest.json" in str(error.value)
+    for name in ("camvid_train_day", "camvid_train_dusk", "camvid_test_dusk"):
+        assert f"data/records/{name}/manifest.json" in str(error.value)
     assert "records/test/manifest.json" in str(error.value)
     assert "pseudo" not in str(error.value) and "seed" not in str(error.value)
     with pytest.raises(InputError, match=r"nowhere\.py does not exist"):
@@ -288,7 +293,7 @@ def test_all_missing_files_are_named_at_once(monkeypatch, tmp_path):
 
 
 def write_scores(output: pathlib.Path, run: str, mean_iou: float | None, ccd: float | None) -> None:
-    iteration = {"source": 300, "fada_soft": 150}[run.rpartition("/")[2]]
+    iteration = {"source": 600, "fada_soft": 400}[run.rpartition("/")[2]]
     records, source = (str(output / "records" / name) for name in ("test", "source"))
     values = {"mean_iou": mean_iou, "subset_mean_iou": {"13": mean_iou + 0.1}, "pixel_accuracy": 0.9}
     values["class_iou"] = {"sky": mean_iou, "a|b": None}
@@ -309,7 +314,7 @@ def test_the_table_has_mean_and_spread_and_compares_seed_by_seed(tmp_path):
         (tmp_path / "records" / name).mkdir(parents=True)
         (tmp_path / "records" / name / "manifest.json").write_text(name)
     trainings = [Training("source", "source"), Training("fada_soft", "adversarial", start="source")]
-    study = demo(rows=rows, trainings=trainings, overrides={"data.source.records": str(tmp_path / "records/source")})
+    study = task(rows=rows, trainings=trainings, overrides={"data.source.records": str(tmp_path / "records/source")})
     study.test_records = str(tmp_path / "records/test")
     todo = StudyJobs(study, str(tmp_path))
     write_scores(tmp_path, "seed0/source", 0.20, 3.0)
@@ -317,11 +322,11 @@ def test_the_table_has_mean_and_spread_and_compares_seed_by_seed(tmp_path):
     write_scores(tmp_path, "seed0/fada_soft", 0.25, 2.0)
     todo.write_table()
     lines = (tmp_path / "table.md").read_text().splitlines()
-    assert lines[4] == "| source only | 300 | 2 | 25.0 ± 7.1 | 35.0 ± 7.1 |  | 90.0 ± 0.0 | 3.50 ± 0.71 |"
-    assert lines[5] == "| FADA | 450 | 1 | 25.0 | 35.0 | +5.0 | 90.0 | 2.00 |"
+    assert lines[4] == "| source only | 600 | 2 | 25.0 ± 7.1 | 35.0 ± 7.1 |  | 90.0 ± 0.0 | 3.50 ± 0.71 |"
+    assert lines[5] == "| FADA | 1,000 | 1 | 25.0 | 35.0 | +5.0 | 90.0 | 2.00 |"
     assert lines[11:14] == ["| mean IoU | source only | FADA |", "| --- | --- | --- |", "| weather fog |  | 12.5 |"]
     tables = Page((tmp_path / "table.html").read_text()).tables
-    assert tables["rows"][2] == ["FADA", "450", "1", "25.0", "35.0", "+5.0", "90.0", "2.00"]
+    assert tables["rows"][2] == ["FADA", "1,000", "1", "25.0", "35.0", "+5.0", "90.0", "2.00"]
     assert (tables["classes"][1], tables["conditions"][1]) == (
         ["sky", "25.0 ± 7.1", "25.0"],
         ["weather fog", "", "12.5"],
@@ -336,12 +341,12 @@ def test_the_table_has_mean_and_spread_and_compares_seed_by_seed(tmp_path):
     assert fada["seeds"]["7"]["mean_iou_13"] == pytest.approx(0.5)
     rows = (tmp_path / "table.csv").read_text().splitlines()
     assert rows[0] == "row,seed,iterations,mean_iou,mean_iou_13,pixel_accuracy,ccd,iou/sky,condition/weather fog"
-    assert rows[-1] == "FADA,7,450,0.400000,0.500000,0.900000,,0.400000,0.200000"
+    assert rows[-1] == "FADA,7,1000,0.400000,0.500000,0.900000,,0.400000,0.200000"
 
 
 def test_a_training_cannot_continue_nothing():
     with pytest.raises(InputError, match="longer starts from '': give that training before it"):
-        Experiment("configs/demo.py", [Training("longer", "source", continues=True)])
+        Experiment("configs/camvid_day_dusk.py", [Training("longer", "source", continues=True)])
 
 
 def test_what_decides_a_run_is_told_in_the_words_of_the_first_format():
@@ -373,7 +378,7 @@ def test_a_training_may_start_directly_from_one_that_its_stage_does_not_name():
         name: Training(name, "self_distillation", start="source", pseudo_labels="fada", directly=name == "direct")
         for name in ("direct", "as_the_file_says")
     }
-    study = by_name(demo(trainings=[*chain, *after.values()], rows=[]))
+    study = by_name(task(trainings=[*chain, *after.values()], rows=[]))
     starts = {
         name: [option for option in study[f"seed0/{name}/train"].options if "initial_weights" in option]
         for name in after
@@ -384,7 +389,7 @@ def test_a_training_may_start_directly_from_one_that_its_stage_does_not_name():
 
 def test_student_and_teacher_of_one_training_are_rows_of_their_own(tmp_path):
     rows = [Row("student", "source", network="student"), Row("teacher", "source", network="teacher")]
-    found = by_name(demo(trainings=[Training("source", "source")], rows=rows))
+    found = by_name(task(trainings=[Training("source", "source")], rows=rows))
     assert "--network=teacher" in found["seed0/source/evaluate_teacher"].options
     assert "--network=student" in found["seed0/source/evaluate_student"].options
     outputs = {job.output for name, job in found.items() if name.startswith("seed0/source/evaluate")}
