@@ -3,8 +3,9 @@
 bash scripts/demo.sh && python docs/pictures.py
 
 A strip has a row for each of a few test images: the picture, what is seen after training on the source only, what after
-adaptation, and the truth. They are evenly spaced by name, so that none is chosen for its looks. The report is taken as
-Chromium shows it, if that is installed.
+adaptation, and the truth. They are evenly spaced by name, so that none is chosen for its looks. What predict and the
+training of the last stage wrote are shown for the tutorial. The report is taken as Chromium shows it, if that is
+installed.
 """
 
 import argparse
@@ -38,29 +39,33 @@ def main() -> None:
     options = parser.parse_args()
     images = sorted(IMAGES.glob("*.jpg"))
     chosen = [images[index] for index in np.linspace(0, len(images) - 1, options.rows).round().astype(int)]
-    masks = {stage: _masks(options.demo, stage) for stage in (first.name, options.adapted)}
+    seen = [_predictions(options.demo, stage) for stage in (first.name, options.adapted)]
     colors = ClassFile.load(str(ROOT / "configs" / "classes" / "camvid11.json"))
     rows = [
         [
             Image.open(image).convert("RGB"),
-            *(Image.open(folder / f"{image.stem}.png").convert("RGB") for folder in masks.values()),
+            *(Image.open(folder / "masks" / f"{image.stem}.png").convert("RGB") for folder in seen),
             _truth(LABELS / f"{image.stem}.png", colors),
         ]
         for image in chosen
     ]
     strip = _strip(rows, ["picture", first.title, options.title, "truth"])
     strip.save(OUTPUT / "demo.jpg", quality=85, optimize=True)
+    overlays = [Image.open(folder / "overlays" / f"{chosen[0].stem}.png").convert("RGB") for folder in seen]
+    _strip([overlays], ["my/before/overlays", "my/after/overlays"]).save(OUTPUT / "overlays.jpg", quality=85)
+    learned = options.demo / "runs" / options.adapted / "pictures" / "mixed.png"
+    Image.open(learned).convert("RGB").save(OUTPUT / "mixed.jpg", quality=85)
     if browser := shutil.which("chromium") or shutil.which("google-chrome"):
         _page(browser, options.demo / "report.html").save(OUTPUT / "report.png", optimize=True)
 
 
-def _masks(demo: pathlib.Path, stage: str) -> pathlib.Path:
-    """Returns the folder of the masks of a stage's newest checkpoint, which are made if they are not there."""
+def _predictions(demo: pathlib.Path, stage: str) -> pathlib.Path:
+    """Returns what predict wrote with a stage's newest checkpoint; it is made if it is not there."""
     output = demo / "pictures" / stage
     if not (output / "masks").exists():
         command = [sys.executable, "-m", "fada_tf", "predict", f"--checkpoint={demo / 'runs' / stage}"]
         subprocess.run([*command, f"--images={IMAGES}", f"--output={output}"], check=True, cwd=ROOT)
-    return output / "masks"
+    return output
 
 
 def _truth(label: pathlib.Path, classes: ClassFile) -> Image.Image:

@@ -177,9 +177,12 @@ def test_diagrams_are_what_their_script_draws():
 def test_the_strip_of_pictures_has_a_row_an_image(tmp_path, monkeypatch):
     pictures = script("pictures")
     for stage, color in (("source", "red"), ("last", "lime")):
-        (tmp_path / "pictures" / stage / "masks").mkdir(parents=True)
-        for image in pictures.IMAGES.glob("*.jpg"):
-            Image.new("RGB", (8, 6), color).save(tmp_path / "pictures" / stage / "masks" / f"{image.stem}.png")
+        for folder in ("masks", "overlays"):
+            (tmp_path / "pictures" / stage / folder).mkdir(parents=True)
+            for image in pictures.IMAGES.glob("*.jpg"):
+                Image.new("RGB", (8, 6), color).save(tmp_path / "pictures" / stage / folder / f"{image.stem}.png")
+    (tmp_path / "runs/last/pictures").mkdir(parents=True)
+    Image.new("RGB", (8, 6), "blue").save(tmp_path / "runs/last/pictures/mixed.png")
     monkeypatch.setattr(pictures, "OUTPUT", tmp_path)
     monkeypatch.setattr(pictures.shutil, "which", lambda name: None)
     monkeypatch.setattr("sys.argv", ["pictures.py", f"--demo={tmp_path}", "--adapted=last", "--rows=2"])
@@ -188,6 +191,10 @@ def test_the_strip_of_pictures_has_a_row_an_image(tmp_path, monkeypatch):
     assert strip.size == (4 * 320 + 3 * 6, 30 + 2 * 240 + 6)
     assert all(strip.getpixel((480, top))[0] > 200 > 100 > strip.getpixel((480, top))[1] for top in (150, 400))
     assert all(strip.getpixel((800, top))[1] > 200 > 100 > strip.getpixel((800, top))[0] for top in (150, 400))
+    overlays = Image.open(tmp_path / "overlays.jpg").convert("RGB")
+    assert overlays.size == (2 * 320 + 6, 30 + 240)
+    assert overlays.getpixel((160, 150))[0] > 200 > 100 > overlays.getpixel((500, 150))[0]
+    assert Image.open(tmp_path / "mixed.jpg").convert("RGB").size == (8, 6)
     # The sky of the truth, and a road below it, of the class file's colours.
     assert strip.getpixel((1120, 40)) != strip.getpixel((1120, 260))
 
