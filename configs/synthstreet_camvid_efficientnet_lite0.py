@@ -33,16 +33,15 @@ def get_config(stage: str = "source") -> Config:
     config.training.checkpoint_interval = 200
     config.training.evaluation_interval = 200
     config.training.picture_interval = 200
-    # No stage, and no control of all their iterations, comes near the end of the schedule.
-    config.schedule.horizon = 4000
+    # Every stage comes near the end of its own schedule, where what it scores settles.
+    config.schedule.horizon = config.training.iterations * 11 // 10
     _crops(config.data.source, f"{RECORDS}/synthstreet")
     config.data.source.color_jitter, config.data.source.sampling = True, "class_balanced"
     if stage == "source":
         config.method = method_settings("source_only")
         config.model.initial_weights = "efficientnet_lite0"
         return config
-    # Where the source stage's schedule stopped.
-    config.optimizer.learning_rate = 2.3e-4
+    config.optimizer.learning_rate = 1e-4
     _crops(config.data.target, f"{RECORDS}/camvid_train")
     if stage == "adversarial":
         config.method = method_settings("fada", segmentation_temperature=1.8)

@@ -1,0 +1,47 @@
+"""CamVid by day to CamVid at dusk with EfficientNet-Lite0: the recipe of synthstreet to CamVid as it is, two seeds.
+
+    python scripts/run_study.py --config=configs/studies/camvid_day_dusk_efficientnet_lite0.py
+
+configs/camvid_day_dusk.py says how the records are made.
+"""
+
+from fada_tf.experiments.stages import Training
+from fada_tf.experiments.study import Row, Study
+
+CONTROL = "source only, as long as MIC"
+LONG_CONTROL = "source only, as long as FADA and MIC"
+RECORDS = "data/records"
+DUSK = {"data.target.records": f"{RECORDS}/camvid_train_dusk"}
+
+
+def get_study() -> Study:
+    return Study(
+        name="camvid_day_dusk_efficientnet_lite0",
+        experiment="configs/synthstreet_camvid_efficientnet_lite0.py",
+        test_records=f"{RECORDS}/camvid_test_dusk",
+        seeds=(0, 1),
+        trainings=(
+            Training("source", "source"),
+            Training("control", "source", start="source", continues=True, as_long_as="mic"),
+            Training("mic", "self_training", start="source", overrides=DUSK),
+            Training("fada", "adversarial", start="source", overrides=DUSK),
+            Training("fada_then_mic", "self_training", start="fada", overrides=DUSK),
+            Training("control_long", "source", start="control", continues=True, as_long_as="fada_then_mic"),
+        ),
+        rows=(
+            Row("source only", "source"),
+            Row(CONTROL, "control"),
+            Row("MIC", "mic", control=CONTROL),
+            Row("MIC, teacher", "mic", control=CONTROL, network="teacher"),
+            Row(LONG_CONTROL, "control_long"),
+            Row("FADA, then MIC", "fada_then_mic", control=LONG_CONTROL),
+            Row("FADA, then MIC, teacher", "fada_then_mic", control=LONG_CONTROL, network="teacher"),
+        ),
+        overrides={
+            "data.source.records": f"{RECORDS}/camvid_train_day",
+            "data.evaluation.records": f"{RECORDS}/camvid_test_dusk",
+            # Nothing is chosen by a score: the last checkpoint is what counts.
+            "training.evaluation_interval": 0,
+            "training.keep_checkpoints": 1,
+        },
+    )

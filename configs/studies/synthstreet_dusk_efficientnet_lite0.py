@@ -1,0 +1,49 @@
+"""Rendered streets by day to such at dusk with EfficientNet-Lite0: the recipe of synthstreet to CamVid, two seeds.
+
+    python scripts/run_study.py --config=configs/studies/synthstreet_dusk_efficientnet_lite0.py
+
+synthstreet's light.csv gives each picture's light. Those at dusk are the target, of which every third by name, from the
+first on, is tested and the others are trained on without labels; all others are the source. `make_tfrecords
+--only=FILE` takes the names of each part.
+"""
+
+from fada_tf.experiments.stages import Training
+from fada_tf.experiments.study import Row, Study
+
+CONTROL = "source only, as long as MIC"
+LONG_CONTROL = "source only, as long as FADA and MIC"
+RECORDS = "data/records"
+DUSK = {"data.target.records": f"{RECORDS}/synthstreet_dusk_train"}
+
+
+def get_study() -> Study:
+    return Study(
+        name="synthstreet_dusk_efficientnet_lite0",
+        experiment="configs/synthstreet_camvid_efficientnet_lite0.py",
+        test_records=f"{RECORDS}/synthstreet_dusk_test",
+        seeds=(0, 1),
+        trainings=(
+            Training("source", "source"),
+            Training("control", "source", start="source", continues=True, as_long_as="mic"),
+            Training("mic", "self_training", start="source", overrides=DUSK),
+            Training("fada", "adversarial", start="source", overrides=DUSK),
+            Training("fada_then_mic", "self_training", start="fada", overrides=DUSK),
+            Training("control_long", "source", start="control", continues=True, as_long_as="fada_then_mic"),
+        ),
+        rows=(
+            Row("source only", "source"),
+            Row(CONTROL, "control"),
+            Row("MIC", "mic", control=CONTROL),
+            Row("MIC, teacher", "mic", control=CONTROL, network="teacher"),
+            Row(LONG_CONTROL, "control_long"),
+            Row("FADA, then MIC", "fada_then_mic", control=LONG_CONTROL),
+            Row("FADA, then MIC, teacher", "fada_then_mic", control=LONG_CONTROL, network="teacher"),
+        ),
+        overrides={
+            "data.source.records": f"{RECORDS}/synthstreet_day",
+            "data.evaluation.records": f"{RECORDS}/synthstreet_dusk_test",
+            # Nothing is chosen by a score: the last checkpoint is what counts.
+            "training.evaluation_interval": 0,
+            "training.keep_checkpoints": 1,
+        },
+    )
