@@ -24,10 +24,10 @@ def get_study() -> Study:
         seeds=(0, 1),
         trainings=(
             Training("source", "source"),
-            Training("control", "source", start="source", continues=True, as_long_as="mic"),
-            Training("binary", "adversarial", start="source", overrides={"method.name": "binary_adversarial"}),
-            Training("fada", "adversarial", start="source"),
             Training("mic", "self_training", start="source"),
+            Training("control", "source", start="source", continues=True, as_long_as="mic"),
+            Training("fada", "adversarial", start="source"),
+            Training("binary", "adversarial", start="source", overrides={"method.name": "binary_adversarial"}),
             Training("fada_mic", "self_training", start="source", overrides=DISCRIMINATOR),
             Training("fada_then_mic", "self_training", start="fada"),
             Training("control_long", "source", start="control", continues=True, as_long_as="fada_then_mic"),
