@@ -45,7 +45,8 @@ def test_it_holds_the_library_experiments_and_server_and_nothing_else(wheel):
         f"{place}/{path.relative_to(ROOT / folder)}"
         for place, folder in FOLDERS.items()
         for path in (ROOT / folder).rglob("*")
-        if path.suffix in (".py", ".json", ".html", ".css", ".js", ".typed") and "build" not in path.parts
+        if (path.suffix in (".py", ".json", ".html", ".css", ".js", ".typed") and "build" not in path.parts)
+        or path.parent.name == "weights"
     }
     assert {path for path in found if ".dist-info/" not in path} == wanted
     (entry_points,) = wheel.glob("*.dist-info/entry_points.txt")
