@@ -13,6 +13,8 @@ from tensorflow.python.framework import kernels
 
 from fada_tf import forms, registry
 from fada_tf.config import Config, method_settings
+from fada_tf.evaluation.boundaries import near_boundary
+from fada_tf.evaluation.calibration import calibration_counts
 from fada_tf.evaluation.confusion import confusion_matrix
 from fada_tf.evaluation.evaluator import Evaluator
 from fada_tf.evaluation.views import Views
@@ -181,9 +183,13 @@ def test_depthwise_convolutions_stay_on_the_gpu(stride, dilation, precision):
 
 
 @pytest.mark.parametrize(
-    "views", [Views((0.7, 1.0), flip=True), Views(flip=True, windows=Windows((32, 32), (16, 20), "softmax"))]
+    ("views", "detailed"),
+    [
+        (Views((0.7, 1.0), flip=True), False),
+        (Views(flip=True, windows=Windows((32, 32), (16, 20), "softmax")), True),
+    ],
 )
-def test_scoring_stays_on_the_gpu(views):
+def test_scoring_stays_on_the_gpu(views, detailed):
     batch = {
         "image": tf.TensorSpec([BATCH, HEIGHT, WIDTH, 3], tf.uint8),
         "label": tf.TensorSpec([BATCH, HEIGHT, WIDTH], tf.uint8),
@@ -193,7 +199,7 @@ def test_scoring_stays_on_the_gpu(views):
     dataset = dataset.map(lambda batch: batch | {"record": tf.range(tf.shape(batch["image"], tf.int64)[0])})
     segmenter, strategy, names = build_segmenter("tiny", CLASSES), tf.distribute.get_strategy(), ("sky", "road", "car")
     conditions = {"weather": ("fog", "rain")}
-    evaluator = Evaluator(segmenter, dataset, names, strategy, views=views, conditions=conditions)
+    evaluator = Evaluator(segmenter, dataset, names, strategy, views=views, conditions=conditions, detailed=detailed)
     batch["groups"] = tf.TensorSpec([BATCH, 2], tf.int64)
     with forms.chosen("plain"):
         graphs = [evaluator._distributed_step.get_concrete_function(batch).graph]
@@ -201,6 +207,9 @@ def test_scoring_stays_on_the_gpu(views):
     pair = [tf.TensorSpec([HEIGHT, WIDTH], kind) for kind in (tf.uint8, tf.int32)]
     score = tf.function(lambda label, class_map: confusion_matrix(label, class_map, CLASSES))
     graphs.append(score.get_concrete_function(*pair).graph)
+    confidence = tf.TensorSpec([HEIGHT, WIDTH], tf.float32)
+    graphs.append(tf.function(calibration_counts).get_concrete_function(*pair, confidence).graph)
+    graphs.append(tf.function(near_boundary).get_concrete_function(pair[0]).graph)
     assert not set().union(*map(without_kernel, graphs))
 
 

@@ -1,4 +1,4 @@
-"""Confusion matrix and what follows from it: IoU, mean IoU, pixel accuracy."""
+"""Confusion matrix and what follows from it: IoU, mean IoU, pixel accuracy; and the scores beside these."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -7,6 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from fada_tf.data.labels import CITYSCAPES13, CITYSCAPES16, CITYSCAPES19, IGNORE
+from fada_tf.evaluation.calibration import expected_calibration_error
+
+_TITLES = {"boundary_iou": "boundary IoU", "expected_calibration_error": "ECE"}
 
 
 def confusion_matrix(labels: tf.Tensor, predictions: tf.Tensor, num_classes: int) -> tf.Tensor:
@@ -30,7 +33,7 @@ def confusion_matrix(labels: tf.Tensor, predictions: tf.Tensor, num_classes: int
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """Scores of one confusion matrix.
+    """Scores of one confusion matrix, and of what else was counted of the same images.
 
     Attributes:
       class_names: K names.
@@ -38,6 +41,8 @@ class Scores:
       unlabelled: names of classes that the labels cannot hold: they are not scored, and the means leave them out.
       images: how many were scored; 0 where that is not told.
       by_condition: the scores of parts of the images, by condition, such as "weather", and its value.
+      boundary: the scores of the pixels near boundaries, see `near_boundary`; None: not measured.
+      calibration: int64 [3, bins], see `calibration_counts`; None: not measured.
     """
 
     class_names: tuple[str, ...]
@@ -45,6 +50,8 @@ class Scores:
     unlabelled: tuple[str, ...] = ()
     images: int = 0
     by_condition: Mapping[str, Mapping[str, "Scores"]] = dataclasses.field(default_factory=dict)
+    boundary: "Scores | None" = None
+    calibration: np.ndarray | None = None
 
     @property
     def class_iou(self) -> np.ndarray:
@@ -81,9 +88,16 @@ class Scores:
         total = self.confusion.sum()
         return float(np.trace(self.confusion) / total) if total else float("nan")
 
+    @property
+    def details(self) -> dict[str, float]:
+        """Of what was measured, "boundary_iou", mean IoU near boundaries, and "expected_calibration_error", 0..1."""
+        boundary = {} if self.boundary is None else {"boundary_iou": self.boundary.mean_iou}
+        if self.calibration is None:
+            return boundary
+        return boundary | {"expected_calibration_error": expected_calibration_error(self.calibration)}
+
     def to_dict(self) -> dict:
         """Returns all scores as plain Python values; NaN becomes None."""
-        iou = [None if np.isnan(value) else float(value) for value in self.class_iou]
         images = {"images": self.images} if self.images else {}
         parts = {
             name: {value: scores.to_dict() for value, scores in values.items()}
@@ -95,12 +109,18 @@ class Scores:
                 "mean_iou": self.mean_iou,
                 "subset_mean_iou": {str(count): value for count, value in self.subset_mean_iou.items()},
                 "pixel_accuracy": self.pixel_accuracy,
-                "class_iou": dict(zip(self.class_names, iou, strict=True)),
+                **self.details,
+                "class_iou": self._by_class(),
+                **({"boundary_class_iou": self.boundary._by_class()} if self.boundary else {}),
                 "unlabelled": list(self.unlabelled),
                 "confusion": self.confusion.tolist(),
             }
             | ({"by_condition": parts} if parts else {})
         )
+
+    def _by_class(self) -> dict[str, float | None]:
+        iou = [None if np.isnan(value) else float(value) for value in self.class_iou]
+        return dict(zip(self.class_names, iou, strict=True))
 
     def conditions(self) -> Iterator[tuple[str, str, "Scores"]]:
         """Yields condition, value and scores of every part."""
@@ -116,6 +136,7 @@ class Scores:
         for name, iou, share in zip(self.class_names, self.class_iou, shares, strict=True):
             lines.append(f"{name:<{width}}  {'    -' if np.isnan(iou) else f'{100 * iou:5.1f}'}  {100 * share:8.2f}")
         summary = {"mean IoU": self.mean_iou} | subsets | {"pixel accuracy": self.pixel_accuracy}
+        summary |= {_TITLES[name]: value for name, value in self.details.items()}
         lines += [f"{name:<{width}}  {100 * value:5.1f}" for name, value in summary.items()]
         if self.unlabelled:
             lines.append(f"not scored, since the labels do not know them: {', '.join(self.unlabelled)}")

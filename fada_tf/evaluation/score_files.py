@@ -23,11 +23,14 @@ def write_scores(scores: Scores, origin: Mapping[str, Any], directory: str) -> N
     """
     table = io.StringIO()
     writer = csv.writer(table)
-    writer.writerow(["class", "iou", "labelled_pixels", "predicted_pixels"])
+    boundary = scores.boundary
+    writer.writerow(["class", "iou", "labelled_pixels", "predicted_pixels", *(["boundary_iou"] if boundary else [])])
     labelled, predicted = scores.confusion.sum(1), scores.confusion.sum(0)
-    for row in zip(scores.class_names, scores.class_iou, labelled, predicted, strict=True):
-        writer.writerow([row[0], _text(row[1]), int(row[2]), int(row[3])])
-    writer.writerow(["mean", _text(scores.mean_iou), int(labelled.sum()), int(predicted.sum())])
+    columns = [scores.class_iou, labelled, predicted, *([boundary.class_iou] if boundary else [])]
+    for name, iou, *row in zip(scores.class_names, *columns, strict=True):
+        writer.writerow([name, _text(iou), *map(int, row[:2]), *map(_text, row[2:])])
+    means = [_text(boundary.mean_iou)] if boundary else []
+    writer.writerow(["mean", _text(scores.mean_iou), int(labelled.sum()), int(predicted.sum()), *means])
     files.make_folder(directory)
     files.write_atomically(os.path.join(directory, results.SCORES_TABLE), table.getvalue().encode())
     if scores.by_condition:
@@ -40,9 +43,10 @@ def write_scores(scores: Scores, origin: Mapping[str, Any], directory: str) -> N
 def _conditions_table(scores: Scores) -> str:
     table = io.StringIO()
     writer = csv.writer(table)
-    writer.writerow(["condition", "value", "images", "mean_iou", "pixel_accuracy", *scores.class_names])
+    head = ["condition", "value", "images", "mean_iou", "pixel_accuracy"]
+    writer.writerow([*head, *scores.details, *scores.class_names])
     for name, value, part in scores.conditions():
-        numbers = map(_text, [part.mean_iou, part.pixel_accuracy, *part.class_iou])
+        numbers = map(_text, [part.mean_iou, part.pixel_accuracy, *part.details.values(), *part.class_iou])
         writer.writerow([name, value, part.images, *numbers])
     return table.getvalue()
 
@@ -62,9 +66,11 @@ def write_checkpoint_scores(scores: Mapping[str, Scores], path: str) -> str:
     table = io.StringIO()
     writer = csv.writer(table)
     subsets = [f"mean_iou_{count}" for count in first.subset_mean_iou]
-    writer.writerow(["checkpoint", "best", "mean_iou", *subsets, "pixel_accuracy", *first.class_names])
+    measured = ["mean_iou", *subsets, "pixel_accuracy", *first.details]
+    writer.writerow(["checkpoint", "best", *measured, *first.class_names])
     for name, score in scores.items():
-        values = [score.mean_iou, *score.subset_mean_iou.values(), score.pixel_accuracy, *score.class_iou]
+        values = [score.mean_iou, *score.subset_mean_iou.values(), score.pixel_accuracy, *score.details.values()]
+        values += list(score.class_iou)
         writer.writerow([name, "best" if name == best else "", *(_text(value) for value in values)])
     files.make_folder(os.path.dirname(path))
     files.write_atomically(path, table.getvalue().encode())

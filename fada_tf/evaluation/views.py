@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 from fada_tf.errors import InputError
-from fada_tf.models.class_maps import Seen, predict_class_map, predict_probabilities
+from fada_tf.models.class_maps import Seen, predict_class_map, predict_confident_map, predict_probabilities
 from fada_tf.models.layers import resize_align_corners
 from fada_tf.models.segmenter import Segmenter, check_size, find_backbone
 from fada_tf.models.window_logits import window_logits
@@ -90,6 +90,10 @@ class Views:
     def class_map(self, segmenter: Segmenter, seen: Sequence[Seen], size) -> tf.Tensor:
         """Returns the most likely class of every pixel, int32 [batch, *size]; see `predict_class_map`."""
         return predict_class_map(seen, size, align_corners=segmenter.align_corners, windows=self.windows)
+
+    def confident_map(self, segmenter: Segmenter, seen: Sequence[Seen], size) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the class map, as int64, and the probability of its classes; see `predict_confident_map`."""
+        return predict_confident_map(seen, size, align_corners=segmenter.align_corners, windows=self.windows)
 
     def probabilities(self, segmenter: Segmenter, seen: Sequence[Seen], size) -> tf.Tensor:
         """Returns the probability of every class, float32 [batch, *size, classes]; see `predict_class_map`."""

@@ -67,26 +67,33 @@ def predict_probabilities(
     return _by_row_blocks(mean, [kind], logits, size, align_corners, windows)[0]
 
 
-def predict_confident_map(logits: tf.Tensor, size, *, align_corners: bool) -> tuple[tf.Tensor, tf.Tensor]:
+def predict_confident_map(
+    logits: tf.Tensor | Sequence[Seen], size, *, align_corners: bool, windows: Windows | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the most likely class of every pixel and its probability: pseudo labels, and how sure they are.
 
     Args:
-      logits: float32 [batch, height, width, classes], at the segmenter's `stride`.
-      size: as for `predict_class_map`.
+      logits: as for `predict_class_map`.
+      size: likewise.
       align_corners: the segmenter's.
+      windows: by which the views were seen.
 
     Returns:
       Classes int64 [batch, *size], and probabilities float32 [batch, *size] in 0..1.
     """
+    views = [logits] if tf.is_tensor(logits) else list(logits)
+    are_probabilities = len(views) > 1 or (windows is not None and windows.average == "softmax")
 
     def likeliest(scores: list[tf.Tensor]) -> list[tf.Tensor]:
-        logits = scores[0]
-        # The highest probability of a softmax, without a map of all of them.
-        confidence = tf.exp(tf.reduce_max(logits, axis=-1) - tf.reduce_logsumexp(logits, axis=-1))
+        mean = mean_probabilities(scores, windows) if len(scores) > 1 else scores[0]
+        confidence = tf.reduce_max(mean, axis=-1)
+        if not are_probabilities:  # the highest one of a softmax, without a map of all of them
+            confidence = tf.exp(confidence - tf.reduce_logsumexp(mean, axis=-1))
         # GPUs move int64, and leave int32 to the host.
-        return [tf.argmax(logits, axis=-1, output_type=tf.int64), confidence]
+        return [tf.argmax(mean, axis=-1, output_type=tf.int64), confidence]
 
-    return tuple(_by_row_blocks(likeliest, [(tf.int64,), (tf.float32,)], [logits], size, align_corners))
+    classes, confidence = _by_row_blocks(likeliest, [(tf.int64,), (tf.float32,)], views, size, align_corners, windows)
+    return classes, confidence
 
 
 def _by_row_blocks(

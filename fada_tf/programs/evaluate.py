@@ -1,4 +1,4 @@
-"""Scores a trained segmenter: IoU of every class, mean IoU, pixel accuracy.
+"""Scores a trained segmenter: IoU of every class, mean IoU, also near boundaries, pixel accuracy, calibration error.
 
 fada-tf evaluate --checkpoint=runs/gta5_r101/adversarial --records=data/records/cityscapes_val
 fada-tf evaluate --checkpoint=runs/gta5_r101/adversarial --scales=0.7,1,1.3 --flip
@@ -73,7 +73,7 @@ def main(argv):
         evaluator = evaluator_of_records(
             segmenter, manifest, label_space, height=height, width=width,
             batch_size=_BATCH_SIZE.value or run.data.evaluation.batch_size,
-            strategy=strategy, progress=bar.update, views=views,
+            strategy=strategy, progress=bar.update, views=views, detailed=True,
         )  # fmt: skip
         for path in paths:
             checkpoint.restore_segmenter(segmenter, path, _NETWORK.value)
