@@ -17,6 +17,8 @@ from fada_tf import experiment_file, registry, shipped
 from fada_tf.config import Config, method_settings
 from fada_tf.config_fields import flatten
 from fada_tf.data.labels import ClassFile
+from fada_tf.experiments import study_tables
+from fada_tf.experiments.study_tables import Result
 from fada_tf.validation import validate
 from tests.processes import ROOT
 
@@ -39,7 +41,7 @@ def script(name: str):
     return module
 
 
-HOOKS = script("hooks")
+HOOKS, TABLES = script("hooks"), script("tables")
 OPTIONS = {program: {*HOOKS.options(program), "help", "set"} for program in HOOKS.programs()}
 
 
@@ -172,6 +174,45 @@ def test_diagrams_are_what_their_script_draws():
     for name, (boxes, arrows) in diagrams.DIAGRAMS.items():
         assert (ROOT / "docs" / "pictures" / f"{name}.svg").read_text() == diagrams.svg(boxes, arrows)
         assert f"(../pictures/{name}.svg)" in TEXTS[f"docs/methods/{name}.md"]
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_tables_of_studies_are_what_their_script_makes_of_the_results(page):
+    assert TABLES.filled(TEXTS[page]) == TEXTS[page], "run python docs/tables.py"
+
+
+def test_the_first_page_and_the_results_have_tables_of_studies():
+    assert all("<!-- table: " in TEXTS[page] for page in ("README.md", "docs/results.md"))
+    for report in (ROOT / "docs" / "reports").glob("*.json"):
+        assert f"<!-- table: {report.stem}\n" in TEXTS["docs/results.md"]
+        assert '"/' not in report.read_text(), f"{report} names a path of the machine that ran the study"
+
+
+def test_a_page_chooses_rows_and_columns_of_a_study(tmp_path):
+    control = Result("source, long", 900, {0: {"mean_iou": 0.25}, 1: {"mean_iou": 0.2}})
+    adapted = Result("FADA, then MIC", 1200, {0: {"mean_iou": 0.3}, 1: {"mean_iou": 0.35}}, control)
+    rows = [control, adapted, Result("not trained yet", 1200, {})]
+    (tmp_path / "x.json").write_text(study_tables.as_json({"name": "x"}, rows))
+    head = "Before.\n\n<!-- table: x\n"
+    old = "-->\n\n| stale |\n\n<!-- end of table -->\nAfter.\n"
+    chosen = "columns: above control | mean IoU\nrows: FADA, then MIC\n"
+    page = TABLES.filled(head + chosen + old, tmp_path)
+    table = "|  | above control | mean IoU |\n| --- | --- | --- |\n| FADA, then MIC | +10.0 ± 7.1 | 32.5 ± 3.5 |"
+    assert page == head + chosen + old.replace("| stale |", table)
+    assert TABLES.filled(page, tmp_path) == page
+    whole = TABLES.filled(head + old, tmp_path)
+    assert re.findall(r"^\| .*", whole, re.MULTILINE)[0] == "|  | iterations | seeds | mean IoU | above control |"
+    assert "| source, long | 900 | 2 | 22.5 ± 3.5 |  |" in whole and "not trained" not in whole
+    for wrong, message in {
+        "columns: CCD\n": "x has no values of CCD: choose from iterations | seeds | mean IoU | above control",
+        "rows: MIC\n": "x has no values of MIC: choose from source, long | FADA, then MIC",
+        "row: MIC\n": "a table has columns and rows, and no row",
+        "columns MIC\n": "is not as docs/tables.py has it",
+    }.items():
+        with pytest.raises(SystemExit, match=re.escape(message)):
+            TABLES.filled(head + wrong + old, tmp_path)
+    with pytest.raises(SystemExit, match="or lacks its <!-- end of table -->"):
+        TABLES.filled(head + "-->\n", tmp_path)
 
 
 def test_the_strip_of_pictures_has_a_row_an_image(tmp_path, monkeypatch):

@@ -6,8 +6,10 @@ import datetime
 import functools
 import hashlib
 import json
+import math
 import os
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -15,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from fada_tf import command, progress
@@ -54,6 +56,31 @@ class Job:
     copies: str = ""
     kind: str = ""
     size: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a job took, of all the times that it was started until it was done.
+
+    Attributes:
+      seconds: by the clock.
+      peak_bytes: the most memory that its process, or one of those that this started, held; 0: not known.
+    """
+
+    seconds: float = 0.0
+    peak_bytes: int = 0
+
+
+def costs(jobs: Sequence[Job], folder: str) -> dict[str, Cost]:
+    """Returns the costs, by name, of the jobs that `run` has done in a folder, where they were measured from the start.
+
+    Args:
+      jobs: all that were given to `run`, or the first ones.
+      folder: likewise.
+    """
+    keys = _keys(jobs)
+    states = {job.name: _state(job, folder) for job in jobs if _is_done(job, keys[job.name], folder)}
+    return {name: Cost(**state["cost"]) for name, state in states.items() if state.get("cost")}
 
 
 def commands(jobs: Sequence[Job]) -> Iterator[str]:
@@ -157,6 +184,8 @@ def _run_one(job: Job, key: str, folder: str, show: Callable[[str, float], objec
         files.copy_folder(job.copies, files.partial_name(job.output), without=layout.MEASUREMENTS)
         files.rename(files.partial_name(job.output), job.output)
     line = command.line(job.program, *job.options)
+    before = _cost_before(_state(job, folder), key)
+    # Without a cost: if this program is killed now, nobody knows what the job took.
     state = {"key": key, "kind": job.kind, "size": job.size, "command": shlex.join(line)}
     files.write_atomically(path + ".json", json.dumps(state, indent=1).encode())
     start = time.monotonic()
@@ -165,22 +194,67 @@ def _run_one(job: Job, key: str, folder: str, show: Callable[[str, float], objec
         # A terminal sends Ctrl-C to every process of its session, this program sends the job a signal too, and the
         # second one would kill it: so the job has a session of its own.
         environment = command.environment() | {"PYTHONUNBUFFERED": "1"}
-        process = subprocess.Popen(line, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+        process = _Process(line, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True)
         try:
             while process.poll() is None:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout=1)
+                _wait(process, 1)
                 show(_last_line(log_path, begin), time.monotonic() - start)
         finally:
             _stop(process)
+            seconds = time.monotonic() - start
+            if before is not None:
+                peak = max(before.peak_bytes, process.peak_bytes)
+                state["cost"] = dataclasses.asdict(Cost(before.seconds + seconds, peak))
+                files.write_atomically(path + ".json", json.dumps(state, indent=1).encode())
         last_line = _last_line(log_path, begin)
     if process.returncode:
         raise InputError(
             f"{job.name} ended with status {process.returncode} ({last_line}): "
             f"{path}.log tells more; mend the cause and run the same command again"
         )
-    state["seconds"] = time.monotonic() - start
+    state["seconds"] = seconds
     files.write_atomically(path + ".json", json.dumps(state, indent=1).encode())
+
+
+def _cost_before(state: Mapping[str, Any], key: str) -> Cost | None:
+    """Returns what a job took that was stopped before it was done; None where that was not written down."""
+    if state.get("key") != key:
+        return Cost()
+    return Cost(**state["cost"]) if state.get("cost") else None
+
+
+class _Process(subprocess.Popen):
+    """A process that tells how much memory it took.
+
+    Attributes:
+      peak_bytes: as those of `Cost`, when it has ended.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any):
+        # A process starts as a copy of this one, whose own peak is counted with it: less than that tells nothing.
+        self._least = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self.peak_bytes = 0
+        super().__init__(*arguments, **options)
+
+    def poll(self) -> int | None:
+        """Returns the exit status; None while it runs."""
+        if self.returncode is None:
+            try:
+                ended, status, usage = os.wait4(self.pid, os.WNOHANG)
+            except ChildProcessError:  # somebody else has waited for it
+                return super().poll()
+            if ended:
+                unit = 1 if sys.platform == "darwin" else 1024
+                self.peak_bytes = unit * usage.ru_maxrss if usage.ru_maxrss > self._least else 0
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+
+def _wait(process: _Process, seconds: float) -> None:
+    """Waits for a process, at most some seconds; `Popen.wait` would lose how much memory it took."""
+    end = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager
@@ -198,12 +272,12 @@ def _local(path: str) -> Iterator[str]:
             files.write_atomically(path, files.read_bytes(local))
 
 
-def _stop(process: subprocess.Popen) -> None:
+def _stop(process: _Process) -> None:
     """Asks a job to stop and waits until it has, for example written its checkpoint; whoever cannot wait asks again."""
     while process.poll() is None:
         process.terminate()
         with contextlib.suppress(KeyboardInterrupt, SystemExit):
-            process.wait()
+            _wait(process, math.inf)
 
 
 def _last_line(path: str, begin: int) -> str:

@@ -149,6 +149,18 @@ class Experiment:
             first = self.trainings[first.start]
         return self.iterations(name) + sum(map(self.total_iterations, _before(first)[:1]))
 
+    def lineage(self, name: str) -> list[str]:
+        """Returns the names of a training and of those before it that it starts from, the last first."""
+        first = self.trainings[name]
+        while first.continues and not self._goes_on(name):  # anew, instead of on what it continues
+            first = self.trainings[first.start]
+        return [name, *(earlier for before in _before(first)[:1] for earlier in self.lineage(before))]
+
+    def _goes_on(self, name: str) -> bool:
+        """Returns whether a training goes on with a copy of the run that it continues."""
+        training = self.trainings[name]
+        return training.continues and self._horizon(name) == self._horizon(training.start)
+
     def overrides(self, name: str, runs: str, pseudo_labels: str, seed: int) -> dict[str, Any]:
         """Returns the fields of a training's config that differ from the experiment file.
 
@@ -256,7 +268,7 @@ class Experiment:
             before.append(jobs[0].name)
         options = [f"--config={self.path}:{training.stage}", f"--run_dir={run_dir}"]
         options += [f"--config.{field}={value}" for field, value in overrides.items()]
-        continues = training.continues and self._horizon(name) == self._horizon(training.start)
+        continues = self._goes_on(name)
         jobs.append(
             Job(
                 f"{prefix}{name}/train",

@@ -10,8 +10,8 @@ from fada_tf import experiment_file, paper, shipped
 from fada_tf.data import files
 from fada_tf.errors import InputError, nearest
 from fada_tf.experiment_file import ExperimentFile
-from fada_tf.experiments import stages, study_tables
-from fada_tf.experiments.jobs import Job
+from fada_tf.experiments import jobs, stages, study_tables
+from fada_tf.experiments.jobs import Cost, Job
 from fada_tf.experiments.stages import Experiment, Training
 from fada_tf.experiments.study_tables import Result
 from fada_tf.runs import results
@@ -114,6 +114,7 @@ class StudyJobs:
       study: what is done.
       rows: of the table.
       jobs: in order, seed by seed.
+      jobs_folder: where `jobs.run` keeps what it knows of them.
     """
 
     def __init__(self, study: Study, output: str):
@@ -131,6 +132,7 @@ class StudyJobs:
         trainings = study.trainings or (PAPER_TRAININGS if papers else None)
         rows = PAPER_ROWS if papers else tuple(Row(stage.title, stage.name) for stage in listed)
         self.study, self.output = study, output
+        self.jobs_folder = os.path.join(output, "jobs")
         self.rows: Sequence[Row] = rows if study.rows is None else study.rows
         self.experiment = Experiment(study.experiment, trainings, study.overrides)
         if not study.test_records:
@@ -153,16 +155,16 @@ class StudyJobs:
 
     def _seed_jobs(self, seed: int) -> list[Job]:
         prefix, runs = f"seed{seed}/", self._runs(seed)
-        jobs = []
+        todo: list[Job] = []
         for name in self.experiment.trainings:
             pseudo_labels = os.path.join(self.output, "pseudo_labels", f"seed{seed}_{name}")
-            jobs += self.experiment.training_jobs(name, runs, pseudo_labels, prefix, seed)
-            run_dir, trained = os.path.join(runs, name), jobs[-1].name
+            todo += self.experiment.training_jobs(name, runs, pseudo_labels, prefix, seed)
+            run_dir, trained = os.path.join(runs, name), todo[-1].name
             rows = [row for row in self.rows if row.training == name]
             config = self.experiment.trained(name)
             for multi_scale, network in dict.fromkeys((row.multi_scale, row.network) for row in rows):
                 views = f"{'_multi_scale' if multi_scale else ''}{f'_{network}' if network else ''}"
-                jobs.append(
+                todo.append(
                     stages.evaluation_job(
                         f"{prefix}{name}/evaluate{views}",
                         run_dir,
@@ -174,8 +176,8 @@ class StudyJobs:
                     )
                 )
             if rows and self._analysis:
-                jobs.append(stages.ccd_job(f"{prefix}{name}/ccd", run_dir, config, self._analysis, after=trained))
-        return jobs
+                todo.append(stages.ccd_job(f"{prefix}{name}/ccd", run_dir, config, self._analysis, after=trained))
+        return todo
 
     @functools.cached_property
     def _analysis(self) -> results.Analysis | None:
@@ -187,12 +189,22 @@ class StudyJobs:
     def results(self) -> list[Result]:
         """Returns what has been measured so far, a result for every row, in order."""
         by_title: dict[str, Result] = {}
+        costs = jobs.costs(self.jobs, self.jobs_folder)
         for row in self.rows:
             measured = ((seed, self._measured(row, seed)) for seed in self.study.seeds)
-            by_seed = {seed: metrics for seed, metrics in measured if metrics}
+            by_seed = {seed: metrics | self._cost(row, seed, costs) for seed, metrics in measured if metrics}
             iterations = self.experiment.total_iterations(row.training)
             by_title[row.title] = Result(row.title, iterations, by_seed, by_title.get(row.control))
         return list(by_title.values())
+
+    def _cost(self, row: Row, seed: int, costs: Mapping[str, Cost]) -> dict[str, float]:
+        """Returns "minutes" and "gigabytes" of a row's training and those that it starts from, if all are known."""
+        found = [costs.get(f"seed{seed}/{name}/train") for name in self.experiment.lineage(row.training)]
+        known = [cost for cost in found if cost]
+        if len(known) < len(found):
+            return {}
+        memory = {"gigabytes": max(cost.peak_bytes for cost in known) / 1e9} if all(c.peak_bytes for c in known) else {}
+        return {"minutes": sum(cost.seconds for cost in known) / 60} | memory
 
     def _measured(self, row: Row, seed: int) -> dict[str, float]:
         run_dir = os.path.join(self._runs(seed), row.training)
@@ -205,7 +217,8 @@ class StudyJobs:
             return {}
         metrics = {"mean_iou": scores["mean_iou"]}
         metrics |= {f"mean_iou_{count}": value for count, value in scores["subset_mean_iou"].items()}
-        metrics |= {"pixel_accuracy": scores["pixel_accuracy"], "ccd": ccd and ccd["mean_ccd"]}
+        metrics |= {name: scores.get(name) for name in ("pixel_accuracy", "boundary_iou", "expected_calibration_error")}
+        metrics |= {"ccd": ccd and ccd["mean_ccd"]}
         metrics |= {f"iou/{name}": value for name, value in scores["class_iou"].items()}
         for condition, values in scores.get("by_condition", {}).items():
             metrics |= {f"condition/{condition} {value}": part["mean_iou"] for value, part in values.items()}

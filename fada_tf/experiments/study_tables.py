@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import io
+import json
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +18,8 @@ class Result:
     Attributes:
       title: of the row.
       iterations: of its training and of those before it.
-      by_seed: the metrics by name: "mean_iou" and "iou/CLASS" in 0..1, "ccd" and so on.
+      by_seed: the metrics by name: "mean_iou" and "iou/CLASS" in 0..1, "ccd", "minutes", "gigabytes" (10^9 bytes) and
+        so on.
       control: the row that it is compared with.
     """
 
@@ -84,13 +86,16 @@ def tables(rows: Sequence[Result]) -> list[Table]:
     """Returns the table of all rows, and those of classes and conditions where any are scored."""
     subsets = list(dict.fromkeys(n for result in rows for n in result.names if n.startswith("mean_iou_")))
     header = ["", "iterations", "seeds", "mean IoU", *(f"mean IoU, {name[9:]} classes" for name in subsets)]
-    header += ["above control", "pixel accuracy", "CCD"]
+    header += ["above control", "boundary IoU", "pixel accuracy", "ECE", "CCD", "minutes", "GB"]
     lines = []
     for result in rows:
         cells = [result.title, f"{result.iterations:,}", str(len(result.by_seed))]
         cells += [_cell(result.of(name), 100, 1) for name in ("mean_iou", *subsets)]
-        cells += [_cell(result.gains, 100, 1, "+"), _cell(result.of("pixel_accuracy"), 100, 1)]
-        lines.append([*cells, _cell(result.of("ccd"), 1, 2)])
+        cells.append(_cell(result.gains, 100, 1, "+"))
+        shares = "boundary_iou", "pixel_accuracy", "expected_calibration_error"
+        cells += [_cell(result.of(name), 100, 1) for name in shares]
+        cells.append(_cell(result.of("ccd"), 1, 2))
+        lines.append([*cells, *(_cell(result.of(name), 1, 1) for name in ("minutes", "gigabytes"))])
     parts = [_of_each(rows, "classes", "IoU", "iou/"), _of_each(rows, "conditions", "mean IoU", "condition/")]
     return [Table("rows", "Rows", header, lines), *(part for part in parts if part.lines)]
 
@@ -104,17 +109,24 @@ def _of_each(rows: Sequence[Result], name: str, metric: str, prefix: str) -> Tab
 
 def _note(records: str) -> str:
     return (
-        f"Scored on {records}; IoU and accuracy in %, mean ± standard deviation over seeds. The control has "
-        "as many iterations in total, and is compared seed by seed. CCD: class center distance, lower is better."
+        f"Scored on {records}; IoU, accuracy and ECE in %, mean ± standard deviation over seeds. The control has as "
+        "many iterations in total, and is compared seed by seed. Boundary IoU: mean IoU of the pixels within 5 of "
+        "another class. ECE: expected calibration error, and CCD: class center distance, lower is better. Minutes and "
+        "GB: of the training and those that it starts from, on the machine that ran them, and the most memory that a "
+        "process held."
     )
+
+
+def as_markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Returns a table."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---"] * len(header), *lines])
 
 
 def markdown(name: str, records: str, rows: Sequence[Result]) -> str:
     """Returns all tables of a study, scored on these records, for a README or a paper."""
     parts = []
     for table in tables(rows):
-        lines = [table.header, ["---"] * len(table.header), *table.lines]
-        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        parts.append(as_markdown(table.header, table.lines))
     return "\n\n".join([f"# {name}", *parts, _note(records)]) + "\n"
 
 
@@ -145,6 +157,15 @@ def as_json(head: Mapping[str, str], rows: Sequence[Result]) -> str:
             }
         )
     return files.json_text({**head, "rows": entries}, indent=1)
+
+
+def from_json(text: str) -> list[Result]:
+    """Returns the rows of what `as_json` has written."""
+    by_title: dict[str, Result] = {}
+    for row in json.loads(text)["rows"]:
+        by_seed = {int(seed): metrics for seed, metrics in row["seeds"].items()}
+        by_title[row["title"]] = Result(row["title"], row["iterations"], by_seed, by_title.get(row["control"]))
+    return list(by_title.values())
 
 
 def as_csv(rows: Sequence[Result]) -> str:

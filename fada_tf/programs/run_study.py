@@ -45,7 +45,7 @@ def main(argv):
         print("\n".join(jobs.commands(todo.jobs)))
         return
     todo.check_files()
-    jobs.run(todo.jobs, os.path.join(output, "jobs"), finished=lambda job: todo.write_table())
+    jobs.run(todo.jobs, todo.jobs_folder, finished=lambda job: todo.write_table())
     sys.stdout.write(files.read_bytes(os.path.join(output, "table.md")).decode())
     print(f"written: {output}/table.md, table.html, table.json, table.csv")
 

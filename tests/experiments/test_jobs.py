@@ -29,6 +29,17 @@ if os.path.exists("broken"):
 """
 
 
+DRIVER = """
+import signal, sys
+from fada_tf import command
+from fada_tf.experiments.jobs import Job, run
+command.line = lambda program, *options: [sys.executable, f"programs/{program}.py", *options]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells ignore in the background
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and nohup this
+run([Job('long', 'note', ('long',), output='long')], 'state')
+"""
+
+
 def line(program: str, *options: str) -> list[str]:
     """Starts programs of the test's folder instead of the library's."""
     return [sys.executable, f"programs/{program}.py", *options]
@@ -83,6 +94,54 @@ def test_a_failure_stops_with_its_last_words_and_the_next_run_goes_on(folder):
     (folder / "broken").unlink()
     run(*todo)
     assert log("first") == ["1"] and log("second") == ["2", "2"]
+
+
+def test_the_cost_of_a_job_is_that_of_all_its_pieces(folder):
+    todo = [note("a", "1", once=True), note("b", "2", after=("a",))]
+    (folder / "broken").touch()
+    with pytest.raises(InputError, match="it is broken"):
+        run(*todo)
+    first = json.loads((folder / "state/a.json").read_text())
+    assert first["cost"]["seconds"] > 0 and "seconds" not in first
+    assert jobs.costs(todo, "state") == {}  # not done
+    (folder / "broken").unlink()
+    run(*todo)
+    both = json.loads((folder / "state/a.json").read_text())
+    assert both["cost"]["seconds"] == pytest.approx(first["cost"]["seconds"] + both["seconds"], abs=1e-6)
+    found = jobs.costs(todo, "state")
+    assert found.keys() == {"a", "b"} and found["a"].seconds == both["cost"]["seconds"]
+    assert found["a"].peak_bytes == 0  # less than this process holds, which cannot be told from it
+    assert jobs.costs([note("a", "other")], "state") == {}
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_a_job_of_which_a_piece_was_not_measured_has_no_cost(folder, done):
+    todo = note("a", "1", once=True)
+    run(todo)
+    state = json.loads((folder / "state/a.json").read_text())
+    unmeasured = {name: value for name, value in state.items() if name != "cost" and (done or name != "seconds")}
+    (folder / "state/a.json").write_text(json.dumps(unmeasured))  # as before costs were kept, or after a kill
+    run(todo)
+    assert log("a") == ["1"] * (1 if done else 2)
+    assert jobs.costs([todo], "state") == {}
+
+
+# Holds 160 million bytes in a process that it starts.
+LARGE_PROGRAM = """
+import os, subprocess, sys
+os.makedirs(sys.argv[1])
+subprocess.run([sys.executable, "-c", "kept = bytearray(b'1') * 160_000_000"], check=True)
+"""
+
+
+def test_the_memory_of_a_job_is_that_of_its_largest_process(folder):
+    (folder / "programs" / "note.py").write_text(LARGE_PROGRAM)
+    # By a shell: what a large process starts, as the one of the tests is, counts the memory of that one as its own.
+    driver = [sys.executable, "-c", DRIVER.replace("'long'", "'large'")]
+    environment = os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parents[2])}
+    subprocess.run(["sh", "-c", '"$@"; exit $?', "sh", *driver], env=environment, check=True, timeout=60)
+    job = Job("large", "note", ("large",), output="large")
+    assert 160e6 < jobs.costs([job], "state")["large"].peak_bytes < 220e6
 
 
 def test_other_settings_before_it_make_a_score_again_and_refuse_a_run(folder):
@@ -149,19 +208,9 @@ open(os.path.join(output, "checkpoint"), "w").close()
 def driver(folder):
     """A process that runs one long job, in a group of its own, as a terminal's."""
     (folder / "programs" / "note.py").write_text(STOPPING_PROGRAM)
-    code = (
-        "import signal\n"
-        "from fada_tf import command\n"
-        "from fada_tf.experiments.jobs import Job, run\n"
-        "from tests.experiments.test_jobs import line\n"
-        "command.line = line\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells ignore in the background\n"
-        "signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and nohup this\n"
-        "run([Job('long', 'note', ('long',), output='long')], 'state')\n"
-    )
     root = str(pathlib.Path(__file__).parents[2])
     driver = subprocess.Popen(
-        [sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": root}, start_new_session=True
+        [sys.executable, "-c", DRIVER], env=os.environ | {"PYTHONPATH": root}, start_new_session=True
     )
     wait_for(folder / "long")
     yield driver
@@ -186,7 +235,8 @@ def test_stopping_the_driver_stops_its_job_which_may_write_a_checkpoint(folder, 
     assert (folder / "long/checkpoint").exists()
     with pytest.raises(ProcessLookupError):
         os.kill(int(child), 0)
-    assert "seconds" not in json.loads((folder / "state/long.json").read_text())
+    state = json.loads((folder / "state/long.json").read_text())
+    assert "seconds" not in state and state["cost"]["seconds"] > 1
 
 
 def test_stopping_the_driver_twice_ends_its_job_at_once(folder, driver):

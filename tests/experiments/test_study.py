@@ -10,7 +10,7 @@ import pytest
 from fada_tf import experiment_file, paper
 from fada_tf.errors import InputError
 from fada_tf.experiment_file import parse_settings
-from fada_tf.experiments import jobs
+from fada_tf.experiments import jobs, study_tables
 from fada_tf.experiments.pipeline import PipelineJobs
 from fada_tf.experiments.stages import Experiment, Training
 from fada_tf.experiments.study import Row, Study, StudyJobs, load_study
@@ -297,7 +297,8 @@ def write_scores(output: pathlib.Path, run: str, mean_iou: float | None, ccd: fl
     records, source = (str(output / "records" / name) for name in ("test", "source"))
     values = {"mean_iou": mean_iou, "subset_mean_iou": {"13": mean_iou + 0.1}, "pixel_accuracy": 0.9}
     values["class_iou"] = {"sky": mean_iou, "a|b": None}
-    if run.endswith("fada_soft"):
+    if run.endswith("fada_soft"):  # the other one's were written before there were these
+        values |= {"boundary_iou": mean_iou / 2, "expected_calibration_error": 0.0625}
         values["by_condition"] = {"weather": {"fog": {"mean_iou": mean_iou / 2}, "snow": {"mean_iou": None}}}
     found = [(results.Scoring(records, 120, 160), values)]
     if ccd is not None:
@@ -322,11 +323,11 @@ def test_the_table_has_mean_and_spread_and_compares_seed_by_seed(tmp_path):
     write_scores(tmp_path, "seed0/fada_soft", 0.25, 2.0)
     todo.write_table()
     lines = (tmp_path / "table.md").read_text().splitlines()
-    assert lines[4] == "| source only | 600 | 2 | 25.0 ± 7.1 | 35.0 ± 7.1 |  | 90.0 ± 0.0 | 3.50 ± 0.71 |"
-    assert lines[5] == "| FADA | 1,000 | 1 | 25.0 | 35.0 | +5.0 | 90.0 | 2.00 |"
+    assert lines[4] == "| source only | 600 | 2 | 25.0 ± 7.1 | 35.0 ± 7.1 |  |  | 90.0 ± 0.0 |  | 3.50 ± 0.71 |  |  |"
+    assert lines[5] == "| FADA | 1,000 | 1 | 25.0 | 35.0 | +5.0 | 12.5 | 90.0 | 6.2 | 2.00 |  |  |"
     assert lines[11:14] == ["| mean IoU | source only | FADA |", "| --- | --- | --- |", "| weather fog |  | 12.5 |"]
     tables = Page((tmp_path / "table.html").read_text()).tables
-    assert tables["rows"][2] == ["FADA", "1,000", "1", "25.0", "35.0", "+5.0", "90.0", "2.00"]
+    assert tables["rows"][2] == ["FADA", "1,000", "1", "25.0", "35.0", "+5.0", "12.5", "90.0", "6.2", "2.00", "", ""]
     assert (tables["classes"][1], tables["conditions"][1]) == (
         ["sky", "25.0 ± 7.1", "25.0"],
         ["weather fog", "", "12.5"],
@@ -340,8 +341,53 @@ def test_the_table_has_mean_and_spread_and_compares_seed_by_seed(tmp_path):
     assert fada["summary"]["mean_iou_above_control"]["standard_deviation"] == pytest.approx(0.05 / 2**0.5)
     assert fada["seeds"]["7"]["mean_iou_13"] == pytest.approx(0.5)
     rows = (tmp_path / "table.csv").read_text().splitlines()
-    assert rows[0] == "row,seed,iterations,mean_iou,mean_iou_13,pixel_accuracy,ccd,iou/sky,condition/weather fog"
-    assert rows[-1] == "FADA,7,1000,0.400000,0.500000,0.900000,,0.400000,0.200000"
+    assert rows[0] == (
+        "row,seed,iterations,mean_iou,mean_iou_13,pixel_accuracy,ccd,iou/sky,boundary_iou,expected_calibration_error,"
+        "condition/weather fog"
+    )
+    assert rows[-1] == "FADA,7,1000,0.400000,0.500000,0.900000,,0.400000,0.200000,0.062500,0.200000"
+    again = study_tables.from_json((tmp_path / "table.json").read_text())
+    assert again == todo.results() and study_tables.tables(again) == study_tables.tables(todo.results())
+
+
+def test_a_row_costs_its_training_and_those_that_it_starts_from(tmp_path):
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records/manifest.json").write_text("test")
+    study = task(rows=[Row("FADA", "fada_soft")], test_records=str(tmp_path / "records"))
+    todo = StudyJobs(study, str(tmp_path))
+    for seed in study.seeds:
+        path = results.path(results.Scoring(study.test_records, 120, 160), str(tmp_path / f"seed{seed}/fada_soft"), 400)
+        scores = {"mean_iou": 0.5, "subset_mean_iou": {}, "pixel_accuracy": 0.5, "class_iou": {}}
+        how = results.Scoring(study.test_records, 120, 160).key() | {"iteration": 400}
+        pathlib.Path(path).parent.mkdir(parents=True)
+        pathlib.Path(path).write_text(json.dumps(scores | how))
+        (tmp_path / f"seed{seed}/source").mkdir()
+    (tmp_path / "jobs").mkdir()
+
+    def done(name: str, seconds: float, peak_bytes: int) -> None:
+        state = {"key": jobs._keys(todo.jobs)[name], "seconds": 1.0}
+        state["cost"] = {"seconds": seconds, "peak_bytes": peak_bytes}
+        (tmp_path / "jobs" / f"{name.replace('/', '.')}.json").write_text(json.dumps(state))
+
+    done("seed0/source/train", 600, 4_000_000_000)
+    done("seed0/fada_soft/train", 330, 3_100_000_000)
+    done("seed7/source/train", 600, 4_000_000_000)
+    (fada,) = todo.results()
+    assert (fada.of("minutes"), fada.of("gigabytes")) == ([15.5], [4.0])  # seed 7 is not known whole
+    todo.write_table()
+    assert (tmp_path / "table.md").read_text().splitlines()[4].endswith("| 15.5 | 4.0 |")
+    done("seed7/fada_soft/train", 360, 0)
+    (fada,) = todo.results()
+    assert (fada.of("minutes"), fada.of("gigabytes")) == ([15.5, 16.0], [4.0])
+
+
+def test_what_is_trained_anew_costs_nothing_before_it():
+    lineage = StudyJobs(task(), "out").experiment.lineage
+    assert lineage("control_long") == ["control_long", "control", "source"]
+    assert lineage("self_distillation") == ["self_distillation", "fada_soft", "source"]
+    overrides = {"schedule.horizon": 50_000, "training.iterations": 30_000}  # which controls go beyond
+    study = Study("gta5", "configs/gta5_r101.py", "data", seeds=(0,), overrides=overrides)
+    assert StudyJobs(study, "out").experiment.lineage("control") == ["control"]
 
 
 def test_a_training_cannot_continue_nothing():
