@@ -19,7 +19,8 @@ from fada_tf.experiments import study_tables
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 END = "<!-- end of table -->"
-MARKED = re.compile(rf"(<!-- table: (\S+)\n((?:\w+: .*\n)*)-->\n)(.*?)({END})", re.DOTALL)
+MARKED = re.compile(rf"^(<!-- table: (\S+)\n((?:\w+: .*\n)*)-->\n)(.*?)^({END})$", re.DOTALL | re.MULTILINE)
+MARK = re.compile(rf"^(?:<!-- table|{END})", re.MULTILINE)
 
 
 def filled(page: str, reports: pathlib.Path = ROOT / "docs" / "reports") -> str:
@@ -28,7 +29,7 @@ def filled(page: str, reports: pathlib.Path = ROOT / "docs" / "reports") -> str:
     Raises:
       SystemExit: a comment is not of the form above, or names what the study has not.
     """
-    if page.count("<!-- table") != len(MARKED.findall(page)) or page.count(END) != len(MARKED.findall(page)):
+    if len(MARK.findall(page)) != 2 * len(MARKED.findall(page)):
         sys.exit(f"a comment that begins with '<!-- table' is not as docs/tables.py has it, or lacks its {END}")
     return MARKED.sub(lambda found: f"{found[1]}\n{_table(found[2], found[3], reports)}\n\n{found[5]}", page)
 
