@@ -195,6 +195,8 @@ def test_scores_are_the_same_in_json_and_csv(folder):
     confusion = np.array(scores["confusion"])
     assert confusion.sum() == 3 * (scenes.HEIGHT - 2) * scenes.WIDTH
     assert [int(row["labelled_pixels"]) for row in rows[:3]] == confusion.sum(1).tolist()
+    assert float(rows[-1]["boundary_iou"]) == pytest.approx(scores["boundary_iou"], abs=1e-6)
+    assert scores["boundary_iou"] != scores["mean_iou"] and 0 <= scores["expected_calibration_error"] <= 1
 
 
 def test_predictions_have_the_size_of_the_picture_and_score_as_evaluation_does(folder):
@@ -248,7 +250,9 @@ def test_a_study_ends_with_a_table_of_all_rows(folder):
     table = json.loads((folder / "runs/studies/scenes/table.json").read_text())
     assert [row["iterations"] for row in table["rows"]] == [6, 12, 12, 12, 12, 18, 18, 18]
     for row in table["rows"]:
-        assert {"mean_iou", "ccd", "pixel_accuracy"} <= row["seeds"]["3"].keys()
+        assert {"mean_iou", "ccd", "pixel_accuracy", "expected_calibration_error", "minutes"} <= row["seeds"][
+            "3"
+        ].keys()
         assert row["title"] in output
     # What continued is what was trained at once.
     options = ["--config.seed=3", "--config.training.iterations=18", "--config.training.picture_interval=0"]

@@ -105,6 +105,9 @@ def test_the_scores_of_a_large_picture_are_never_alive_at_once(monkeypatch):
     monkeypatch.setattr(tf.nn, "softmax", lambda values: sizes.append(values.shape) or softmax(values))
     logits = tf.random.stateless_normal([1, 16, 24, 30], [0, 1])
     assert predict_class_map([logits, logits], (400, 600), align_corners=True).shape == (1, 400, 600)
+    for views in ([logits, logits], [logits]):
+        for each in predict_confident_map(views, (400, 600), align_corners=True):
+            assert each.shape == (1, 400, 600)
     assert max(shape.num_elements() for shape in sizes) <= class_maps._BLOCK_VALUES < 400 * 600 * 30
 
 
