@@ -6,7 +6,7 @@ import importlib.abc
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from absl import app, flags, logging
 
@@ -61,6 +61,15 @@ def run(main: Callable[[Sequence[str]], None], *, arguments: bool = False) -> No
 
     _prepare_tensorflow()
     app.run(guarded, flags_parser=_parse_flags)
+
+
+def dry_run(commands: Iterable[str], check: Callable[[], None]) -> None:
+    """Prints commands and, on standard error, what `check` would refuse when they are run."""
+    sys.stdout.writelines(f"{command}\n" for command in commands)
+    try:
+        check()
+    except InputError as error:
+        sys.stderr.write(f"{error}\n")
 
 
 def define_config(help: str) -> tuple[flags.FlagHolder, flags.FlagHolder]:

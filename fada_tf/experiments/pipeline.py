@@ -15,7 +15,7 @@ class PipelineJobs:
 
     Attributes:
       runs: the folder of the runs, as the experiment file has it.
-      report: path of the report page.
+      report: path of the report page; empty where there are no labelled records to score on.
       jobs: in order.
     """
 
@@ -32,28 +32,33 @@ class PipelineJobs:
 
         Args:
           path: of the experiment file.
-          records: folder of the labelled shards that the stages are scored on; empty: the experiment's own.
+          records: folder of the labelled shards that the stages are scored on; empty: the experiment's own. Without
+            any, the stages are trained and that is all.
           title: of the report; empty: the experiment's name.
           report: path of the page; empty: report.html beside the runs.
           overrides: other values for fields of the configs of all stages that have them.
 
         Raises:
-          InputError: the experiment cannot work.
+          InputError: the experiment cannot work, or there is nothing for the report to show.
         """
         self._experiment = Experiment(path, overrides=overrides)
         self.runs = self._experiment.file.runs
-        self.report = report or os.path.join(self.runs, "report.html")
         configs = list(self._experiment.stage_configs())
         evaluated = [config.data.evaluation.records for config in configs]
         self._records = records or next(filter(None, evaluated), "")
-        if not self._records:
-            raise InputError(f"{path} has no evaluation records: give --records")
+        if not self._records and (report or title):
+            raise InputError(
+                f"{path} has no evaluation records to report on: give --records, or no --report and --title"
+            )
+        self.report = (report or os.path.join(self.runs, "report.html")) if self._records else ""
         self.jobs: list[Job] = []
         measured = []
-        analysis = self._experiment.analysis(self._records)
+        analysis = self._experiment.analysis(self._records) if self._records else None
         for name in self._experiment.trainings:
             pseudo_labels = self._experiment.stage_config(name).data.target.records
             self.jobs += self._experiment.training_jobs(name, self.runs, pseudo_labels, "", configs[0].seed)
+            if not self._records:
+                continue
             run_dir, after, config = os.path.join(self.runs, name), self.jobs[-1].name, self._experiment.trained(name)
             jobs = [
                 stages.evaluation_job(
@@ -64,6 +69,8 @@ class PipelineJobs:
                 jobs.append(stages.ccd_job(f"{name}/ccd", run_dir, config, analysis, after=after))
             self.jobs += jobs
             measured += [job.name for job in jobs]
+        if not self._records:
+            return
         listed = self._experiment.file.stages
         runs = [f"--run={stage.title}={os.path.join(self.runs, stage.name)}" for stage in listed]
         options = (*runs, f"--records={self._records}", f"--output={self.report}")

@@ -377,7 +377,7 @@ def check_files(experiment: Experiment, records: Sequence[str], made: Collection
     if missing:
         raise InputError(
             f"missing: {', '.join(missing)}: convert the data with fada-tf make_tfrecords, "
-            "put initial weights where the experiment expects them"
+            f"put initial weights where the experiment expects them; paths are relative to {os.getcwd()}"
         )
 
 

@@ -14,10 +14,12 @@ from absl import flags
 from fada_tf import cli
 
 _CONFIG, _SET = cli.define_config("Experiment file, configs/NAME.py, without a stage.")
-_RECORDS = flags.DEFINE_string("records", "", "Labelled shards to score on; empty: the experiment's evaluation set.")
+_RECORDS = flags.DEFINE_string(
+    "records", "", "Labelled shards to score on; empty: the experiment's evaluation set, if any."
+)
 _TITLE = flags.DEFINE_string("title", "", "Heading of the report; empty: the experiment's name.")
 _REPORT = flags.DEFINE_string("report", "", "The page, an .html file; empty: report.html beside the runs.")
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only print the commands.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only print the commands, and what is missing.")
 
 
 def main(argv):
@@ -34,12 +36,16 @@ def main(argv):
         report=_REPORT.value,
         overrides=parse_settings(_SET.value),
     )
+    last = f"open {todo.report} in a browser"
+    if not todo.report:
+        look = f"fada-tf predict --checkpoint={todo.jobs[-1].output} --images=DIR --output=DIR"
+        last = f"nothing is scored, as {_CONFIG.value} has no evaluation records; look with {look}"
     if _DRY_RUN.value:
-        print("\n".join(jobs.commands(todo.jobs)))
+        cli.dry_run(jobs.commands(todo.jobs), todo.check_files)
         return
     todo.check_files()
     jobs.run(todo.jobs, os.path.join(todo.runs, "jobs"))
-    print(f"open {todo.report} in a browser")
+    print(last)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from fada_tf.errors import InputError
 _CONFIG, _SET = cli.define_config("Study file, configs/studies/NAME.py.")
 _OUTPUT = flags.DEFINE_string("output", "", "Folder for everything; empty: runs/studies/NAME.")
 _SEEDS = flags.DEFINE_list("seeds", [], "Seeds instead of the study's own, such as 0,1,2.")
-_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only print the commands.")
+_DRY_RUN = flags.DEFINE_bool("dry_run", False, "Only print the commands, and what is missing.")
 
 
 def main(argv):
@@ -42,7 +42,7 @@ def main(argv):
     output = _OUTPUT.value or os.path.join("runs", "studies", study.name)
     todo = StudyJobs(study, output)
     if _DRY_RUN.value:
-        print("\n".join(jobs.commands(todo.jobs)))
+        cli.dry_run(jobs.commands(todo.jobs), todo.check_files)
         return
     todo.check_files()
     jobs.run(todo.jobs, todo.jobs_folder, finished=lambda job: todo.write_table())

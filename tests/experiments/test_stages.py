@@ -10,6 +10,7 @@ from fada_tf.errors import InputError
 from fada_tf.experiments import jobs
 from fada_tf.experiments.pipeline import PipelineJobs
 from fada_tf.experiments.study import Study, StudyJobs
+from tests.processes import run
 
 # Every stage trains with source_only; what counts is what they build upon.
 FILE = """
@@ -56,6 +57,35 @@ def test_a_pipeline_of_one_stage_trains_scores_and_reports_it(tmp_path):
     assert option(todo.jobs[0], "run_dir") == "runs/toy/supervised"
     assert option(todo.jobs[-1], "run") == "on photos=runs/toy/supervised"
     assert "supervised/ccd" in [job.name for job in PipelineJobs(write(tmp_path, ONE)).jobs]
+
+
+def test_a_pipeline_without_labelled_records_trains_all_stages_and_scores_none(tmp_path):
+    path, unlabelled = write(tmp_path, FOUR), {"data.evaluation.records": ""}
+    scored, trained = PipelineJobs(path), PipelineJobs(path, overrides=unlabelled)
+    made = ("train", "make_pseudo_labels")
+    assert [job.name for job in trained.jobs] == [job.name for job in scored.jobs if job.program in made]
+    assert trained.report == "" and PipelineJobs(path, records="others", overrides=unlabelled).report
+    for shown in ({"report": "page.html"}, {"title": "page"}):
+        with pytest.raises(InputError, match=r"toy\.py has no evaluation records to report on: give --records, or no"):
+            PipelineJobs(path, overrides=unlabelled, **shown)
+
+
+@pytest.mark.parametrize("dry", [True, False])
+def test_a_pipeline_says_what_is_missing_and_where_predictions_are_seen(tmp_path, dry):
+    write(tmp_path, ONE)
+    options = ["--config=toy.py", "--config.data.evaluation.records=", *(["--dry_run"] if dry else [])]
+    first = "from fada_tf.experiments import jobs, stages\njobs.run = lambda *_: None\n"
+    result = run(
+        tmp_path, "run_pipeline", *options, first=first + ("" if dry else "stages.check_files = lambda *_: None")
+    )
+    assert result.returncode == 0, result.stderr
+    if dry:
+        assert result.stdout.startswith("fada-tf train --config=toy.py:supervised ")
+        missing = result.stderr.splitlines()[-1]
+        assert missing.startswith("missing: records/source/manifest.json, records/supervised/manifest.json: ")
+        assert missing.endswith(f"paths are relative to {tmp_path}")
+    else:
+        assert "nothing is scored" in result.stdout and "--checkpoint=runs/toy/supervised --images" in result.stdout
 
 
 def test_a_pipeline_of_four_stages_builds_each_upon_those_that_it_names(tmp_path):
