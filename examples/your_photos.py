@@ -27,6 +27,7 @@ def get_config(stage: str = "source") -> Config:
     config.training.batch_size = 4
     config.training.iterations = ITERATIONS
     config.training.checkpoint_interval = config.training.evaluation_interval = 200
+    config.training.picture_interval = 200
     config.schedule.horizon = 2 * ITERATIONS
     _crops(config.data.source, "data/records/my_source")
     config.data.source.color_jitter, config.data.source.sampling = True, "class_balanced"

@@ -4,6 +4,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from absl import logging
+
 from fada_tf.experiments import jobs
 from fada_tf.experiments.adaptation import AdaptationJobs, Domain
 from fada_tf.experiments.jobs import Job
@@ -81,9 +83,23 @@ def adapt(
         jobs.run(todo.jobs, os.path.join(folder, "jobs"), finished=told or (lambda job: None), running=told)
     except KeyboardInterrupt as interrupt:
         raise KeyboardInterrupt(f"the same call goes on from what is in {folder}") from interrupt
+    _warn_of_a_worse_end(todo)
     from fada_tf.api.loading import load  # which starts TensorFlow: only now, when no other process needs its devices
 
     return load(todo.run)
+
+
+def _warn_of_a_worse_end(todo: AdaptationJobs) -> None:
+    """Warns where the last stage ended with a lower mean IoU than one before it."""
+    scores: dict[str, float] = {}
+    for job in todo.jobs:
+        found = [line["mean_iou"] for line in read_metrics(job.output) if line.get("mean_iou") is not None]
+        if job.program == "train" and found:
+            scores[job.output] = found[-1]
+    best, last = max(scores, key=lambda run: scores[run], default=todo.run), todo.run
+    if scores.get(last, 1.0) < scores.get(best, 0.0):
+        listed = ", ".join(f"{os.path.basename(run)} {100 * score:.1f}" for run, score in scores.items())
+        logging.warning("mean IoU by stage, %%: %s; the last one is returned, fada_tf.load(%r) is better", listed, best)
 
 
 class _Told:

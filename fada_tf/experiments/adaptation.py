@@ -71,9 +71,10 @@ class Domain:
         if self.name != "target":
             labels = self.labels or os.path.join(self.place, LABELS)
             if not files.is_folder(labels):
+                advice = "give labels, the folder of the label PNGs, or " if self.name == "source" else ""
                 raise InputError(
-                    f"{self.name}: {labels} is no folder: give labels, the folder of the label PNGs of the pictures in "
-                    f"{images}, or put both into {os.path.join(self.place, '{' + IMAGES + ',' + LABELS + '}')}"
+                    f"{self.name}: {labels} is no folder: {advice}put the pictures of {images} and their labels into "
+                    f"{os.path.join(self.place, '{' + IMAGES + ',' + LABELS + '}')}"
                 )
             folders, classes = [images, labels], self.class_file()
         options = [f"--{kind}={folder}" for kind, folder in zip((IMAGES, LABELS), folders, strict=False)]

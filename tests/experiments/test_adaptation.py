@@ -31,7 +31,8 @@ if "run_dir" in options:
     with open(output / "metrics.jsonl", "a") as file:
         for step in (10, 20):
             file.write(json.dumps({"kind": "train", "step": step, "loss/segmentation": 0.5}) + "\\n")
-        file.write(json.dumps({"kind": "evaluation", "step": 20, "mean_iou": 0.25}) + "\\n")
+        worse = os.path.exists("worse") and "distillation" in str(output)
+        file.write(json.dumps({"kind": "evaluation", "step": 20, "mean_iou": 0.125 if worse else 0.25}) + "\\n")
 if os.path.exists("broken") and "adversarial" in str(output):
     sys.exit("error: it is broken")
 """
@@ -92,6 +93,22 @@ def test_pictures_are_converted_and_all_stages_trained_on_them_once(folder):
     assert told == [(stage, *values) for stage in stages for values in each]
     assert adapt(on_progress=lambda *each: told.append(each)) and len(told) == 9  # nothing is done again
     assert len(log("runs/source")) == 1
+
+
+def test_a_last_stage_that_is_worse_is_told(folder, caplog):
+    assert adapt() and "mean IoU by stage" not in caplog.text
+    (folder / "worse").touch()
+    assert adapt(run_dir="other") == "loaded other/runs/self_distillation"
+    assert (
+        "mean IoU by stage, %: source 25.0, adversarial 25.0, self_distillation 12.5; the last one is returned, "
+        "fada_tf.load('other/runs/source') is better"
+    ) in caplog.text
+
+
+def test_labelled_photos_without_labels_say_where_these_go(folder):
+    (folder / "val/labels").rename(folder / "gone")
+    with pytest.raises(InputError, match=r"^evaluation: val/labels is no folder: put the pictures of val/images and "):
+        adapt()
 
 
 def test_without_labelled_photos_nothing_is_scored(folder):
