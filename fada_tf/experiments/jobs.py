@@ -200,6 +200,8 @@ def _run_one(job: Job, key: str, folder: str, show: Callable[[str, float], objec
                 _wait(process, 1)
                 show(_last_line(log_path, begin), time.monotonic() - start)
         finally:
+            if process.poll() is None:
+                _say_stopping(job)
             _stop(process)
             seconds = time.monotonic() - start
             if before is not None:
@@ -270,6 +272,14 @@ def _local(path: str) -> Iterator[str]:
             yield local
         finally:
             files.write_atomically(path, files.read_bytes(local))
+
+
+def _say_stopping(job: Job) -> None:
+    what = f"{job.name} writes a checkpoint first" if job.program == "train" else job.name
+    below = "\n" if progress.is_live() else ""  # the bar
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        sys.stderr.write(f"{below}stopping: {what}; once more ends it at once\n")
+        sys.stderr.flush()
 
 
 def _stop(process: _Process) -> None:

@@ -52,7 +52,7 @@ class Run:
 
         None for a run that was not trained here.
         """
-        seconds = [line["speed/seconds_per_step"] for line in self.metrics if line["kind"] == "train"]
+        _, seconds = self.curve("train", "speed/seconds_per_step")
         return statistics.median(seconds[1:] or seconds) if seconds else None
 
     @property

@@ -53,13 +53,12 @@ class LogTraining:
         told = _named(output, _LOSS) | ({_TOLD.removeprefix(_WATCHED): output[_TOLD]} if _TOLD in output else {})
         listing = "  ".join(f"{name} {value:.4f}" for name, value in told.items())
         self.metrics.write("train", step, output)
-        seconds = output["speed/seconds_per_step"]
-        remaining = datetime.timedelta(seconds=round(seconds * (self.iterations - step)))
-        tell(
-            self.stream,
-            f"{step:>6}/{self.iterations}  {listing}  {1 / seconds:.2f} steps/s  "
-            f"{output['speed/images_per_second']:.2f} images/s  ETA {remaining}",
-        )
+        speed = ""
+        if seconds := output.get("speed/seconds_per_step"):
+            remaining = datetime.timedelta(seconds=round(seconds * (self.iterations - step)))
+            images = output["speed/images_per_second"]
+            speed = f"  {1 / seconds:.2f} steps/s  {images:.2f} images/s  ETA {remaining}"
+        tell(self.stream, f"{step:>6}/{self.iterations}  {listing}{speed}")
 
 
 class WarnOfLosses:

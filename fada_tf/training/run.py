@@ -128,6 +128,8 @@ def _begin(config: Config, directory: str) -> None:
                 write_run_directory(directory, config, label_space)
                 actions.tell(sys.stdout, f"devices: {device_names(strategy)}")
                 _train(config, directory, trainer, label_space, sys.stdout)
+                look = f"fada-tf predict --checkpoint={directory} --images=DIR --output=DIR"
+                actions.tell(sys.stdout, f"written: {directory}; next: {look}")
         else:
             # All workers do the same, so that none waits in vain; the first one's files and lines are kept.
             with tempfile.TemporaryDirectory() as scratch, open(os.devnull, "w") as nowhere:
@@ -147,6 +149,8 @@ def _train(config: Config, directory: str, trainer: Trainer, label_space: LabelS
             if count > 1 and index == 0:
                 wait_for_all(trainer.strategy)
             step, replicas = int(trainer.step.numpy()), trainer.strategy.num_replicas_in_sync
+            if step:
+                actions.tell(stream, f"going on from iteration {step}")
             trainer.stream = stream
             trainer.train_dataset = trainer.strategy.distribute_datasets_from_function(
                 lambda context: datasets.train_dataset(

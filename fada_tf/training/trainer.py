@@ -76,9 +76,8 @@ class Trainer(orbit.StandardTrainer):
             loop(iterator, tf.ones_like(num_steps))
             tell(self.stream, f"compiled in {time.monotonic() - self._start:.1f} s, with the first iteration")
             self._train_loop_fn = loop  # what orbit calls from now on
-            if num_steps > 1:
-                self.train_loop_begin()  # starts the clock again
-                loop(iterator, num_steps - 1)
+            self._start_clock()
+            loop(iterator, num_steps - 1)
 
         return first_loop
 
@@ -95,6 +94,9 @@ class Trainer(orbit.StandardTrainer):
         """
         if self._stopped.numpy():
             self._stop()
+        self._start_clock()
+
+    def _start_clock(self):
         self._first_step, self._start = int(self.step.numpy()), time.monotonic()
 
     def train_step(self, iterator):
@@ -111,6 +113,8 @@ class Trainer(orbit.StandardTrainer):
     def train_loop_end(self) -> dict[str, float]:
         """Returns means of the measures since the last report, learning rates and speed of the loop that ended.
 
+        There is no speed of a loop of one iteration that was also compiled.
+
         Raises:
           DivergenceError: a loss or gradient of the last iteration is infinite or NaN.
           Stopped: a signal ended the loop early.
@@ -125,10 +129,10 @@ class Trainer(orbit.StandardTrainer):
         self.progress.assign(tf.zeros_like(self.progress))
         output = {name: total / count for name, total in zip(self._names, sums, strict=True)}
         output |= {f"learning_rate/{name}": rate for name, rate in self.learning_rates.items()}
-        return output | {
-            "speed/seconds_per_step": seconds / (step - self._first_step),
-            "speed/images_per_second": (step - self._first_step) * self.images_per_step / seconds,
-        }
+        if steps := step - self._first_step:
+            output["speed/seconds_per_step"] = seconds / steps
+            output["speed/images_per_second"] = steps * self.images_per_step / seconds
+        return output
 
     def _stop(self):
         self.stop.check()

@@ -36,7 +36,7 @@ from fada_tf.experiments.jobs import Job, run
 command.line = lambda program, *options: [sys.executable, f"programs/{program}.py", *options]
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells ignore in the background
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # and nohup this
-run([Job('long', 'note', ('long',), output='long')], 'state')
+run([Job('long', 'train', ('long',), output='long')], 'state')
 """
 
 
@@ -207,11 +207,12 @@ open(os.path.join(output, "checkpoint"), "w").close()
 @pytest.fixture
 def driver(folder):
     """A process that runs one long job, in a group of its own, as a terminal's."""
-    (folder / "programs" / "note.py").write_text(STOPPING_PROGRAM)
-    root = str(pathlib.Path(__file__).parents[2])
-    driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER], env=os.environ | {"PYTHONPATH": root}, start_new_session=True
-    )
+    (folder / "programs" / "train.py").write_text(STOPPING_PROGRAM)
+    environment = os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parents[2])}
+    with open(folder / "stderr", "wb") as stderr:
+        driver = subprocess.Popen(
+            [sys.executable, "-c", DRIVER], env=environment, stderr=stderr, start_new_session=True
+        )
     wait_for(folder / "long")
     yield driver
     if driver.poll() is None:
@@ -242,6 +243,8 @@ def test_stopping_the_driver_stops_its_job_which_may_write_a_checkpoint(folder, 
 def test_stopping_the_driver_twice_ends_its_job_at_once(folder, driver):
     driver.terminate()
     wait_for(folder / "long/stopping")
+    said = (folder / "stderr").read_text().splitlines()
+    assert said == ["stopping: long writes a checkpoint first; once more ends it at once"]
     driver.terminate()
     assert driver.wait(timeout=20) == 128 + signal.SIGTERM
     assert not (folder / "long/checkpoint").exists()

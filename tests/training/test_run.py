@@ -117,7 +117,13 @@ def test_a_begun_run_continues_with_another_name_evaluation_batch_and_tolerance(
     config.data.evaluation.batch_size = config.data.source.max_bad_records = 2
     run_lib.train(config, str(tmp_path / "run"))
     assert json.loads((tmp_path / "run/config.json").read_text())["name"] == "another"
-    assert capsys.readouterr().out.startswith("devices: CPU\n")
+    first, second = capsys.readouterr().out.split("devices: CPU\n")[1:]
+    assert "going on" not in first and second.startswith("going on from iteration 2\ncompiling")
+    last = f"written: {tmp_path}/run; next: fada-tf predict --checkpoint={tmp_path}/run --images=DIR --output=DIR"
+    assert first.splitlines()[-1] == second.splitlines()[-1] == last
+    # A line of the iteration that was compiled alone has no speed, the next one has.
+    assert [line.count(" ETA ") for line in second.splitlines() if "/4 " in line] == [0, 1]
+    assert len((tmp_path / "run/metrics.jsonl").read_text().splitlines()) == 4
 
 
 def test_what_is_saved_is_loaded(records, tmp_path):
@@ -361,7 +367,7 @@ def test_training_learns_and_says_what_the_first_iteration_waits_for(records, tm
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     losses = [float(line.split('"loss/segmentation": ')[1].split(",")[0]) for line in lines]
     assert losses[-1] < 0.5 * losses[0]
-    _, compiling, compiled, *progress = capsys.readouterr().out.splitlines()  # the first names the devices
+    _, compiling, compiled, *progress, _ = capsys.readouterr().out.splitlines()  # the first names the devices
     assert compiling == "compiling the training step" and compiled == "compiled in 1.0 s, with the first iteration"
     assert len(progress) == 4
     # The clock goes on by one whenever it is read: a loop takes one second, compiling apart.
