@@ -112,8 +112,9 @@ def convert(
 
 def _refuse(problems: Sequence[str]) -> None:
     if problems:
+        pairs = "pair" if len(problems) == 1 else "pairs"
         raise InputError(
-            f"{len(problems)} bad pairs, nothing was written; mend them or leave them out with --skip_bad:"
+            f"{len(problems)} bad {pairs}, nothing was written; mend them or leave them out with --skip_bad:"
             + "".join(f"\n  {problem}" for problem in problems)
         )
 

@@ -37,8 +37,8 @@ def main(argv):
 
     logging.set_verbosity(logging.ERROR)  # TensorFlow warns of functions traced again, which is what is wanted here
     files.make_folder(os.path.dirname(_OUTPUT.value) or ".")
-    limit = _LIMIT.value - (time.perf_counter() - start)
-    findings = machine_check.make(machine_check.check_all(_PRECISION.value), sys.stdout, limit)
+    spent = time.perf_counter() - start
+    findings = machine_check.make(machine_check.check_all(_PRECISION.value), sys.stdout, _LIMIT.value, spent)
     wrong, missing = (sum(finding.wrong for finding in findings), sum(not finding.measured for finding in findings))
     seconds = time.perf_counter() - start
     left = f", {missing} not measured (--limit={_LIMIT.value})" if missing else ""

@@ -12,11 +12,15 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 
 from fada_tf import cli, machine, registry
 from fada_tf.errors import InputError, printable
+
+if TYPE_CHECKING:
+    from fada_tf.data.manifest import Manifest
 
 FLAGS = flags.FLAGS
 OPTIONS = ("root", "split", "city", "condition", "beta", "images", "labels", "classes", "names")  # of data sets
@@ -124,17 +128,33 @@ def _convert(workers) -> None:
         labels = f"labels of {manifest.label_space.name}"
         if manifest.classes != manifest.label_space.names:
             labels += f" ({len(manifest.classes)} of its classes)"
+    if manifest.label_space:
+        sys.stdout.write(f"{_shares(manifest)}\n")
+    images, shards = _count(manifest.num_records, "image"), _count(len(manifest.shards), "shard")
     sys.stdout.write(
-        f"{FLAGS.output}: {manifest.num_records} images with {labels} in {len(manifest.shards)} shards; "
+        f"{FLAGS.output}: {images} with {labels} in {shards}; "
         f"{len(report.problems)} left out, {len(report.changes)} re-encoded\n"
     )
+
+
+def _shares(manifest: "Manifest") -> str:
+    """Says how much of the labels' pixels every class that they can hold has."""
+    shares = zip(manifest.label_space.names, manifest.pixel_shares, strict=True)
+    listed = ", ".join(f"{printable(name)} {100 * share:.2f} %" for name, share in shares if name in manifest.classes)
+    ignored = manifest.pixels[:, -1].sum() / max(manifest.pixels.sum(), 1)
+    return f"labelled pixels: {listed}; ignored are {100 * ignored:.2f} % of all"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _verify(workers) -> None:
     from fada_tf.data import verification
 
     manifest = verification.verify(FLAGS.output, workers)
-    sys.stdout.write(f"{FLAGS.output}: {len(manifest.shards)} shards, {manifest.num_records} records, all whole\n")
+    shards, records = _count(len(manifest.shards), "shard"), _count(manifest.num_records, "record")
+    sys.stdout.write(f"{FLAGS.output}: {shards}, {records}, all whole\n")
 
 
 def _workers():

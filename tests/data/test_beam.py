@@ -42,7 +42,7 @@ def test_a_beam_pipeline_writes_the_same_bytes_as_this_process(tmp_path, workers
 def test_a_beam_pipeline_reports_bad_pairs(tmp_path, workers):
     dataset = makers.labelled_dataset(tmp_path, count=3)
     os.remove(dataset.pairs[1].image)
-    with pytest.raises(InputError, match=r"1 bad pairs, nothing was written.*\n.*001\.png: cannot be read"):
+    with pytest.raises(InputError, match=r"1 bad pair, nothing was written.*\n.*001\.png: cannot be read"):
         conversion.convert(dataset, str(tmp_path / "beam"), workers=workers)
 
 

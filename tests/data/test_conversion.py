@@ -169,7 +169,7 @@ def test_missing_partners_are_reported_before_anything_is_read(tmp_path):
     def workers(function, tasks, *, title):
         raise AssertionError(f"{title} was begun")
 
-    with pytest.raises(InputError, match=r"1 bad pairs, nothing was written.*\n  lonely\.png: has no label"):
+    with pytest.raises(InputError, match=r"1 bad pair, nothing was written.*\n  lonely\.png: has no label"):
         convert(dataset, tmp_path, workers=workers)
 
 
@@ -183,7 +183,7 @@ def test_what_was_checked_is_not_read_again(tmp_path):
             checked.append([pair.name for pair in tasks])
         return [function(task) for task in tasks]
 
-    with pytest.raises(InputError, match="1 bad pairs"):
+    with pytest.raises(InputError, match="1 bad pair,"):
         convert(dataset, tmp_path, workers=workers)
     assert checked.pop() == [pair.name for pair in dataset.pairs]
     makers.save(dataset.pairs[3].label, np.full((15, 22), 77, np.uint8))
@@ -294,7 +294,7 @@ def test_whatever_the_sizes_channels_and_ids_a_pair_is_stored_whole_or_reported(
     dataset = DataSet((pair,), makers.THREE)
     bad = mode == "I;16" or label_size != (height, width) or not set(label.ravel()) <= {0, 1, 2, 9, 255}
     if bad:
-        with pytest.raises(InputError, match="1 bad pairs"):
+        with pytest.raises(InputError, match="1 bad pair,"):
             convert(dataset, tmp_path)
         return
     report = convert(dataset, tmp_path)
@@ -318,7 +318,7 @@ def test_what_one_file_says_of_an_image_is_checked_anew_where_it_changed(tmp_pat
         os.utime(tmp_path / "val2017/000000000007.jpg", ns=(1, 1))  # as if it were still the same file
         return conversion.convert(base.find("coco", **options), f"{tmp_path}/{name}").manifest
 
-    with pytest.raises(InputError, match="1 bad pairs"):
+    with pytest.raises(InputError, match="1 bad pair,"):
         convert("out", 1, mended=False)  # of the other pair it is kept what was found
     assert convert("out", 3, mended=True).job == convert("fresh", 3, mended=True).job
     assert convert("fresh", 3, mended=True).job != convert("other", 1, mended=True).job

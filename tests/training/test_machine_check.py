@@ -143,18 +143,20 @@ def test_what_may_not_fit_into_the_limit_is_not_measured(monkeypatch):
     findings = machine_check.make(map(lasting, [1, 30, 40, 5, 5]), stream, limit=100)
     assert [finding.measured for finding in findings] == [True, True, True, False, False]
     assert not any(finding.wrong for finding in findings)
-    assert (
-        seconds[0] <= 100 and stream.getvalue().splitlines()[-1].split(maxsplit=2)[2] == "not measured: 71 s were over"
-    )
+    last = stream.getvalue().splitlines()[-1].split(maxsplit=2)[2]
+    assert seconds[0] <= 100 and last == "not measured: no time left within --limit=100: give --limit=300"
+    seconds[0] = 0.0
+    findings = machine_check.make(map(lasting, [1, 30, 40]), stream, limit=100, spent=50)
+    assert [finding.measured for finding in findings] == [True, True, False]
 
 
 def test_users_read_first_what_they_need_most():
     names = [name for name, _ in machine_check.check_all("automatic")]
     assert len(names) == len(set(names)) == 17
-    assert names.index("resnet50, mixed_bfloat16") < names.index("speed of the input")
+    assert names[3] == "speed of the input"  # where there is no GPU whose float32 can be compared
     assert names.index("memory") == names.index("speed of training") + 1
     last = names[names.index("memory") + 1 :]
-    assert len(last) == 8 and all("float16" in name or "XLA" in name for name in last)
+    assert len(last) == 10 and all("float16" in name or "XLA" in name for name in last)
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ def root(tmp_path):
 
 def test_palette_labels_become_train_ids_and_known_bad_frames_are_reported(root):
     dataset = base.find("gta5", root=str(root))
-    with pytest.raises(InputError, match="1 bad pairs") as error:
+    with pytest.raises(InputError, match="1 bad pair,") as error:
         conversion.convert(dataset, f"{root}/out")
     report = conversion.convert(dataset, f"{root}/out", skip_bad=True)
     assert report.problems == (

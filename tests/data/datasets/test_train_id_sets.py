@@ -70,7 +70,7 @@ def test_the_program_passes_condition_and_beta_on(tmp_path):
     options = write(tmp_path, "acdc")
     flags = [f"--{name}={value}" for name, value in options.items()]
     result = run(tmp_path, "make_tfrecords", "--dataset=acdc", *flags, "--resize=4x40", "--workers=1", "--output=out")
-    assert "1 images with labels of cityscapes19" in result.stdout, result.stderr
+    assert "1 image with labels of cityscapes19" in result.stdout, result.stderr
     flags[-1] = "--condition=fog"
     result = run(tmp_path, "make_tfrecords", "--dataset=acdc", *flags, "--workers=1", "--output=other")
     assert result.returncode == 2 and "rgb_anon/fog/val: check --root" in result.stderr
