@@ -42,9 +42,9 @@ def option(
     return dataclasses.field(default=default, metadata=types.MappingProxyType(metadata))
 
 
-def section(make: Any) -> Any:
-    """Declares a field that is a section of its own, which `make()` returns with its defaults."""
-    return dataclasses.field(default_factory=make)
+def section(make: Any, *, needs: tuple[str, tuple] | None = None) -> Any:
+    """Declares a field that is a section, which `make()` returns with its defaults; for `needs` see `option`."""
+    return dataclasses.field(default_factory=make, metadata=types.MappingProxyType({"needs": needs}))
 
 
 def check(config: Any) -> None:
@@ -69,6 +69,16 @@ def drop_without_effect(config: Any) -> None:
     """Sets back to its default whatever the values of other fields leave without effect."""
     for holder, field, default, _ in list(_without_effect(config)):
         setattr(holder, field.name, default)
+
+
+def without_effect(config: Any) -> set[str]:
+    """Returns the full names of the fields, and of whole sections, that the values of others leave without effect."""
+    return {
+        f"{prefix}{field.name}"
+        for holder, _, prefix in _sections(config, type(config)())
+        for field in dataclasses.fields(holder)
+        if not _has_effect(holder, field)
+    }
 
 
 def check_field(config: Any, name: str) -> None:
@@ -229,10 +239,15 @@ def _without_effect(config: Any) -> Iterator[tuple[Any, dataclasses.Field, Any, 
     """Yields section, field, default and the names around of every value that is not the default and does nothing."""
     for holder, defaults, prefix in _sections(config, type(config)()):
         for field in dataclasses.fields(holder):
-            needed, choices = field.metadata.get("needs") or (field.name, (getattr(holder, field.name),))
             default = getattr(defaults, field.name)
-            if getattr(holder, needed) not in choices and getattr(holder, field.name) != default:
+            is_section = dataclasses.is_dataclass(field.type)  # whose owner checks it
+            if not is_section and not _has_effect(holder, field) and getattr(holder, field.name) != default:
                 yield holder, field, default, prefix
+
+
+def _has_effect(holder: Any, field: dataclasses.Field) -> bool:
+    needed, choices = field.metadata.get("needs") or (field.name, (getattr(holder, field.name),))
+    return getattr(holder, needed) in choices
 
 
 def _sections(section: Any, defaults: Any, prefix: str = "") -> Iterator[tuple[Any, Any, str]]:

@@ -177,7 +177,7 @@ def _page(stage: str, records: str, name: str) -> list[tuple[str, dict]]:
     runs.append(dataclasses.replace(runs[0], title=name, config=Config(name=stage)))
     pixels = [np.zeros((2, 3, 3), np.uint8)] * 5
     rows = [Example(0, records, (stage,), [0.5, 0.5, 0.5], [0.25, 0.25, 0.25], pixels)]
-    shown = Examples(["image", "truth", stage, name, f"errors, {name}"], [name], rows)
+    shown = Examples(["image", "truth", stage, name, f"errors, {name}"], [name], rows, 3)
     parts = [page._scores(runs, space, shown), page._settings(runs), page._differences(runs)]
     parts += [page._confusion(runs, space), gallery.gallery(shown, space)]
     sections = [Section(f"part{place}", stage, part) for place, part in enumerate(parts)]

@@ -20,12 +20,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from fada_tf import command, progress
+from fada_tf import command, migration, progress
 from fada_tf.data import files
 from fada_tf.errors import InputError
 from fada_tf.runs import layout
 
 _BAR = "{n_fmt}/{total_fmt} {desc}"
+_NAMED = 3  # settings that differ
 _SECONDS = 1.0  # between what a bar shows of a job
 
 
@@ -171,10 +172,30 @@ def _is_done(job: Job, key: str, folder: str) -> bool:
 def _check_output(job: Job, key: str, folder: str) -> None:
     state = _state(job, folder)
     if job.once and state and state["key"] != key:
+        changes = _changes(state.get("settings", ""), job.settings)
+        more = [f"{len(changes) - _NAMED} more"] if len(changes) > _NAMED else []
+        listed = f" ({', '.join(changes[:_NAMED] + more)})" if changes else ""
         raise InputError(
-            f"{job.output} was made with other settings than {job.name} has now: "
+            f"{job.output} was made with other settings than {job.name} has now{listed}: "
             f"delete it to make it anew, or {_state_path(job, folder)}.json to keep it, or use another folder"
         )
+
+
+def _changes(before: str, now: str) -> list[str]:
+    """Returns "FIELD was VALUE and is VALUE" for what differs between `settings` of a job then and now."""
+    if not before:  # of an earlier version, which did not write them down
+        return []
+    one, other = _listed(before), _listed(now)
+    defaults = {name: (default, default) for name, (default, _) in (one | other).items()}
+    one, other = defaults | one, defaults | other
+    return [f"{name} was {one[name][1]} and is {other[name][1]}" for name in defaults if one[name] != other[name]]
+
+
+def _listed(settings: str) -> dict[str, tuple[str, str]]:
+    """Returns default and value of every field in "FIELD: DEFAULT, VALUE; FIELD: VALUE", by its name of today."""
+    texts = re.findall(r"(?:^|; )([\w.]+): (.*?)(?=; [\w.]+: |$)", settings)
+    parts = {migration.MOVED.get(name, name): text.partition(", ") for name, text in texts}
+    return {name: (default, value or default) for name, (default, _, value) in parts.items()}
 
 
 def _run_one(job: Job, key: str, folder: str, show: Callable[[str, float], object]) -> None:
@@ -186,7 +207,7 @@ def _run_one(job: Job, key: str, folder: str, show: Callable[[str, float], objec
     line = command.line(job.program, *job.options)
     before = _cost_before(_state(job, folder), key)
     # Without a cost: if this program is killed now, nobody knows what the job took.
-    state = {"key": key, "kind": job.kind, "size": job.size, "command": shlex.join(line)}
+    state = {"key": key, "kind": job.kind, "size": job.size, "command": shlex.join(line), "settings": job.settings}
     files.write_atomically(path + ".json", json.dumps(state, indent=1).encode())
     start = time.monotonic()
     with _local(path + ".log") as log_path, open(log_path, "ab") as log:

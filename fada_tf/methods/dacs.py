@@ -70,7 +70,7 @@ class Settings(TeacherSettings):
 
     segmentation_temperature: float = option(1.0, "source logits are divided by this before L_seg", above=0)
     adversarial: bool = option(False, "train against FADA's discriminator as well, on the images that are not mixed")
-    fada: FineGrainedAdversary = section(FineGrainedAdversary)
+    fada: FineGrainedAdversary = section(FineGrainedAdversary, needs=("adversarial", (True,)))
     feature_distance_weight: float = option(
         0.0, "of how far source features have moved from those of ImageNet's weights; 0: not taken; DAFormer: 0.005",
         minimum=0,

@@ -57,11 +57,13 @@ class Examples:
       titles: of the pictures of each.
       conditions: names of those that are not the same for all images.
       rows: from the worst one up.
+      images: how many they were chosen from.
     """
 
     titles: list[str]
     conditions: list[str]
     rows: list[Example]
+    images: int
 
 
 def number_of_images(records: str) -> int:
@@ -117,7 +119,7 @@ def choose(
             before = list(_scores(label, class_maps[1], label_space, unlabelled)) if len(shown) > 1 else []
             values = tuple(manifest.conditions[name][record] for name in conditions)
             rows.append(Example(record, names[record], values, before, list(scores[record]), pictures))
-    return Examples(titles, conditions, sorted(rows, key=lambda row: row.after[0]))
+    return Examples(titles, conditions, sorted(rows, key=lambda row: row.after[0]), manifest.num_records)
 
 
 def _chosen(scores: np.ndarray, members: Sequence[np.ndarray], count: int) -> set[int]:

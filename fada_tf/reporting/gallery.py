@@ -106,7 +106,7 @@ def _filter(examples: Examples, label_space: LabelSpace) -> str:
     controls.append(_select("order", "order", orders))
     return (
         f"<form id=filter hidden>{''.join(controls)}<button type=reset>Show all</button>"
-        "<output aria-live=polite></output></form>"
+        f"<output aria-live=polite data-images={examples.images}></output></form>"
     )
 
 

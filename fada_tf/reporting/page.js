@@ -111,7 +111,8 @@
         ? `; ${classes.value} ${percent(after)}${before.length ? `, before ${percent(before)}` : ""}`
         : "";
     }
-    find("output", filter).textContent = `${shown.length} of ${examples.length} pictures`;
+    const output = find("output", filter);
+    output.textContent = `${shown.length} of the ${output.dataset.images} images`;
   }
 
   if (filter) {

@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from fada_tf import config_fields
+from fada_tf import config_fields, schema
+from fada_tf.config import Config
 from fada_tf.data.labels import LabelSpace
 from fada_tf.reporting.runs import Run
 
@@ -87,12 +88,18 @@ def ccd_rows(runs: Sequence[Run], label_space: LabelSpace) -> list[ScoreRow]:
 def config_differences(runs: Sequence[Run]) -> list[tuple[str, list[Any]]]:
     """Returns (field, a value for each run) of every field of the config that is not the same in all runs.
 
-    The value is empty where a run's method has no such setting.
+    The value is empty where a run's method has no such setting, or its other settings leave this one without effect.
     """
-    configs = [config_fields.flatten(run.config) for run in runs]
+    configs = [_effective(run.config) for run in runs]
     names = dict.fromkeys(name for config in configs for name in config)
     rows = [(name, [config.get(name, "") for config in configs]) for name in names]
     return [(name, values) for name, values in rows if any(value != values[0] for value in values)]
+
+
+def _effective(config: Config) -> dict[str, Any]:
+    idle = schema.without_effect(config)
+    fields = config_fields.flatten(config).items()
+    return {name: value for name, value in fields if not any(f"{name}.".startswith(f"{each}.") for each in idle)}
 
 
 def paper_table(runs: Sequence[Run], label_space: LabelSpace) -> str:

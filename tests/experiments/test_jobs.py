@@ -135,12 +135,12 @@ subprocess.run([sys.executable, "-c", "kept = bytearray(b'1') * 160_000_000"], c
 
 
 def test_the_memory_of_a_job_is_that_of_its_largest_process(folder):
-    (folder / "programs" / "note.py").write_text(LARGE_PROGRAM)
+    (folder / "programs" / "train.py").write_text(LARGE_PROGRAM)
     # By a shell: what a large process starts, as the one of the tests is, counts the memory of that one as its own.
     driver = [sys.executable, "-c", DRIVER.replace("'long'", "'large'")]
     environment = os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parents[2])}
     subprocess.run(["sh", "-c", '"$@"; exit $?', "sh", *driver], env=environment, check=True, timeout=60)
-    job = Job("large", "note", ("large",), output="large")
+    job = Job("large", "train", ("large",), output="large")
     assert 160e6 < jobs.costs([job], "state")["large"].peak_bytes < 220e6
 
 
@@ -155,6 +155,17 @@ def test_other_settings_before_it_make_a_score_again_and_refuse_a_run(folder):
     (folder / "train").rmdir()
     run(note("train", "1", settings="y", once=True), note("score", "s", after=("train",)))
     assert log("train") == ["1"] and log("score") == ["s", "s"]
+
+
+def test_a_refusal_names_the_settings_that_differ(folder):
+    before, now = "optimizer.horizon: 62500, 900; model.head: 'deeplab', 'a; b'; iterations: 6", "iterations: 8"
+    run(note("train", "1", once=True, settings=f"training.batch_size: 1, 2; seed: 0, 1; {before}"))
+    words = (
+        r"has now \(training\.batch_size was 2 and is 4, schedule\.horizon was 900 and is 62500, "
+        r"model\.head was 'a; b' and is 'deeplab', 1 more\): delete"
+    )
+    with pytest.raises(InputError, match=words):
+        run(note("train", "1", once=True, settings=f"training.batch_size: 1, 4; seed: 0, 1; {now}"))
 
 
 def test_a_job_continues_a_copy_of_another_ones_output_without_its_scores(folder):

@@ -37,6 +37,7 @@ EXAMPLES = examples.Examples(
         examples.Example(7, "<i>name", ("<fog>",), [0.25, 0.25, math.nan], [0.5, 0.5, math.nan], [PICTURE] * 5),
         examples.Example(3, "b.png", ("",), [0.75, 0.75, 0.75], [0.6, 0.8, 0.4], [PICTURE] * 5),
     ],
+    8,
 )
 
 
@@ -90,6 +91,18 @@ def test_scores_by_condition_are_shown(runs, monkeypatch):
 
 def test_only_settings_that_differ_are_listed(runs):
     assert tables.config_differences(runs) == [("name", ["one", "<b>$two$"]), ("method.adversarial_weight", [0.2, 0.4])]
+
+
+def test_settings_without_effect_are_not_listed(runs):
+    first, second = runs[0].config, runs[1].config
+    first.method, second.method = method_settings("source_only"), method_settings("mic")
+    fields = dict(tables.config_differences(runs))
+    assert fields["method.adversarial"] == ["", False] and not [name for name in fields if "method.fada." in name]
+    second.method.adversarial = True
+    first.schedule.name, second.schedule.power = "linear", 0.8
+    fields = dict(tables.config_differences(runs))
+    assert fields["method.fada.class_knowledge"] == ["", "soft"] and fields["schedule.power"] == ["", 0.8]
+    assert "method.fada.confidence_threshold" not in fields and "method.fada.discriminator.beta_1" in fields
 
 
 def test_the_page_escapes_every_text(runs, monkeypatch):
