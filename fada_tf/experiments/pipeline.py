@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from fada_tf.data.manifest import Manifest
 from fada_tf.errors import InputError
 from fada_tf.experiments import stages
 from fada_tf.experiments.jobs import Job
@@ -78,9 +79,12 @@ class PipelineJobs:
         self.jobs.append(Job("report", "report", options, self.report, after=tuple(measured), kind="report"))
 
     def check_files(self) -> None:
-        """Checks that everything is there that the jobs read and do not make.
+        """Checks that everything is there that the jobs read and do not make, and that what is scored on has labels.
 
         Raises:
           InputError: names all that is missing.
         """
         stages.check_files(self._experiment, [self._records])
+        whole = Manifest.load(self._records) if self._records else None
+        if whole and any(part.label_space is None for part in whole.parts or (whole,)):
+            raise InputError(f"{self._records} has no labels to score on: convert it with labels, or give --records")

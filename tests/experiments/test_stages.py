@@ -3,13 +3,17 @@
 import os
 import pathlib
 
+import numpy as np
 import pytest
 
 from fada_tf import experiment_file
+from fada_tf.data import conversion
+from fada_tf.data.datasets.base import DataSet, Pair
 from fada_tf.errors import InputError
-from fada_tf.experiments import jobs
+from fada_tf.experiments import jobs, stages
 from fada_tf.experiments.pipeline import PipelineJobs
 from fada_tf.experiments.study import Study, StudyJobs
+from tests.data import makers
 from tests.processes import run
 
 # Every stage trains with source_only; what counts is what they build upon.
@@ -68,6 +72,22 @@ def test_a_pipeline_without_labelled_records_trains_all_stages_and_scores_none(t
     for shown in ({"report": "page.html"}, {"title": "page"}):
         with pytest.raises(InputError, match=r"toy\.py has no evaluation records to report on: give --records, or no"):
             PipelineJobs(path, overrides=unlabelled, **shown)
+
+
+def test_records_without_labels_are_refused_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "check_files", lambda *_: None)
+    makers.save(tmp_path / "images/a.png", makers.texture(24, 32))
+    for name, labels in (("plain", None), ("labelled", makers.THREE)):
+        dataset = DataSet((Pair("a.png", str(tmp_path / "images/a.png"), labels and _label(tmp_path)),), labels)
+        conversion.convert(dataset, str(tmp_path / name))
+    todo = [PipelineJobs(write(tmp_path, ONE), records=str(tmp_path / name)) for name in ("labelled", "plain")]
+    todo[0].check_files()
+    with pytest.raises(InputError, match="plain has no labels to score on: convert it with labels, or give --records"):
+        todo[1].check_files()
+
+
+def _label(folder: pathlib.Path) -> str:
+    return makers.save(folder / "labels/a.png", np.zeros((24, 32), np.uint8))
 
 
 @pytest.mark.parametrize("dry", [True, False])

@@ -253,6 +253,7 @@ def test_names_in_tables_lead_to_the_pictures_that_there_are(runs, monkeypatch):
     settings = [attributes["data-settings"] for _, attributes in elements if "data-settings" in attributes]
     assert settings == ["class=sky", "condition.%3Ca+href%3Dx%3E=%3Cfog%3E"]
     assert [attributes["value"] for _, attributes in elements if "disabled" in attributes] == ["a|b<i>"]
+    assert [attributes["data-images"] for tag, attributes in elements if tag == "output"] == ["8"]
     (scores,) = (json.loads(attributes["data-scores"]) for tag, attributes in elements if tag == "article")
     assert scores == {"before": [0.25, 0.25, None], "after": [0.5, 0.5, None], "conditions": ["<fog>"]}
 
