@@ -100,7 +100,9 @@ class Evaluator(orbit.AbstractEvaluator):
 
     def _step_on_all(self, batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         counts, images = self.strategy.run(self._step, args=(batch,))
-        return self.strategy.reduce("SUM", counts, axis=None), self.strategy.reduce("SUM", images, axis=None)
+        # One by one: a worker of several cannot add up a structure.
+        counts = {name: self.strategy.reduce("SUM", each, axis=None) for name, each in counts.items()}
+        return counts, self.strategy.reduce("SUM", images, axis=None)
 
     def _step(self, batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         # A replica's last batch may be empty; of such a one, oneDNN's convolutions return another shape.
