@@ -127,14 +127,15 @@ def test_two_pictures_are_compared_and_the_address_is_their_link(tab):
     assert fragment(tab) == "pictures&view=3&divider=49&left=0"
     assert tab.locator(".stage").evaluate("stage => stage.style.getPropertyValue('--divider')") == "49%"
     tab.keyboard.press("Escape")
-    assert not tab.locator("dialog").is_visible() and fragment(tab) == "pictures"
+    tab.wait_for_url("**#pictures")  # the address changes after the dialog has closed
+    assert not tab.locator("dialog").is_visible()
     assert button.evaluate("button => button === document.activeElement")
     tab.locator("article img").nth(1).click()
     box = tab.locator(".stage").bounding_box()
     tab.mouse.click(box["x"] + box["width"] / 4, box["y"] + 5)
     assert fragment(tab) == "pictures&view=7&left=0&right=1&divider=25"
     tab.go_back()
-    assert not tab.locator("dialog").is_visible()
+    tab.locator("dialog").wait_for(state="hidden")
 
 
 def test_it_can_be_read_without_a_script(browser, address):
