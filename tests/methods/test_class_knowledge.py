@@ -78,8 +78,9 @@ def test_one_gradient_a_domain_goes_through_the_feature_extractor(name, monkeypa
 
 def test_the_graph_of_a_step_is_small_enough_to_be_traced_soon():
     config = Config(method=method_settings("fada"))
-    method = registry.load("fada_tf.methods", "fada").build(config, build_segmenter("resnet50", 19))
+    method = registry.load("fada_tf.methods", "fada").build(config, build_segmenter("vgg16", 19))
     image, label = tf.zeros((1, 64, 128, 3)), tf.zeros((1, 64, 128), tf.uint8)
     step = tf.function(method.step).get_concrete_function({"image": image, "label": label}, {"image": image})
-    # Forward pass, gradients and update of 53 convolutions and of what follows them, in two domains.
-    assert len(step.graph.get_operations()) < 80 * 2 * 53
+    # Forward pass, gradients and update of 19 convolutions and of what follows them, in two domains: 4,564 with
+    # TensorFlow 2.20. One more pass of the segmenter has several hundreds.
+    assert len(step.graph.get_operations()) < 130 * 2 * 19
