@@ -40,10 +40,16 @@ def build(name: str, backbone: str = "tiny", head: str = "aspp", **fields) -> Me
     return method
 
 
-def batch(dusk: bool, first_draw: int) -> dict[str, tf.Tensor]:
-    """Returns scenes of equally many labelled pixels each, so that means over pixels are means of the parts' means."""
+def batch(dusk: bool, first_draw: int, step: int = 2) -> dict[str, tf.Tensor]:
+    """Returns scenes of equally many labelled pixels each, so that means over pixels are means of the parts' means.
+
+    Args:
+      dusk: whether it is dusk.
+      first_draw: number of the first image.
+      step: every how many-th pixel of a row, and row, is taken.
+    """
     pairs = [scenes.scene(draw, dusk) for draw in range(first_draw, first_draw + IMAGES)]
-    images, labels = (np.stack(values)[:, ::2, ::2] for values in zip(*pairs, strict=True))
+    images, labels = (np.stack(values)[:, ::step, ::step] for values in zip(*pairs, strict=True))
     return {"image": images, "label": labels, "draw": np.arange(first_draw, first_draw + IMAGES)}
 
 
