@@ -1,8 +1,13 @@
 """Class maps as pictures."""
 
+import math
+
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from fada_tf.data.labels import LabelSpace
+
+_LEGEND_ROW, _LEGEND_MARGIN = 28, 6  # pixels
 
 
 def colorize(class_map: np.ndarray, label_space: LabelSpace) -> np.ndarray:
@@ -33,6 +38,21 @@ def overlay(image: np.ndarray, class_map: np.ndarray, label_space: LabelSpace, o
     mixed = (1.0 - opacity) * image + opacity * colorize(class_map, label_space)
     known = (np.asarray(class_map) < label_space.num_classes)[..., None]
     return np.where(known, np.rint(mixed).astype(np.uint8), image)
+
+
+def legend(label_space: LabelSpace) -> np.ndarray:
+    """Returns the classes' colours, each beside its name, on white: uint8 [28 a class + 6, width, 3]."""
+    font = ImageFont.load_default(size=16)
+    box = _LEGEND_ROW - _LEGEND_MARGIN
+    left = 2 * _LEGEND_MARGIN + box
+    width = left + math.ceil(max(map(font.getlength, label_space.names))) + _LEGEND_MARGIN
+    picture = Image.new("RGB", (width, _LEGEND_ROW * label_space.num_classes + _LEGEND_MARGIN), "white")
+    draw = ImageDraw.Draw(picture)
+    for row, (name, color) in enumerate(zip(label_space.names, label_space.colors, strict=True)):
+        top = _LEGEND_MARGIN + row * _LEGEND_ROW
+        draw.rectangle((_LEGEND_MARGIN, top, _LEGEND_MARGIN + box - 1, top + box - 1), tuple(color), "black")
+        draw.text((left, top + box / 2), name, "black", font, anchor="lm")
+    return np.asarray(picture)
 
 
 def grey(weights: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ from fada_tf.data.tfrecord import decode_image
 from fada_tf.data.transforms import resize_image
 from fada_tf.devices import set_up_devices
 from fada_tf.errors import InputError
-from fada_tf.evaluation.pictures import colorize, overlay
+from fada_tf.evaluation.pictures import colorize, legend, overlay
 from fada_tf.evaluation.views import SINGLE_VIEW, Views, of_picture
 from fada_tf.models.class_maps import Seen
 from fada_tf.models.segmenter import Segmenter
@@ -283,7 +283,8 @@ def write_predictions(
       label_space: the classes' colours.
       folder: where the pictures are.
       names: of the pictures, relative to `folder`.
-      output: gets ids/NAME.png (class ids), masks/NAME.png (colours) and overlays/NAME.png.
+      output: gets ids/NAME.png (class ids), masks/NAME.png (colours) and overlays/NAME.png; and legend.png, which
+        names the colours.
       bad: see `segment_files`.
 
     Raises:
@@ -291,6 +292,8 @@ def write_predictions(
         cannot be read: the ones before that are written.
     """
     results = result_names(names, lambda name: files.join_inside("", os.path.splitext(name)[0] + ".png"))
+    files.make_folder(output)
+    files.write_atomically(os.path.join(output, "legend.png"), images.encode_png(legend(label_space)))
 
     def write(segmented: tuple[str, np.ndarray, np.ndarray]) -> str:
         name, image, class_map = segmented

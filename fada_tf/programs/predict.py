@@ -2,8 +2,9 @@
 
 fada-tf predict --checkpoint=runs/gta5_r101/self_distillation --images=street.jpg --output=predictions
 
-Writes ids/NAME.png (class ids), masks/NAME.png (class colours) and overlays/NAME.png into --output; with --submission,
-for Cityscapes' own evaluation, CITY_SEQUENCE_FRAME_pred_labelIds.png with its label ids:
+Writes ids/NAME.png (class ids), masks/NAME.png (class colours) and overlays/NAME.png into --output, and legend.png,
+which names the colours; with --submission, for Cityscapes' own evaluation, CITY_SEQUENCE_FRAME_pred_labelIds.png with
+its label ids:
 
 fada-tf predict --checkpoint=runs/gta5_r101/self_distillation --images=Cityscapes/leftImg8bit/test \
     --output=submission --submission

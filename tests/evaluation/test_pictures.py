@@ -3,7 +3,7 @@
 import numpy as np
 
 from fada_tf.data.labels import LabelSpace
-from fada_tf.evaluation.pictures import colorize, overlay, side_by_side
+from fada_tf.evaluation.pictures import colorize, legend, overlay, side_by_side
 
 SPACE = LabelSpace("two", ("a", "b"), ((10, 20, 30), (200, 100, 0)))
 CLASS_MAP = np.array([[0, 1, 255]])
@@ -24,3 +24,11 @@ def test_pictures_stand_side_by_side_with_a_gap():
     row = side_by_side([np.zeros((2, 3, 3), np.uint8), np.ones((2, 5, 3), np.uint8)], gap=4)
     assert row.shape == (2, 3 + 4 + 5, 3)
     assert (row[:, 3:7] == 255).all()
+
+
+def test_a_legend_has_every_colour_beside_its_name():
+    picture = legend(LabelSpace("two", ("road", "a much longer name"), ((10, 20, 30), (200, 100, 0))))
+    assert picture.dtype == np.uint8 and picture.shape[0] == 2 * 28 + 6
+    assert picture[17, 17].tolist() == [10, 20, 30] and picture[17 + 28, 17].tolist() == [200, 100, 0]
+    written = [np.flatnonzero((row < 128).any(axis=(0, 2))) for row in (picture[6:28, 34:], picture[34:56, 34:])]
+    assert 0 < len(written[0]) < len(written[1]) and written[1][-1] < picture.shape[1] - 34 - 1

@@ -223,7 +223,8 @@ def test_the_program_names_every_bad_picture_and_writes_the_others(trained_run, 
         "error: in/bad.png", "error: in/worse.jpg",
     ]  # fmt: skip
     assert "3 of 5 pictures are written" in result.stderr and "Traceback" not in result.stderr
-    assert written(tmp_path / "out") == {f"{kind}/{i}.png" for kind in ("ids", "masks", "overlays") for i in range(3)}
+    results = {f"{kind}/{i}.png" for kind in ("ids", "masks", "overlays") for i in range(3)}
+    assert written(tmp_path / "out") == results | {"legend.png"}
 
 
 def test_the_program_says_which_files_are_no_pictures(trained_run, tmp_path):
