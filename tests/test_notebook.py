@@ -6,6 +6,8 @@ import pathlib
 import re
 import subprocess
 import sys
+import types
+from collections.abc import Mapping
 
 import nbformat
 import pytest
@@ -22,6 +24,21 @@ nbclient.NotebookClient(notebook, timeout=1800).execute()
 nbformat.write(notebook, "executed.ipynb")
 """
 
+# The demo with a network that is traced in seconds.
+SMALL = """
+import runpy
+
+demo = runpy.run_path("../configs/demo.py")
+STAGES = demo["STAGES"]
+
+def get_config(stage="source"):
+    config = demo["get_config"](stage)
+    config.model.backbone, config.model.head, config.training.batch_size = "tiny", "aspp", 2
+    if stage == "source":
+        config.model.initial_weights = ""
+    return config
+"""
+
 
 def test_it_is_kept_without_outputs():
     notebook = nbformat.read(PATH, as_version=4)
@@ -33,14 +50,14 @@ def test_it_is_kept_without_outputs():
         ast.parse(cell.source)
 
 
-@pytest.mark.slow
 def test_it_runs_and_shows_pictures(tmp_path):
     for folder in ("source/images", "source/labels", "target_train/images", "target_val/images", "target_val/labels"):
         (tmp_path / "demo" / folder).mkdir(parents=True)
         for path in sorted((ROOT / "demo" / folder).iterdir())[:4]:
             (tmp_path / "demo" / folder / path.name).symlink_to(path)
-    settings = {"training.iterations": 20, "training.steps_per_loop": 10, "training.evaluation_interval": 10}
-    texts = run(tmp_path, "settings = {}  #", f"settings = {settings}  #")
+    settings = {"training.iterations": 20, "training.steps_per_loop": 10, "training.evaluation_interval": 20}
+    (tmp_path / "small.py").write_text(SMALL)
+    texts = run(tmp_path, {"settings = {}": f"settings = {settings}", 'config = "demo"': 'config = "../small.py"'})
     assert "source: 20 of 20" in texts
     assert len(list(pathlib.Path(tmp_path, "demo_output/notebook/masks").iterdir())) == 4
 
@@ -52,15 +69,16 @@ def test_the_whole_of_it_gains(tmp_path):
     assert after > before + 3
 
 
-def run(folder: pathlib.Path, text: str = "", other: str = "") -> str:
-    """Runs the notebook, with another text in its first cell, beside demo/ in a folder; returns what it printed."""
+def run(folder: pathlib.Path, changes: Mapping[str, str] = types.MappingProxyType({})) -> str:
+    """Runs the notebook, with other texts in its first cell, beside demo/ in a folder; returns what it printed."""
     pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
     (folder / "configs").symlink_to(ROOT / "configs")
     (folder / "examples").mkdir()
     notebook = nbformat.read(PATH, as_version=4)
-    assert not text or notebook.cells[1].source.count(text) == 1
-    notebook.cells[1].source = notebook.cells[1].source.replace(text, other)
+    for text, other in changes.items():
+        assert notebook.cells[1].source.count(text) == 1
+        notebook.cells[1].source = notebook.cells[1].source.replace(text, other)
     nbformat.write(notebook, folder / "examples" / PATH.name)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     environment |= {"JUPYTER_PLATFORM_DIRS": "1", "HOME": str(folder)}
