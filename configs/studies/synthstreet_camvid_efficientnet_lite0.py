@@ -29,7 +29,7 @@ def get_study() -> Study:
             Training("fada", "adversarial", start="source"),
             Training("binary", "adversarial", start="source", overrides={"method.name": "binary_adversarial"}),
             Training("fada_mic", "self_training", start="source", overrides=DISCRIMINATOR),
-            Training("fada_then_mic", "self_training", start="fada"),
+            Training("fada_then_mic", "self_training", start="fada", directly=True),
             Training("control_long", "source", start="control", continues=True, as_long_as="fada_then_mic"),
         ),
         rows=(

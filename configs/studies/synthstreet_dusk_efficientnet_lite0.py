@@ -27,7 +27,7 @@ def get_study() -> Study:
             Training("control", "source", start="source", continues=True, as_long_as="mic"),
             Training("mic", "self_training", start="source", overrides=DUSK),
             Training("fada", "adversarial", start="source", overrides=DUSK),
-            Training("fada_then_mic", "self_training", start="fada", overrides=DUSK),
+            Training("fada_then_mic", "self_training", start="fada", directly=True, overrides=DUSK),
             Training("control_long", "source", start="control", continues=True, as_long_as="fada_then_mic"),
         ),
         rows=(

@@ -38,8 +38,9 @@ class Training:
     Attributes:
       name: of the training, and of its run directory.
       stage: of the experiment file.
-      start: name of the training that came before. Where the stage starts from another, the weights are those of this
-        one, or of the nearest before it that is of that other stage; empty: none.
+      start: name of the training that came before; empty: none. The weights are those of this one, which is of the
+        stage that the experiment file names. Where the stage reads pseudo labels, or the training `continues`, they may
+        be those of the nearest training before it that is of the named stage.
       directly: the weights are those of `start`, whatever stage the experiment file names.
       continues: train on what `start` was, instead of a new run with its weights.
       as_long_as: trained for as many iterations as this training and all before it have together; empty: for the
@@ -193,13 +194,14 @@ class Experiment:
         if training.directly:
             return os.path.join(runs, training.start)
         wanted, slash, inside = stage.start.partition("/")
-        before = _before(training)
+        before, earlier = _before(training), stage.pseudo_labels or training.continues
         for name in before:  # which grows
             if self.trainings[name].stage == wanted:
                 return os.path.join(runs, name) + slash + inside
-            before += _before(self.trainings[name])
+            before += _before(self.trainings[name]) if earlier else []
         raise InputError(
-            f"{training.name} starts from stage {wanted!r} in {self.file.path}: no training before it is that stage"
+            f"{training.name} starts from {training.start!r}, and its stage from stage {wanted!r} in {self.file.path}: "
+            f"give it a start of that stage, or directly=True for the weights of {training.start!r}"
         )
 
     def _horizon(self, name: str) -> int:

@@ -94,7 +94,7 @@ def test_weights_of_an_earlier_stage_are_those_of_the_same_rows_earlier_training
     assert option(distilled, "config.model.initial_weights") == "out/seed0/source/best"
     assert option(found["seed0/self_distillation/pseudo_labels"], "checkpoint") == "out/seed0/fada_soft"
     trainings = [Training("lonely", "self_distillation", start="x"), Training("x", "source")][::-1]
-    with pytest.raises(InputError, match=r"lonely starts from stage 'adversarial' .* no training before it"):
+    with pytest.raises(InputError, match=r"lonely starts from 'x', and its stage from stage 'adversarial' in"):
         StudyJobs(task(trainings=trainings, rows=[]), "out")
 
 
@@ -431,6 +431,14 @@ def test_a_training_may_start_directly_from_one_that_its_stage_does_not_name():
     }
     assert starts["direct"] == ["--config.model.initial_weights=out/seed0/source"]
     assert starts["as_the_file_says"] == ["--config.model.initial_weights=out/seed0/fada"]
+
+
+def test_a_training_never_starts_from_another_than_the_one_that_is_named():
+    chain = [Training("source", "source"), Training("fada", "adversarial", start="source")]
+    more = Training("more", "adversarial", start="fada")  # the stage starts from "source", two trainings before
+    study = task(trainings=[*chain, more], rows=[])
+    with pytest.raises(InputError, match=r"more starts from 'fada', and its stage from stage 'source' in .*directly"):
+        by_name(study)
 
 
 def test_student_and_teacher_of_one_training_are_rows_of_their_own(tmp_path):
