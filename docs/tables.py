@@ -19,7 +19,7 @@ from fada_tf.experiments import study_tables
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 END = "<!-- end of table -->"
-MARKED = re.compile(rf"^(<!-- table: (\S+)\n((?:\w+: .*\n)*)-->\n)(.*?)^({END})$", re.DOTALL | re.MULTILINE)
+MARKED = re.compile(rf"^(<!-- table: (\S+)\n((?:\w+: [^\n]*\n)*)-->\n)(.*?)^({END})$", re.DOTALL | re.MULTILINE)
 MARK = re.compile(rf"^(?:<!-- table|{END})", re.MULTILINE)
 
 

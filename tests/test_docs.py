@@ -200,6 +200,7 @@ def test_a_page_chooses_rows_and_columns_of_a_study(tmp_path):
     table = "|  | above control | mean IoU |\n| --- | --- | --- |\n| FADA, then MIC | +10.0 ± 7.1 | 32.5 ± 3.5 |"
     assert page == head + chosen + old.replace("| stale |", table)
     assert TABLES.filled(page, tmp_path) == page
+    assert TABLES.filled(2 * (head + chosen + old), tmp_path) == 2 * page
     whole = TABLES.filled(head + old, tmp_path)
     assert re.findall(r"^\| .*", whole, re.MULTILINE)[0] == "|  | iterations | seeds | mean IoU | above control |"
     assert "| source, long | 900 | 2 | 22.5 ± 3.5 |  |" in whole and "not trained" not in whole
