@@ -210,7 +210,7 @@ def test_predictions_have_the_size_of_the_picture_and_score_as_evaluation_does(f
         np.testing.assert_array_equal(mask, np.array(list(scenes.CLASSES.values()))[ids])
         np.add.at(confusion, (label[label != 255], ids[label != 255]), 1)
     np.testing.assert_array_equal(confusion, scores["confusion"])
-    assert Image.open(folder / "predictions/legend.png").size[1] == 28 * 3 + 6
+    assert np.asarray(Image.open(folder / "predictions/legend.png")).shape[0] == 28 * 3 + 6
 
 
 def test_a_pipeline_leaves_a_report_and_does_nothing_twice(folder):
