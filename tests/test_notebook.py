@@ -6,7 +6,6 @@ import pathlib
 import re
 import subprocess
 import sys
-import types
 from collections.abc import Mapping
 
 import nbformat
@@ -65,11 +64,11 @@ def test_it_runs_and_shows_pictures(tmp_path):
 @pytest.mark.slow
 def test_the_whole_of_it_gains(tmp_path):
     (tmp_path / "demo").symlink_to(ROOT / "demo")
-    before, after = map(float, re.findall(r"mean IoU +([\d.]+)", run(tmp_path)))
+    before, after = map(float, re.findall(r"mean IoU +([\d.]+)", run(tmp_path, {})))
     assert after > before + 3
 
 
-def run(folder: pathlib.Path, changes: Mapping[str, str] = types.MappingProxyType({})) -> str:
+def run(folder: pathlib.Path, changes: Mapping[str, str]) -> str:
     """Runs the notebook, with other texts in its first cell, beside demo/ in a folder; returns what it printed."""
     pytest.importorskip("nbclient")
     pytest.importorskip("ipykernel")
