@@ -18,8 +18,11 @@ class InputError(ValueError):
     """Bad input: a file, an option or a value that the user gave.
 
     The message is one line that says what is wrong, where, the value received and how to mend it. Programs print it
-    and exit with status 2; see `fada_tf.cli.run`.
+    and exit with status 2; see `fada_tf.cli.run`. Notebooks show the message without a traceback too.
     """
+
+    def _render_traceback_(self) -> list[str]:  # which IPython calls where it would show a traceback
+        return [f"{type(self).__name__}: {self}"]
 
 
 class DivergenceError(InputError):

@@ -92,3 +92,16 @@ def run(folder: pathlib.Path, changes: Mapping[str, str]) -> str:
     texts = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stdout")
     assert texts.count("mean IoU") == 2 and "masks in" in texts
     return texts
+
+
+def test_bad_input_is_one_line_in_a_notebook():
+    code = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell(colors="nocolor")
+for name in ("gone", 5):
+    print(shell.run_cell(f"import fada_tf; fada_tf.adapt({name!r}, 'photos')").success)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    message, first, *traceback, second = run.stdout.splitlines()
+    assert message.startswith("InputError: source: gone is no folder: give one") and first == second == "False"
+    assert any("Traceback" in line for line in traceback)  # of a mistake in the program itself

@@ -26,6 +26,7 @@ def adapt(
     labels: Path = "",
     classes: Path = "",
     evaluation: Path = "",
+    evaluation_labels: Path = "",
     settings: Mapping[str, Any] | None = None,
     run_dir: Path = "runs/adapted",
     on_progress: OnProgress | None = None,
@@ -45,8 +46,9 @@ def adapt(
       labels: folder of the label PNGs of the source's pictures, of the same names; empty: source/labels.
       classes: class file that says what the ids in labels mean, or the name of one of the library's, such as
         "camvid11"; empty: source/classes.json, or the classes of the records.
-      evaluation: folder of labelled photos of the target, images/ and labels/, or of records, on which the stages are
-        scored; empty: they are not.
+      evaluation: folder of labelled photos of the target, or of records of them, on which the stages are scored;
+        empty: they are not. In a folder with images/ and labels/ these are the two parts.
+      evaluation_labels: folder of the label PNGs of these photos, of the same names; empty: evaluation/labels.
       settings: other values for fields of the config, by name, such as {"training.iterations": 1000}; stages that have
         no such field stay as they are.
       run_dir: folder for records, runs and logs; for other pictures or settings, choose another one.
@@ -68,7 +70,7 @@ def adapt(
       >>> street.segment("photos/0001.jpg").save("0001.png")  # doctest: +SKIP
     """
     place = {"labels": _text(labels), "classes": _text(classes)}
-    scored = Domain("evaluation", _text(evaluation), classes=place["classes"]) if evaluation else None
+    scored = Domain("evaluation", _text(evaluation), _text(evaluation_labels), place["classes"]) if evaluation else None
     folder = _text(run_dir)
     todo = AdaptationJobs(
         _text(config),

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, BinaryIO
 
-from fada_tf.errors import InputError
+from fada_tf.errors import InputError, printable
 
 CHUNK_BYTES = 1 << 22
 
@@ -61,12 +61,28 @@ def read_json(path: str) -> Any:
 
     Raises:
       OSError: it cannot be read.
-      ValueError: it is not JSON.
+      ValueError: it is not JSON; the message names the line in which its writer has to look.
     """
     try:
         return json.loads(read_bytes(path))
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(_json_problem(error)) from error
+
+
+def _json_problem(error: json.JSONDecodeError) -> str:
+    """Returns what is wrong in which line; a parser notices a wrong comma only at what comes after it."""
+    if not error.doc.strip():
+        return "the file is empty"
+    after_comma = error.msg.startswith("Illegal trailing comma")  # Python 3.13 names the comma itself
+    read = error.doc[: error.pos + after_comma].rstrip()
+    line, rest = read.count("\n") + 1, f"'{printable(read.splitlines()[-1].strip())[-60:]}'" if read else ""
+    if read.endswith(","):
+        return f"line {line}: the comma at the end of {rest} is one too many"
+    if error.msg.startswith("Expecting ',' delimiter"):
+        return f"line {line}: a comma or a closing bracket is missing after {rest}"
+    return f"line {error.lineno}, column {error.colno}: {error.msg}"
 
 
 def json_text(values: Any, indent: int | None = None) -> str:

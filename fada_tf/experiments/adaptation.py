@@ -71,9 +71,10 @@ class Domain:
         if self.name != "target":
             labels = self.labels or os.path.join(self.place, LABELS)
             if not files.is_folder(labels):
-                advice = "give labels, the folder of the label PNGs, or " if self.name == "source" else ""
+                argument = "labels" if self.name == "source" else f"{self.name}_labels"
                 raise InputError(
-                    f"{self.name}: {labels} is no folder: {advice}put the pictures of {images} and their labels into "
+                    f"{self.name}: {labels} is no folder: give {argument}, the folder of the label PNGs, or put the "
+                    f"pictures of {images} and their labels into "
                     f"{os.path.join(self.place, '{' + IMAGES + ',' + LABELS + '}')}"
                 )
             folders, classes = [images, labels], self.class_file()

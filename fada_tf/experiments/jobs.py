@@ -43,7 +43,7 @@ class Job:
       after: names of the jobs whose outputs it reads.
       settings: what decides its output, as text; empty: the options do.
       copies: a folder that becomes the output before the program continues it; empty: none.
-      kind: jobs of one kind take time in proportion to their size.
+      kind: jobs of one kind take time in proportion to their size; those whose kinds begin with the same word roughly.
       size: of the work, in any unit.
     """
 
@@ -334,18 +334,24 @@ class _Progress:
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _SECONDS
-        estimates = [self._rates[job.kind] * job.size if job.kind in self._rates else None for job in self.jobs]
         part = re.search(r"(\d+)/(\d+)", line)
         share = int(part[1]) / max(int(part[2]), 1) if part else 0.0
         self._first_share = share if self._first_share is None and part else self._first_share
+        running = self.jobs[0]
         if self._first_share is not None and share > self._first_share + 0.02:
-            estimates[0] = seconds * (1 - self._first_share) / (share - self._first_share)
+            whole = seconds * (1 - self._first_share) / (share - self._first_share)
+            self._rates[running.kind] = whole / max(running.size, 1)
+        estimates = [self._estimate(job) for job in self.jobs]
         left = sum(estimate for estimate in estimates if estimate) - min(seconds, estimates[0] or 0)
         text = str(datetime.timedelta(seconds=round(max(left, 0)))) if any(estimates) else "not known yet"
         unknown = any(estimates) and None in estimates
-        self.bar.set_description_str(
-            f"{self.jobs[0].name} | {line[:110]} | all: ETA {'over ' if unknown else ''}{text}"
-        )
+        self.bar.set_description_str(f"{running.name} | {line[:110]} | all: ETA {'over ' if unknown else ''}{text}")
+
+    def _estimate(self, job: Job) -> float | None:
+        """Returns the seconds that a job takes, of its kind's speed or else that of kinds like it; None: not known."""
+        alike = [rate for kind, rate in self._rates.items() if kind.partition(" ")[0] == job.kind.partition(" ")[0]]
+        rate = self._rates.get(job.kind, sum(alike) / len(alike) if alike else None)
+        return None if rate is None else rate * job.size
 
     def _read_rates(self) -> dict[str, float]:
         """Returns seconds by unit of size for every kind of job that has been done in this folder."""

@@ -282,7 +282,8 @@ class Experiment:
                 settings=_settings(config),
                 copies=os.path.join(runs, training.start) if continues else "",
                 kind=f"train {config.method.name}",
-                size=self.iterations(name) - (self.iterations(training.start) if continues else 0),
+                size=config.method.relative_cost
+                * (self.iterations(name) - (self.iterations(training.start) if continues else 0)),
             )
         )
         return jobs

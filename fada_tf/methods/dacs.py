@@ -7,6 +7,7 @@ https://arxiv.org/abs/2007.07936. "code" names a place in https://github.com/lho
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
@@ -67,6 +68,8 @@ class TeacherSettings(MethodSettings):
 @dataclasses.dataclass
 class Settings(TeacherSettings):
     """What users choose."""
+
+    relative_cost: ClassVar[float] = 2.4
 
     segmentation_temperature: float = option(1.0, "source logits are divided by this before L_seg", above=0)
     adversarial: bool = option(False, "train against FADA's discriminator as well, on the images that are not mixed")

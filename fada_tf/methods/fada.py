@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
@@ -79,6 +80,8 @@ class FineGrainedAdversary(Adversary):
 @dataclasses.dataclass
 class AdversarialSettings(MethodSettings):
     """What users choose of any adversarial training, beside its `Adversary`."""
+
+    relative_cost: ClassVar[float] = 2.3
 
     segmentation_temperature: float = option(
         1.0, "source logits are divided by this before L_seg (code: T, train_adv.py#L171-L173)", above=0

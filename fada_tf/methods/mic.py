@@ -6,6 +6,7 @@ seg/mmseg/models/uda/masking_consistency_module.py.
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
@@ -32,6 +33,8 @@ class MaskSettings:
 @dataclasses.dataclass
 class Settings(MaskSettings, dacs.Settings):
     """What users choose."""
+
+    relative_cost: ClassVar[float] = 3.4
 
     mode: str = option(
         "target", "what is masked: target images, with other colours (rendered to real); or source and target images "

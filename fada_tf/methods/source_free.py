@@ -6,6 +6,7 @@ what the segmenter was trained on. Masked consistency as of MIC. There is no pap
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
@@ -23,6 +24,8 @@ from fada_tf.methods.source_only import segmenter_optimizer
 @dataclasses.dataclass
 class Settings(MaskSettings, TeacherSettings):
     """What users choose."""
+
+    relative_cost: ClassVar[float] = 2.4
 
     def check(self, config: Config) -> None:
         """Raises `InputError` if there is no trained segmenter to start from."""

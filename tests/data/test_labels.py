@@ -178,6 +178,23 @@ def test_class_file_that_is_missing_or_not_json(tmp_path):
         labels.ClassFile.load(str(tmp_path / "bad.json"))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{\n "name": "a",\n "ids": [],\n}\n', """line 3: the comma at the end of '"ids": [],' is one too many"""),
+        ("[\n 1,\n\n]", "line 2: the comma at the end of '1,' is one too many"),
+        ('{\n "a": "b"\n\n "c": []}', """line 2: a comma or a closing bracket is missing after '"a": "b"'"""),
+        ('{\n "ids": [1, 2\n}\n', """line 2: a comma or a closing bracket is missing after '"ids": [1, 2'"""),
+        ("{\n name: 1}", "line 2, column 2: Expecting property name enclosed in double quotes"),
+        (" \n", "the file is empty"),
+    ],
+)
+def test_class_files_that_are_not_json_name_the_line_to_look_at(tmp_path, text, message):
+    (tmp_path / "bad.json").write_text(text)
+    with pytest.raises(InputError, match=re.escape(f"not JSON ({message})")):
+        labels.ClassFile.load(str(tmp_path / "bad.json"))
+
+
 @hypothesis.given(st.lists(st.sets(st.integers(0, 255)), min_size=2, max_size=12), st.sets(st.integers(0, 255)))
 def test_every_id_of_a_class_file_has_one_meaning(ids_of_class, ignored):
     classes = [{"name": str(i), "color": [i] * 3, "ids": sorted(ids)} for i, ids in enumerate(ids_of_class)]

@@ -107,8 +107,14 @@ def test_a_last_stage_that_is_worse_is_told(folder, caplog):
 
 def test_labelled_photos_without_labels_say_where_these_go(folder):
     (folder / "val/labels").rename(folder / "gone")
-    with pytest.raises(InputError, match=r"^evaluation: val/labels is no folder: put the pictures of val/images and "):
+    with pytest.raises(InputError, match=r"^evaluation: val/labels is no folder: give evaluation_labels, .* or put "):
         adapt()
+
+
+def test_their_labels_may_lie_elsewhere(folder):
+    (folder / "val/labels").rename(folder / "gone")
+    adapt(evaluation_labels="gone")
+    assert log("records/evaluation")[0].startswith("--dataset=folder --images=val/images --labels=gone ")
 
 
 def test_without_labelled_photos_nothing_is_scored(folder):
@@ -154,7 +160,7 @@ def test_an_error_in_on_progress_stops_the_work(folder):
     [
         ({"labels": "gone"}, r"^source: gone is no folder: give labels, the folder of the label PNGs"),
         ({"classes": ""}, r"^renders/classes.json does not exist: give classes, .*camvid11"),
-        ({"evaluation": "photos"}, r"^evaluation: photos/labels is no folder"),
+        ({"evaluation": "photos"}, r"^evaluation: photos/labels is no folder: give evaluation_labels, "),
         ({"evaluation": "gone"}, r"^evaluation: gone is no folder: give one of pictures or of records"),
         ({"config": "gone"}, r"^gone does not exist"),
         ({"settings": {"training.iteration": 1}}, r"no such field: .*training.iterations"),

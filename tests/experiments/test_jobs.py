@@ -261,18 +261,18 @@ def test_stopping_the_driver_twice_ends_its_job_at_once(folder, driver):
     assert not (folder / "long/checkpoint").exists()
 
 
-def test_the_time_left_is_measured_on_jobs_of_the_same_kind(folder, capsys, monkeypatch):
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+class Bar:
+    text = ""
+
+    def set_description_str(self, text):
+        self.text = text
+
+
+def test_the_time_left_is_measured_on_jobs_of_the_same_kind(folder):
     todo = [note("a", "1", kind="k", size=2.0), note("b", "1", kind="k", size=20.0), note("c", "1", kind="other")]
     run(todo[0])
     state = json.loads((folder / "state/a.json").read_text()) | {"seconds": 6.0}
     (folder / "state/a.json").write_text(json.dumps(state))
-
-    class Bar:
-        text = ""
-
-        def set_description_str(self, text):
-            self.text = text
 
     progress = jobs._Progress(Bar(), todo, jobs._keys(todo), "state")
     progress._next = 0
@@ -281,3 +281,16 @@ def test_the_time_left_is_measured_on_jobs_of_the_same_kind(folder, capsys, monk
     progress._next, progress._first_share = 0, 0.25
     progress.show("8/16 loss 0.5", 10.0)
     assert progress.bar.text.endswith("ETA over 0:00:20")
+
+
+def test_the_time_left_counts_later_trainings_before_any_is_done(folder):
+    kinds = {"source": 300.0, "fada": 230.0, "mic": 340.0}
+    todo = [note(name, "1", kind=f"train {name}", size=size) for name, size in kinds.items()]
+    (folder / "state").mkdir()
+    progress = jobs._Progress(Bar(), todo, jobs._keys(todo), "state")
+    progress._next = 0
+    progress.show("0/300", 5.0)
+    assert progress.bar.text.endswith("all: ETA not known yet")
+    progress._next = 0
+    progress.show("150/300", 75.0)
+    assert progress.bar.text.endswith("all: ETA 0:06:00")  # half of the first one's 150 s, 115 s and 170 s
