@@ -107,6 +107,23 @@ class Attention(keras.layers.Layer):
         return attend_by_heads(queries, *tf.split(seen, 2, axis=-1), self.heads)
 
 
+def multiply(maps: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None = None) -> tf.Tensor:
+    """Multiplies the channels of every pixel by a matrix, and adds a bias.
+
+    Args:
+      maps: [batch, height, width, channels], of the type that is multiplied in.
+      kernel: float32 [channels, units], or of a shape with as many elements in that order.
+      bias: float32 [units].
+
+    Returns:
+      [batch, height, width, units], of the type of `maps`.
+    """
+    *sizes, channels = shape_of(maps)
+    kernel = tf.cast(tf.reshape(kernel, [channels, kernel.shape[-1]]), maps.dtype)
+    products = tf.reshape(tf.matmul(tf.reshape(maps, [-1, channels]), kernel), [*sizes, kernel.shape[-1]])
+    return products if bias is None else add_bias(products, bias)
+
+
 @keras.saving.register_keras_serializable("fada_tf")
 class Dense(keras.layers.Layer):
     """A product of every pixel's channels with a matrix, and a bias.
@@ -170,13 +187,10 @@ class Dense(keras.layers.Layer):
     def call(self, inputs):
         """Multiplies [batch, height, width, channels]; returns [batch, height / cell, width / cell, units]."""
         cells = self._cells(inputs) if self.cell > 1 else inputs
-        *sizes, channels = shape_of(cells)
         kernel = tf.convert_to_tensor(self.kernel)
         if self.lora_rank:
             kernel += tf.matmul(self.lora_in, self.lora_out)
-        kernel = tf.cast(tf.reshape(kernel, [channels, self.units]), inputs.dtype)
-        products = tf.reshape(tf.matmul(tf.reshape(cells, [-1, channels]), kernel), [*sizes, self.units])
-        return add_bias(products, tf.convert_to_tensor(self.bias)) if self.bias_initializer else products
+        return multiply(cells, kernel, tf.convert_to_tensor(self.bias) if self.bias_initializer else None)
 
     def _cells(self, images):
         """Returns [batch, rows, columns, cell * cell * channels]."""
