@@ -1,7 +1,9 @@
 """Class maps as pictures."""
 
 import math
+import os
 
+import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -42,7 +44,8 @@ def overlay(image: np.ndarray, class_map: np.ndarray, label_space: LabelSpace, o
 
 def legend(label_space: LabelSpace) -> np.ndarray:
     """Returns the classes' colours, each beside its name, on white: uint8 [28 a class + 6, width, 3]."""
-    font = ImageFont.load_default(size=16)
+    # Which comes with matplotlib, and knows Greek, Cyrillic and Arabic letters too; Pillow's own is Latin alone.
+    font = ImageFont.truetype(os.path.join(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 16)
     box = _LEGEND_ROW - _LEGEND_MARGIN
     left = 2 * _LEGEND_MARGIN + box
     width = left + math.ceil(max(map(font.getlength, label_space.names))) + _LEGEND_MARGIN

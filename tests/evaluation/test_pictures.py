@@ -32,3 +32,10 @@ def test_a_legend_has_every_colour_beside_its_name():
     assert picture[17, 17].tolist() == [10, 20, 30] and picture[17 + 28, 17].tolist() == [200, 100, 0]
     written = [np.flatnonzero((row < 128).any(axis=(0, 2))) for row in (picture[6:28, 34:], picture[34:56, 34:])]
     assert 0 < len(written[0]) < len(written[1]) and written[1][-1] < picture.shape[1] - 34 - 1
+
+
+def test_a_legend_can_write_more_than_latin_letters():
+    black = ((0, 0, 0),) * 4
+    rows = np.split(legend(LabelSpace("four", ("γ", "д", "ط", "𐎀"), black))[:-6], 4)
+    written = [row[6:, 34:].tobytes() for row in rows]
+    assert len(set(written)) == 4  # the last one has no letter, and is a box
