@@ -9,7 +9,13 @@ import tensorflow as tf
 from fada_tf.data.labels import CITYSCAPES13, CITYSCAPES16, CITYSCAPES19, IGNORE
 from fada_tf.evaluation.calibration import expected_calibration_error
 
-_TITLES = {"boundary_iou": "boundary IoU", "expected_calibration_error": "ECE"}
+# What people call the scores of all classes together.
+TITLES = {
+    "mean_iou": "mean IoU",
+    "pixel_accuracy": "pixel accuracy",
+    "boundary_iou": "boundary IoU",
+    "expected_calibration_error": "ECE",
+}
 
 
 def confusion_matrix(labels: tf.Tensor, predictions: tf.Tensor, num_classes: int) -> tf.Tensor:
@@ -136,7 +142,7 @@ class Scores:
         for name, iou, share in zip(self.class_names, self.class_iou, shares, strict=True):
             lines.append(f"{name:<{width}}  {'    -' if np.isnan(iou) else f'{100 * iou:5.1f}'}  {100 * share:8.2f}")
         summary = {"mean IoU": self.mean_iou} | subsets | {"pixel accuracy": self.pixel_accuracy}
-        summary |= {_TITLES[name]: value for name, value in self.details.items()}
+        summary |= {TITLES[name]: value for name, value in self.details.items()}
         lines += [f"{name:<{width}}  {100 * value:5.1f}" for name, value in summary.items()]
         if self.unlabelled:
             lines.append(f"not scored, since the labels do not know them: {', '.join(self.unlabelled)}")

@@ -6,6 +6,7 @@ from typing import Any
 
 from fada_tf.config import Config
 from fada_tf.data.labels import LabelSpace
+from fada_tf.evaluation.confusion import TITLES
 from fada_tf.models.segmenter import find_backbone
 
 _TAGS = ("semantic-segmentation", "domain-adaptation", "tensorflow", "keras")
@@ -134,10 +135,11 @@ def _scores(scores: Sequence[dict], own_mean_iou: float | None) -> str:
             else f" In training, its own evaluation found a mean IoU of {_percent(own_mean_iou)} %."
         )
         return f"`fada-tf evaluate` did not score this checkpoint.{own}"
-    head = ["| records | images | seen at | mean IoU % | pixel accuracy % |", "|---|---|---|---|---|"]
+    head = [f"| records | images | seen at | {' | '.join(f'{name} %' for name in TITLES.values())} |"]
+    head.append("|---" * (3 + len(TITLES)) + "|")
     rows = [
-        f"| {_cell(each['records'])} | {each['images']:,} | {_how(each)} | {_percent(each['mean_iou'])} "
-        f"| {_percent(each['pixel_accuracy'])} |"
+        f"| {_cell(each['records'])} | {each['images']:,} | {_how(each)} "
+        f"| {' | '.join(_percent(each.get(share)) for share in TITLES)} |"
         for each in scores
     ]
     names = list(scores[0]["class_iou"])

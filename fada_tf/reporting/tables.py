@@ -7,6 +7,7 @@ from typing import Any
 from fada_tf import config_fields, schema
 from fada_tf.config import Config
 from fada_tf.data.labels import LabelSpace
+from fada_tf.evaluation.confusion import TITLES
 from fada_tf.reporting.runs import Run
 
 
@@ -48,7 +49,7 @@ def class_rows(runs: Sequence[Run], label_space: LabelSpace) -> list[ScoreRow]:
 
 
 def summary_rows(runs: Sequence[Run]) -> list[ScoreRow]:
-    """Returns mean IoU, of subsets of the classes and of the multi-scale test too, pixel accuracy and mean CCD."""
+    """Returns mean IoU, of subsets of the classes and of the multi-scale test too, the other scores and mean CCD."""
     rows = [_percent("mean IoU", [run.scores["mean_iou"] for run in runs])]
     subsets = [run.scores.get("subset_mean_iou", {}) for run in runs]
     for count in dict.fromkeys(count for own in subsets for count in own):
@@ -56,7 +57,10 @@ def summary_rows(runs: Sequence[Run]) -> list[ScoreRow]:
     rows.append(
         _percent("mean IoU, multi-scale", [run.multi_scale["mean_iou"] if run.multi_scale else None for run in runs])
     )
-    rows.append(_percent("pixel accuracy", [run.scores["pixel_accuracy"] for run in runs]))
+    for score, name in TITLES.items():
+        if score != "mean_iou":
+            row = _percent(name, [run.scores.get(score) for run in runs])
+            rows.append(dataclasses.replace(row, lower_is_better=score == "expected_calibration_error"))
     ccd = [run.ccd["mean_ccd"] if run.ccd else None for run in runs]
     rows.append(ScoreRow("mean CCD", ccd, digits=2, lower_is_better=True))
     return [row for row in rows if any(value is not None for value in row.values)]

@@ -42,14 +42,14 @@ def edit(run: pathlib.Path, values: dict) -> None:
     (run / "config.json").write_text(config_fields.to_json(config))
 
 
-def add_scores(run: pathlib.Path, name: str, confusion: np.ndarray, **more) -> None:
+def add_scores(run: pathlib.Path, name: str, confusion: np.ndarray, boundary=None, **more) -> None:
     origin = {
         "checkpoint": str(run), "weights_sha256": checkpoint.weights_digest(str(run)), "iteration": trained.ITERATION,
         "network": "student", "records": f"/home/me/{name}", "images": 4, "records_sha256": "0", "height": 24,
         "width": 32, "scales": [1.0], "flip": False,
     }  # fmt: skip
     folder = run / "scores" / name / "32x24" / str(trained.ITERATION)
-    write_scores(Scores(tuple(scenes.CLASSES), confusion), origin | more, str(folder))
+    write_scores(Scores(tuple(scenes.CLASSES), confusion, boundary=boundary), origin | more, str(folder))
 
 
 def metadata(folder: pathlib.Path) -> dict:
@@ -59,7 +59,8 @@ def metadata(folder: pathlib.Path) -> dict:
 
 def test_a_package_is_its_run_for_whoever_loads_it_and_names_no_folder(run, tmp_path):
     add_scores(run, "val | 1", np.diag([6, 4, 0]) + np.eye(3, k=1, dtype=int))
-    add_scores(run, "scaled", np.diag([1, 1, 1]), scales=[0.7, 1.0], flip=True)
+    half = Scores(tuple(scenes.CLASSES), np.array([[1, 0, 0], [1, 0, 0], [0, 0, 0]]))
+    add_scores(run, "scaled", np.diag([1, 1, 1]), half, scales=[0.7, 1.0], flip=True)
     add_scores(run, "of_other_weights", np.diag([1, 1, 1]), weights_sha256="another")
     add_scores(run, "of_the_teacher", np.diag([1, 1, 1]), network="teacher")
     output = tmp_path / "streets"
@@ -74,8 +75,8 @@ def test_a_package_is_its_run_for_whoever_loads_it_and_names_no_folder(run, tmp_
     results = {each["dataset"]["name"]: each["metrics"][0]["value"] for each in values["model-index"][0]["results"]}
     assert values["model-index"][0]["name"] == "streets"
     assert results == {"val | 1": pytest.approx((6 / 7 + 4 / 6 + 0) / 3), "scaled": 1.0}
-    assert "| val \\| 1 | 4 | 32 x 24 | 50.8 | 83.3 |" in card
-    assert "| scaled | 4 | 32 x 24; scales 0.7, 1; mirrored too | 100.0 | 100.0 |" in card
+    assert "| val \\| 1 | 4 | 32 x 24 | 50.8 | 83.3 | - | - |" in card
+    assert "| scaled | 4 | 32 x 24; scales 0.7, 1; mirrored too | 100.0 | 100.0 | 25.0 | - |" in card
     assert "| 1 | road | 128, 64, 128 |" in card and "| initial weights | lite0.npz |" in card
     assert {each["records"] for each in json.loads((output / "scores.json").read_text())} == {"val | 1", "scaled"}
 

@@ -68,6 +68,11 @@ def test_rows_mark_the_one_best_value(runs):
     assert summary["mean IoU"].best is None  # both have the same
     assert summary["mean IoU, multi-scale"].texts() == ["–", "60.0"]
     assert summary["mean CCD"].texts() == ["–", "1.50"]
+    assert "boundary IoU" not in summary and "ECE" not in summary  # scored before these were measured
+    runs[0].scores.update({"boundary_iou": 0.3, "expected_calibration_error": 0.02})
+    runs[1].scores.update({"boundary_iou": 0.2, "expected_calibration_error": 0.04})
+    boundaries, error = (row for row in tables.summary_rows(runs) if row.name in ("boundary IoU", "ECE"))
+    assert boundaries.texts() == ["30.0", "20.0"] and (boundaries.best, error.best) == (0, 0)
     assert tables.ScoreRow("ccd", [2.0, 1.0], lower_is_better=True).best == 1
 
 
