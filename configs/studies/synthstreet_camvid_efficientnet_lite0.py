@@ -7,7 +7,14 @@ from fada_tf.experiments.stages import Training
 from fada_tf.experiments.study import Row, Study
 
 CONTROL = "source only, as long as the next rows"
+CONTROL_OF_WHOLE = "source only, as long as MIC, whole pictures"
 LONG_CONTROL = "source only, as long as FADA and MIC"
+# As FADA is trained.
+CROPS = {
+    f"data.{domain}.{side}": pixels
+    for domain in ("source", "target")
+    for side, pixels in (("height", 192), ("width", 256))
+} | {"training.batch_size": 4, "method.mask_block": 32}
 DISCRIMINATOR = {
     "method.adversarial": True,
     "method.segmentation_temperature": 1.8,
@@ -26,10 +33,13 @@ def get_study() -> Study:
             Training("source", "source"),
             Training("mic", "self_training", start="source"),
             Training("control", "source", start="source", continues=True, as_long_as="mic"),
+            Training("control_of_whole", "self_training", start="source", overrides={"method.name": "source_only"}),
+            Training("mic_of_crops", "self_training", start="source", overrides=CROPS),
             Training("fada", "adversarial", start="source"),
             Training("binary", "adversarial", start="source", overrides={"method.name": "binary_adversarial"}),
             Training("fada_mic", "self_training", start="source", overrides=DISCRIMINATOR),
             Training("fada_then_mic", "self_training", start="fada", directly=True),
+            Training("fada_then_mic_of_crops", "self_training", start="fada", directly=True, overrides=CROPS),
             Training("control_long", "source", start="control", continues=True, as_long_as="fada_then_mic"),
         ),
         rows=(
@@ -37,12 +47,17 @@ def get_study() -> Study:
             Row(CONTROL, "control"),
             Row("binary adversarial", "binary", control=CONTROL),
             Row("FADA", "fada", control=CONTROL),
-            Row("MIC", "mic", control=CONTROL),
-            Row("MIC, teacher", "mic", control=CONTROL, network="teacher"),
-            Row("MIC, multi-scale", "mic", control=CONTROL, multi_scale=True),
-            Row("MIC with FADA's discriminator", "fada_mic", control=CONTROL),
-            Row("MIC with FADA's discriminator, teacher", "fada_mic", control=CONTROL, network="teacher"),
+            Row("MIC of crops", "mic_of_crops", control=CONTROL),
+            Row("MIC of crops, teacher", "mic_of_crops", control=CONTROL, network="teacher"),
+            Row(CONTROL_OF_WHOLE, "control_of_whole"),
+            Row("MIC", "mic", control=CONTROL_OF_WHOLE),
+            Row("MIC, teacher", "mic", control=CONTROL_OF_WHOLE, network="teacher"),
+            Row("MIC, multi-scale", "mic", control=CONTROL_OF_WHOLE, multi_scale=True),
+            Row("MIC with FADA's discriminator", "fada_mic", control=CONTROL_OF_WHOLE),
+            Row("MIC with FADA's discriminator, teacher", "fada_mic", control=CONTROL_OF_WHOLE, network="teacher"),
             Row(LONG_CONTROL, "control_long"),
+            Row("FADA, then MIC of crops", "fada_then_mic_of_crops", control=LONG_CONTROL),
+            Row("FADA, then MIC of crops, teacher", "fada_then_mic_of_crops", control=LONG_CONTROL, network="teacher"),
             Row("FADA, then MIC", "fada_then_mic", control=LONG_CONTROL),
             Row("FADA, then MIC, teacher", "fada_then_mic", control=LONG_CONTROL, network="teacher"),
         ),

@@ -11,7 +11,6 @@ from fada_tf.experiments.stages import Training
 from fada_tf.experiments.study import Row, Study
 
 CONTROL = "source only, as long as MIC"
-LONG_CONTROL = "source only, as long as FADA and MIC"
 RECORDS = "data/records"
 DUSK = {"data.target.records": f"{RECORDS}/synthstreet_dusk_train"}
 
@@ -24,20 +23,14 @@ def get_study() -> Study:
         seeds=(0, 1),
         trainings=(
             Training("source", "source"),
-            Training("control", "source", start="source", continues=True, as_long_as="mic"),
+            Training("control", "self_training", start="source", overrides={"method.name": "source_only"}),
             Training("mic", "self_training", start="source", overrides=DUSK),
-            Training("fada", "adversarial", start="source", overrides=DUSK),
-            Training("fada_then_mic", "self_training", start="fada", directly=True, overrides=DUSK),
-            Training("control_long", "source", start="control", continues=True, as_long_as="fada_then_mic"),
         ),
         rows=(
             Row("source only", "source"),
             Row(CONTROL, "control"),
             Row("MIC", "mic", control=CONTROL),
             Row("MIC, teacher", "mic", control=CONTROL, network="teacher"),
-            Row(LONG_CONTROL, "control_long"),
-            Row("FADA, then MIC", "fada_then_mic", control=LONG_CONTROL),
-            Row("FADA, then MIC, teacher", "fada_then_mic", control=LONG_CONTROL, network="teacher"),
         ),
         overrides={
             "data.source.records": f"{RECORDS}/synthstreet_day",
