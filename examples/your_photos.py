@@ -12,7 +12,7 @@ STAGES = (
 )
 RUNS = "runs/my_photos"
 HEIGHT, WIDTH = 360, 480  # pixels that pictures are resized to; keep about the shape of your photos
-CROP_HEIGHT, CROP_WIDTH = 192, 256  # of what is trained on, at random places in them
+CROP_HEIGHT, CROP_WIDTH = 192, 256  # of what the source stage is trained on, at random places in them
 ITERATIONS = 600
 
 
@@ -29,19 +29,22 @@ def get_config(stage: str = "source") -> Config:
     config.training.checkpoint_interval = config.training.evaluation_interval = 200
     config.training.picture_interval = 200
     config.schedule.horizon = 2 * ITERATIONS
-    _crops(config.data.source, "data/records/my_source")
+    _crops(config.data.source, "data/records/my_source", CROP_HEIGHT, CROP_WIDTH)
     config.data.source.color_jitter, config.data.source.sampling = True, "class_balanced"
     if stage == "source":
         config.method = method_settings("source_only")
         config.model.initial_weights = "efficientnet_lite0"  # comes with the library
     else:
-        config.method = method_settings("mic", mask_block=32, inference="better")
+        # Whole pictures, fewer at a time: the teacher needs to see what surrounds a thing to name it.
+        config.method = method_settings("mic", mask_block=64, inference="better")
         config.optimizer.learning_rate = 1e-4
-        _crops(config.data.target, "data/records/my_target")
+        config.training.batch_size = 2
+        _crops(config.data.source, "data/records/my_source", HEIGHT, WIDTH)
+        _crops(config.data.target, "data/records/my_target", HEIGHT, WIDTH)
     return config
 
 
-def _crops(domain: DomainConfig, records: str) -> None:
+def _crops(domain: DomainConfig, records: str, height: int, width: int) -> None:
     domain.records = records
     domain.crop, domain.full_height, domain.full_width = True, HEIGHT, WIDTH
-    domain.height, domain.width, domain.flip = CROP_HEIGHT, CROP_WIDTH, True
+    domain.height, domain.width, domain.flip = height, width, True
