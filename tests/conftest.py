@@ -15,6 +15,11 @@ tf.config.set_logical_device_configuration(
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Has the longest files begin first, so that no process is left alone with one of them at the end."""
+    items.sort(key=lambda item: item.path.name not in ("test_notebook.py", "test_programs.py"))
+
+
 @pytest.fixture(scope="session")
 def bfloat16() -> None:
     """Skips where oneDNN is held to instructions without bfloat16, for which TensorFlow asks the CPU alone."""

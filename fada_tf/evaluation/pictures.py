@@ -3,7 +3,6 @@
 import math
 import os
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -44,6 +43,8 @@ def overlay(image: np.ndarray, class_map: np.ndarray, label_space: LabelSpace, o
 
 def legend(label_space: LabelSpace) -> np.ndarray:
     """Returns the classes' colours, each beside its name, on white: uint8 [28 a class + 6, width, 3]."""
+    import matplotlib  # only now: training starts without it
+
     # Which comes with matplotlib, and knows Greek, Cyrillic and Arabic letters too; Pillow's own is Latin alone.
     font = ImageFont.truetype(os.path.join(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 16)
     box = _LEGEND_ROW - _LEGEND_MARGIN

@@ -97,7 +97,8 @@ def test_weights_of_nested_layers_are_found_by_their_paths(tmp_path):
 def test_a_random_network_draws_by_image_in_training_alone():
     segmenter = build()
     maps = segmenter.maps(IMAGES, training=True, draws=DRAWS)[16]
-    np.testing.assert_array_equal(segmenter.maps(IMAGES[1:], training=True, draws=DRAWS[1:])[16], maps[1:])
+    alone = segmenter.maps(IMAGES[1:], training=True, draws=DRAWS[1:])[16]
+    np.testing.assert_allclose(alone, maps[1:], atol=1e-5)  # matrices of other sizes may be multiplied in another order
     others = [segmenter.maps(IMAGES, training=True, draws=DRAWS + shift)[16] for shift in range(1, 9)]
     assert not all(np.array_equal(other, maps) for other in others)
     np.testing.assert_array_equal(segmenter.maps(IMAGES, draws=DRAWS)[16], segmenter.maps(IMAGES)[16])
