@@ -11,10 +11,13 @@ CONTROL_OF_WHOLE = "source only, as long as MIC, whole pictures"
 LONG_CONTROL = "source only, as long as FADA and MIC"
 # As FADA is trained.
 CROPS = {
-    f"data.{domain}.{side}": pixels
-    for domain in ("source", "target")
-    for side, pixels in (("height", 192), ("width", 256))
-} | {"training.batch_size": 4, "method.mask_block": 32}
+    "data.source.height": 192,
+    "data.source.width": 256,
+    "data.target.height": 192,
+    "data.target.width": 256,
+    "training.batch_size": 4,
+    "method.mask_block": 32,
+}
 DISCRIMINATOR = {
     "method.adversarial": True,
     "method.segmentation_temperature": 1.8,

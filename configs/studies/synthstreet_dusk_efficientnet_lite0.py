@@ -23,7 +23,7 @@ def get_study() -> Study:
         seeds=(0, 1),
         trainings=(
             Training("source", "source"),
-            Training("control", "self_training", start="source", overrides={"method.name": "source_only"}),
+            Training("control", "self_training", start="source", overrides=DUSK | {"method.name": "source_only"}),
             Training("mic", "self_training", start="source", overrides=DUSK),
         ),
         rows=(

@@ -12,7 +12,7 @@ from fada_tf.errors import InputError
 from fada_tf.experiment_file import parse_settings
 from fada_tf.experiments import jobs, study_tables
 from fada_tf.experiments.pipeline import PipelineJobs
-from fada_tf.experiments.stages import Experiment, Training
+from fada_tf.experiments.stages import BY_A_JOB, Experiment, Training
 from fada_tf.experiments.study import Row, Study, StudyJobs, load_study
 from fada_tf.runs import results
 from tests.reporting.parsing import Page
@@ -33,6 +33,14 @@ def option(job, name: str) -> str | None:
 
 def by_name(study: Study, output: str = "out") -> dict:
     return {job.name: job for job in StudyJobs(study, output).jobs}
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_studies_that_ship_have_one_target(path):
+    study = load_study(str(path))
+    experiment = Experiment(study.experiment, study.trainings, study.overrides)
+    targets = {experiment.trained(name).data.target.records for name in experiment.trainings}
+    assert len(targets - {"", BY_A_JOB}) == 1
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
