@@ -9,7 +9,7 @@ if [ "${1:-}" = "--slow" ]; then
   shift
   set -- -m slow "$@" # one after the other: they use all cores, and some of them gigabytes
 else
-  set -- -m "not slow" --numprocesses=auto --maxprocesses=4 --dist=loadfile "$@"
+  set -- -m "not slow" --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder "$@"
 fi
 ruff check .
 ruff format --check .

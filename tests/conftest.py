@@ -16,8 +16,11 @@ tf.config.set_logical_device_configuration(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Has the longest files begin first, so that no process is left alone with one of them at the end."""
-    items.sort(key=lambda item: item.path.name not in ("test_notebook.py", "test_programs.py"))
+    """Has the longest files begin first, so that no process is left alone with one of them at the end.
+
+    Several processes keep this order with --no-loadscope-reorder.
+    """
+    items.sort(key=lambda item: item.path.name not in ("test_notebook.py", "test_programs.py", "test_run.py"))
 
 
 @pytest.fixture(scope="session")

@@ -273,6 +273,7 @@ def test_an_unknown_format_is_refused(run, tmp_path, name, words):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_remote_folder_of_models(run, monkeypatch):
     models = "ram://export/models"
     for number in (1, 2):

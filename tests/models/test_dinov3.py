@@ -98,6 +98,7 @@ def gradients(segmenter, images) -> list[tf.Tensor]:
     return tape.gradient(loss, [variable.value for variable in segmenter.trainable_variables])
 
 
+@pytest.mark.slow  # quickly shown with DINOv2
 def test_recomputation_changes_no_gradient(build):
     for one, other in zip(gradients(build(), IMAGES), gradients(build(recompute=True), IMAGES), strict=True):
         np.testing.assert_allclose(other, one, rtol=1e-3, atol=1e-4 * np.abs(one).max())

@@ -1,4 +1,5 @@
 import functools
+import itertools
 
 import keras
 import numpy as np
@@ -107,37 +108,35 @@ def test_dilated_convolution_equals_convolution_with_a_widened_kernel():
     np.testing.assert_allclose(dilated(x), plain(x), atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (17, 23), (65, 97), (5, 1), (9, 13), (4, 5)])
-@pytest.mark.parametrize("old_size", [(9, 13), (1, 1), (1, 6)])
 @pytest.mark.parametrize("dynamic", [False, True])
 @pytest.mark.parametrize("form", ["cpu", "plain"])
 @pytest.mark.parametrize("align_corners", [True, False])
-def test_resize_equals_tensorflow_1(old_size, size, dynamic, form, align_corners):
-    x, weight = tf.constant(normal(2, *old_size, 3)), normal(2, *size, 3, seed=1)
-
-    def value_and_gradient(resize, x, size):
+def test_resize_equals_tensorflow_1(dynamic, form, align_corners):
+    def value_and_gradient(resize, x, size, weight):
         with tf.GradientTape() as tape:
             tape.watch(x)
             y = resize(x, size)
             loss = tf.reduce_sum(y * weight)
         return y, tape.gradient(loss, x)
 
-    def ours(x, size):
-        return value_and_gradient(functools.partial(resize, align_corners=align_corners), x, size)
-
-    if dynamic:
-        ours = tf.function(ours, input_signature=[tf.TensorSpec([None, None, None, 3]), tf.TensorSpec([2], tf.int32)])
-    with forms.chosen(form):
-        value, gradient = ours(x, size)
-    expected_value, expected_gradient = value_and_gradient(
-        lambda x, size: tf.compat.v1.image.resize_bilinear(
+    def expected(x, size):
+        return tf.compat.v1.image.resize_bilinear(
             x, size, align_corners=align_corners, half_pixel_centers=not align_corners
-        ),
-        x,
-        size,
-    )
-    np.testing.assert_allclose(value, expected_value, atol=1e-5)
-    np.testing.assert_allclose(gradient, expected_gradient, atol=1e-4, rtol=1e-5)
+        )
+
+    ours = functools.partial(value_and_gradient, functools.partial(resize, align_corners=align_corners))
+    if dynamic:
+        images = tf.TensorSpec([None, None, None, 3])
+        ours = tf.function(ours, input_signature=[images, tf.TensorSpec([2], tf.int32), images])
+    sizes = [(1, 1), (17, 23), (65, 97), (5, 1), (9, 13), (4, 5)]
+    for old_size, size in itertools.product([(9, 13), (1, 1), (1, 6)], sizes):
+        x, weight = tf.constant(normal(2, *old_size, 3)), tf.constant(normal(2, *size, 3, seed=1))
+        with forms.chosen(form):
+            value, gradient = ours(x, size, weight)
+        expected_value, expected_gradient = value_and_gradient(expected, x, size, weight)
+        case = f"{old_size} to {size}"
+        np.testing.assert_allclose(value, expected_value, atol=1e-5, err_msg=case)
+        np.testing.assert_allclose(gradient, expected_gradient, atol=1e-4, rtol=1e-5, err_msg=case)
 
 
 @pytest.mark.parametrize("form", ["cpu", "plain"])

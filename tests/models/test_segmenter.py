@@ -308,7 +308,9 @@ def test_recomputation_needs_block_ends():
         recomputed(build_segmenter("tiny", CLASSES).feature_extractor, "")
 
 
-@pytest.mark.parametrize("backbone", ["tiny", "vgg16", pytest.param("resnet50", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "backbone", ["tiny", *(pytest.param(name, marks=pytest.mark.slow) for name in ("vgg16", "resnet50"))]
+)
 def test_recomputation_changes_no_gradient(backbone):
     batch = images(1, 24, 32)
 

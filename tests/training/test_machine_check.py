@@ -46,6 +46,7 @@ def test_a_wrong_number_is_named(value):
     assert finding.wrong and "(adversarial), 0.01 is allowed" in finding.result
 
 
+@pytest.mark.slow
 def test_numbers_are_computed_again_without_the_update():
     build = functools.cache(functools.partial(machine_check._build, "tiny", "float32", "CPU:0"))
     one, again = (machine_check._numbers(build, "CPU:0", xla=False) for _ in range(2))

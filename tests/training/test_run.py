@@ -194,6 +194,7 @@ def test_a_process_is_after_a_training_what_it_was_before(records, tmp_path, fai
     assert (tf.config.optimizer.get_experimental_options()["layout_optimizer"], logging.get_verbosity()) == before
 
 
+@pytest.mark.slow
 def test_a_run_that_continues_needs_its_initial_weights_no_more(records, tmp_path):
     config = small_config(records, "source_only")
     variables = named_variables(build(config).segmenter.feature_extractor)
