@@ -280,7 +280,7 @@ def test_layer_decay_falls_from_block_to_block(small, small_model):
 
 
 def test_recomputation_draws_the_same_and_changes_no_gradient(small, small_model):
-    images = tf.constant(recipe.channels_last(recipe.image(0, (2, 3, 32, 40))))
+    images = tf.constant(recipe.channels_last(recipe.image(0, (2, 3, 64, 80))))
     draws = tf.constant([3, 2**40], tf.int64)
     variables = [variable.value for variable in small_model.trainable_variables]
 
@@ -320,7 +320,8 @@ def test_hidden_pixels_have_finite_gradients_before_anything_is_learned(small_mo
 
 @pytest.mark.slow
 def test_xla_changes_no_gradient(small, small_model):
-    images = tf.constant(recipe.channels_last(recipe.image(0, (2, 3, 32, 40))))
+    # With a single key, the gradients of queries are but what rounding leaves of zero.
+    images = tf.constant(recipe.channels_last(recipe.image(0, (2, 3, 64, 80))))
     draws = tf.constant([3, 2**40], tf.int64)
     variables = [variable.value for variable in small_model.trainable_variables]
 
