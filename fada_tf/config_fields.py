@@ -91,7 +91,8 @@ def from_json(text: str | bytes, where: str = "config") -> Config:
 def set_fields(config: Config, values: Mapping[str, Any]) -> None:
     """Sets fields by their full names, such as "optimizer.learning_rate"; text is read as what a field takes.
 
-    Another "method.name" comes first, wherever it stands: settings that both methods have keep their values.
+    Another "method.name" comes first, wherever it stands: settings that both methods have keep their values. A domain
+    whose records become "" is not trained on, and its other fields are those of a new config unless they are given too.
 
     Raises:
       InputError: there is no such method or field, or text is not what the field takes.
@@ -106,6 +107,10 @@ def set_fields(config: Config, values: Mapping[str, Any]) -> None:
         if field != "method.name":
             schema.check_field(config, field)
             schema.set_field(config, field, value)
+    emptied = tuple(f"data.{name}." for name in ("source", "target") if values.get(f"data.{name}.records") == "")
+    for field, default in untrained_settings(config).items():
+        if field.startswith(emptied) and field not in values:
+            schema.set_field(config, field, default)
 
 
 def has_field(config: Config, name: str) -> bool:

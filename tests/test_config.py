@@ -253,7 +253,7 @@ def test_a_format_that_is_not_known_is_one_line(number):
         ({"method.class_knowledge": "hard", "method.confidence_clip": 0.5}, "class_knowledge to 'soft'"),
         ({"data.target.full_height": 9}, "set it to 0, or crop to True"),
         (
-            {"method.name": "source_only", "data.target.records": ""},
+            {"method.name": "source_only", "data.target.records": "", "data.target.flip": True},
             "config.data.target.flip is True, and config.data.target.records is empty: set it to False, or config.data."
             "target.records to the folder that fada-tf make_tfrecords wrote",
         ),
@@ -271,6 +271,13 @@ def test_settings_without_effect_are_refused(fields, message):
     with pytest.raises(InputError) as error:
         validate(config)
     assert message in str(error.value)
+
+
+def test_a_domain_without_records_takes_its_other_settings_along():
+    config = valid()
+    config_fields.set_fields(config, {"method.name": "source_only", "data.target.records": ""})
+    validate(config)
+    assert config.data.target.flip is False and config.data.source.flip is True
 
 
 def test_a_size_alone_may_be_of_a_domain_without_records():

@@ -108,6 +108,19 @@ def test_commands_can_be_given(page):
 
 
 @pytest.mark.parametrize("page", TEXTS)
+def test_settings_of_trainings_work_together(page, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for line in commands(TEXTS[page]):
+        match = PROGRAM.search(line)
+        words = shlex.split(match[2]) if match and match[1] == "train" else []
+        given = dict(word.removeprefix("--").split("=", 1) for word in words if "=" in word)
+        if given.get("config", "my/").startswith("my/") or "STAGE" in given["config"]:
+            continue
+        own = [f"{name[len('config.') :]}={value}" for name, value in given.items() if name.startswith("config.")]
+        experiment_file.read_config(given["config"], own)
+
+
+@pytest.mark.parametrize("page", TEXTS)
 def test_options_and_settings_in_sentences_exist(page):
     prose = re.sub(r"^```.*?^```", "", TEXTS[page], flags=re.MULTILINE | re.DOTALL)
     options = FOREIGN.union(*OPTIONS.values())

@@ -24,6 +24,7 @@ DISCRIMINATOR = {
     "method.fada.adversarial_weight": 0.003,
     "method.fada.discriminator.learning_rate": 5e-4,
 }
+SOURCE_FREE = {"method.name": "source_free", "data.source.records": ""}
 
 
 def get_study() -> Study:
@@ -37,6 +38,10 @@ def get_study() -> Study:
             Training("mic", "self_training", start="source"),
             Training("control", "source", start="source", continues=True, as_long_as="mic"),
             Training("control_of_whole", "self_training", start="source", overrides={"method.name": "source_only"}),
+            Training("dacs", "self_training", start="source", overrides={"method.name": "dacs"}),
+            Training("no_mix", "self_training", start="source", overrides={"method.mix_weight": 0.0}),
+            Training("all_confident", "self_training", start="source", overrides={"method.confidence_threshold": 0.0}),
+            Training("source_free", "self_training", start="source", overrides=SOURCE_FREE),
             Training("mic_of_crops", "self_training", start="source", overrides=CROPS),
             Training("fada", "adversarial", start="source"),
             Training("binary", "adversarial", start="source", overrides={"method.name": "binary_adversarial"}),
@@ -56,6 +61,10 @@ def get_study() -> Study:
             Row("MIC", "mic", control=CONTROL_OF_WHOLE),
             Row("MIC, teacher", "mic", control=CONTROL_OF_WHOLE, network="teacher"),
             Row("MIC, multi-scale", "mic", control=CONTROL_OF_WHOLE, multi_scale=True),
+            Row("MIC without masked images (DACS)", "dacs", control=CONTROL_OF_WHOLE),
+            Row("MIC without mixed images", "no_mix", control=CONTROL_OF_WHOLE),
+            Row("MIC, every pseudo label with weight 1", "all_confident", control=CONTROL_OF_WHOLE),
+            Row("source-free", "source_free", control=CONTROL_OF_WHOLE),
             Row("MIC with FADA's discriminator", "fada_mic", control=CONTROL_OF_WHOLE),
             Row("MIC with FADA's discriminator, teacher", "fada_mic", control=CONTROL_OF_WHOLE, network="teacher"),
             Row(LONG_CONTROL, "control_long"),

@@ -126,7 +126,7 @@ class Experiment:
         """Returns the overrides that concern a training: of its method's settings, and of domains with records."""
         config = self._with_method(training)
         general = {field: value for field, value in self._overrides.items() if has_field(config, field)}
-        set_fields(config, general)
+        set_fields(config, general | dict(training.overrides))
         untrained = untrained_settings(config)
         return {field: value for field, value in general.items() if field not in untrained} | dict(training.overrides)
 
