@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Several processes keep this order with --no-loadscope-reorder.
     """
-    items.sort(key=lambda item: item.path.name not in ("test_notebook.py", "test_programs.py", "test_run.py"))
+    items.sort(key=lambda item: item.path.name not in ("test_programs.py", "test_run.py"))
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,7 @@ def test_it_is_kept_without_outputs():
         ast.parse(cell.source)
 
 
+@pytest.mark.slow  # two minutes of a core; what its cells call is tested quickly in tests/api
 def test_it_runs_and_shows_pictures(tmp_path):
     for folder in ("source/images", "source/labels", "target_train/images", "target_val/images", "target_val/labels"):
         (tmp_path / "demo" / folder).mkdir(parents=True)
