@@ -96,7 +96,7 @@ def test_one_part_is_not_split(monkeypatch):
     assert all(one is other for one, other in zip(tf.nest.flatten(seen), tf.nest.flatten(inputs), strict=True))
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.slow), "mixed_float16"])
 def test_xla_compiles_the_parts(precision):
     keras.config.set_dtype_policy(precision)
     try:
@@ -128,7 +128,8 @@ def step_of(method: Method, strategy: tf.distribute.Strategy, order: list[int]) 
     return [np.asarray(after) - old for after, old in zip(method.segmenter.variables, before, strict=True)]
 
 
-@pytest.mark.parametrize("batch_norm", [pytest.param("frozen", marks=pytest.mark.slow), "synchronized"])
+@pytest.mark.slow  # replicas and parts are quickly seen one by one, with every method
+@pytest.mark.parametrize("batch_norm", ["frozen", "synchronized"])
 def test_two_replicas_in_two_parts_do_what_one_does_with_the_parts_of_both(two_replicas, batch_norm):
     with two_replicas.scope():
         on_two = build(2, batch_norm=batch_norm)

@@ -37,8 +37,8 @@ from tests import scenes
 from tests.small_runs import assert_same, small_config
 
 METHODS = registry.names("fada_tf.methods")
-# FADA has all the parts; tracing the others takes as long again.
-FADA_AND_SLOW_OTHERS = [pytest.param(name, marks=[] if name == "fada" else pytest.mark.slow) for name in METHODS]
+# Tracing the steps of the others takes minutes; what of them is saved, test_conformance.py shows.
+QUICKEST_AND_OTHERS = [pytest.param(name, marks=[] if name == "source_only" else pytest.mark.slow) for name in METHODS]
 
 
 def build(config: Config) -> Method:
@@ -50,7 +50,7 @@ def build(config: Config) -> Method:
     return registry.load("fada_tf.methods", config.method.name).build(config, segmenter)
 
 
-@pytest.mark.parametrize("method", FADA_AND_SLOW_OTHERS)
+@pytest.mark.parametrize("method", QUICKEST_AND_OTHERS)
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(records, tmp_path, monkeypatch, method):
     config, traces, make = small_config(records, method), [], Method._accumulate
     monkeypatch.setattr(Method, "_accumulate", lambda self, batches: traces.append(self) or make(self, batches))
