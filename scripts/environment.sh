@@ -63,7 +63,8 @@ environment_install() { # FOLDER CONSTRAINTS [DAY]
   if [ "$(cat "$1/installed" 2>/dev/null)" != "$wanted" ]; then
     echo "installing into $1 (TensorFlow and its company: a few minutes, 4 GB)"
     "$1/bin/python" -m pip install --quiet --upgrade pip
-    "$1/bin/python" -m pip install --quiet --constraint "$2" --editable '.[docs,test]'
+    # Python compiles what is imported; compiling everything takes longer than all the rest.
+    "$1/bin/python" -m pip install --quiet --constraint "$2" --no-compile --editable '.[docs,test]'
     [ -z "${3:-}" ] || environment_next "$1/bin/python"
     echo "$wanted" >"$1/installed"
   fi
