@@ -89,12 +89,13 @@ class Method(abc.ABC):
           *batches: of each domain, one part of one replica's; see `step`.
         """
 
-    def after_update(self, iteration: tf.Tensor) -> None:  # noqa: B027 (a hook that few methods need)
+    def after_update(self, iteration: tf.Tensor, measures: Mapping[str, tf.Tensor]) -> None:  # noqa: B027 (few need it)
         """Does what follows an update of all networks, on every replica; see `fada_tf.models.moving_average`.
 
         Args:
           iteration: int64, the updates made, this one included; those that float16 has skipped do not count, and are
             not followed by a call.
+          measures: what the passes of this replica measured, by name.
         """
 
     def watchers(self) -> Sequence[Watcher]:
@@ -154,10 +155,10 @@ class Method(abc.ABC):
         measures, gradients = self._accumulate(batches)
         norms = {f"gradient_norm/{name}": tf.linalg.global_norm(gradients[name]) for name in self.groups}
         if self.loss_scale is None:
-            self.update(gradients)
+            self.update(gradients, measures)
             return measures | norms
         scale = tf.identity(self.loss_scale.scale)
-        self.loss_scale.update(self.update, gradients)
+        self.loss_scale.update(self.update, gradients, measures)
         # At the lowest scale an overflow is a divergence, which the norm shows.
         norms = {name: tf.where(tf.math.is_finite(norm) | (scale <= 1), norm, 0) for name, norm in norms.items()}
         return measures | norms | {"loss_scale": scale}
@@ -231,8 +232,13 @@ class Method(abc.ABC):
             return tape.gradient(loss, variables)
         return self.loss_scale.gradient(tape, loss, variables)
 
-    def update(self, gradients: Gradients) -> None:
-        """Updates every network once, by the mean over the replicas of what `losses_and_gradients` returned on each."""
+    def update(self, gradients: Gradients, measures: Mapping[str, tf.Tensor]) -> None:
+        """Updates every network once, by the mean over the replicas of the gradients of each.
+
+        Args:
+          gradients: the second result of `losses_and_gradients`.
+          measures: its first result, for `after_update`.
+        """
         # The optimizers sum over the replicas, and each replica's losses are means over its own images.
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         before = []
@@ -242,7 +248,7 @@ class Method(abc.ABC):
             with tf.control_dependencies(before):
                 optimizer.apply([gradient / replicas if replicas > 1 else gradient for gradient in of_network])
             before.append(tf.group(of_network))
-        self.after_update(tf.cast(optimizer.iterations, tf.int64))
+        self.after_update(tf.cast(optimizer.iterations, tf.int64), measures)
 
     def _trained(self, network: str) -> list[keras.Variable]:
         return [variable for group in self.optimizers[network].groups for variable in group.variables]

@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from fada_tf import randomness
 from fada_tf.augmentations import blur, classmix, color
 from fada_tf.config import Config, MethodSettings
+from fada_tf.data.manifest import Manifest
 from fada_tf.errors import InputError
 from fada_tf.losses.feature_distance import feature_distance
 from fada_tf.losses.row_blocks import sum_over_row_blocks
@@ -24,6 +26,7 @@ from fada_tf.methods.fada import Fada, FineGrainedAdversary, build_fine_grained,
 from fada_tf.methods.source_only import SourceOnly, segmenter_optimizer
 from fada_tf.models import moving_average
 from fada_tf.models.class_maps import predict_confident_map
+from fada_tf.models.class_prior import ClassPrior
 from fada_tf.models.weights import load_initial_weights
 from fada_tf.optimizers.torch_optimizers import TorchOptimizer
 from fada_tf.schema import option, section
@@ -54,6 +57,14 @@ class TeacherSettings(MethodSettings):
     weight_per: str = option(
         "image", "whose share of confident pixels is the weight of its pseudo labels: each image's own, or (code) that "
         "of one replica's part of a batch, which then depends on how the batch is split", choices=("image", "batch"),
+    )  # fmt: skip
+    class_shares: str = option(
+        "", "of the pixels, what each class's share of the pseudo labels is held to: 'source', that of the source's "
+        "labels, or numbers such as 0.3,0.5,0.2, one a class; empty: to nothing",
+    )  # fmt: skip
+    prior_rate: float = option(
+        0.02, "how much an update raises the teacher's logits of a class that it sees nowhere; divide it by 10 for ten "
+        "times as many iterations", above=0,
     )  # fmt: skip
     mix_weight: float = option(1.0, "of the loss on mixed images", minimum=0)
     color_jitter: float = option(
@@ -124,6 +135,7 @@ class TeacherMethod(Method):
         *,
         seed: int,
         accumulation_steps: int = 1,
+        prior: ClassPrior | None = None,
     ):
         """Sets up the method.
 
@@ -133,17 +145,21 @@ class TeacherMethod(Method):
           settings: what users choose.
           seed: of the method's own random numbers.
           accumulation_steps: see `Method`.
+          prior: corrects the teacher's logits; None: they are as they are.
         """
-        self.teacher = moving_average.copy_of(networks["segmenter"])
-        super().__init__({**networks, "teacher": self.teacher}, optimizers, accumulation_steps)
+        self.teacher, self.prior = moving_average.copy_of(networks["segmenter"]), prior
+        added = {"teacher": self.teacher} | ({"class_prior": prior} if prior else {})
+        super().__init__({**networks, **added}, optimizers, accumulation_steps)
         self.settings, self.seed = settings, seed
-        histogram = tuple(f"pseudo_label_share/{k}" for k in range(self.segmenter.num_classes))
-        self.reported: tuple[str, ...] = ("confident_share", "pseudo_label_entropy", "disagreement", *histogram)
+        self._histogram = tuple(f"pseudo_label_share/{k}" for k in range(self.segmenter.num_classes))
+        self.reported: tuple[str, ...] = ("confident_share", "pseudo_label_entropy", "disagreement", *self._histogram)
 
-    def after_update(self, iteration: tf.Tensor) -> None:
-        """Moves the teacher towards the student, at first in large steps."""
+    def after_update(self, iteration: tf.Tensor, measures: Mapping[str, tf.Tensor]) -> None:
+        """Moves the teacher towards the student, at first in large steps, and its classes towards their shares."""
         ramp = 1 - 1 / (tf.cast(iteration, tf.float32) + 1)
         moving_average.update(self.teacher, self.segmenter, tf.minimum(ramp, self.settings.teacher_decay))
+        if self.prior:
+            self.prior.move(tf.stack([measures[name] for name in self._histogram]))
 
     def watchers(self) -> Sequence[Watcher]:
         """Returns what watches the pseudo labels."""
@@ -158,6 +174,8 @@ class TeacherMethod(Method):
         """
         images = target["image"]
         logits = self.teacher(images, training=False)
+        if self.prior:
+            logits = self.prior(logits)
         labels, confidence = predict_confident_map(
             logits, images.shape[1:3], align_corners=self.segmenter.align_corners
         )
@@ -265,6 +283,7 @@ class Dacs(TeacherMethod):
         *,
         seed: int,
         accumulation_steps: int = 1,
+        prior: ClassPrior | None = None,
         frozen: keras.Model | None = None,
     ):
         """Sets up the method.
@@ -274,10 +293,16 @@ class Dacs(TeacherMethod):
           settings: what users choose.
           seed: see `TeacherMethod`.
           accumulation_steps: see `Method`.
+          prior: see `TeacherMethod`.
           frozen: a segmenter whose features those of the source are kept near to; None: they are free.
         """
         super().__init__(
-            supervised.networks, supervised.optimizers, settings, seed=seed, accumulation_steps=accumulation_steps
+            supervised.networks,
+            supervised.optimizers,
+            settings,
+            seed=seed,
+            accumulation_steps=accumulation_steps,
+            prior=prior,
         )
         self.supervised, self.frozen = supervised, frozen
         self.reported = (*supervised.reported, *self.reported)
@@ -396,5 +421,42 @@ def build_mixing(method: type[Dacs], config: Config, segmenter: keras.Model) -> 
             segmentation_temperature=settings.segmentation_temperature,
         )
     return method(
-        supervised, settings, seed=config.seed, accumulation_steps=config.training.accumulation_steps, frozen=frozen
+        supervised,
+        settings,
+        seed=config.seed,
+        accumulation_steps=config.training.accumulation_steps,
+        prior=build_class_prior(config, segmenter.num_classes),
+        frozen=frozen,
     )
+
+
+def build_class_prior(config: Config, num_classes: int) -> ClassPrior | None:
+    """Makes what holds the pseudo labels to the shares that the config asks for; None if it asks for none.
+
+    Raises:
+      InputError: the source has no records, or the numbers are not a share for each class.
+    """
+    text, source = config.method.class_shares, config.data.source.records
+    if not text:
+        return None
+    if text != "source":
+        return ClassPrior(_shares(text, num_classes), config.method.prior_rate)
+    if not source:
+        raise InputError(
+            "config.method.class_shares is 'source', and config.data.source.records is empty: give the shares as "
+            "numbers, such as 0.3,0.5,0.2, one a class"
+        )
+    return ClassPrior(Manifest.load(source).pixel_shares, config.method.prior_rate)
+
+
+def _shares(text: str, num_classes: int) -> np.ndarray:
+    try:
+        shares = np.array([float(number) for number in text.split(",")])
+    except ValueError:
+        shares = np.array([])
+    if len(shares) != num_classes or not (shares >= 0).all() or abs(shares.sum() - 1) > 0.02:
+        raise InputError(
+            f"config.method.class_shares is {text!r}: give 'source', or {num_classes} numbers of at least 0, one a "
+            "class, that add up to 1"
+        )
+    return shares

@@ -16,7 +16,7 @@ from fada_tf.augmentations import classmix
 from fada_tf.config import Config
 from fada_tf.errors import InputError
 from fada_tf.methods.base import Batch
-from fada_tf.methods.dacs import Pass, TeacherSettings
+from fada_tf.methods.dacs import Pass, TeacherSettings, build_class_prior
 from fada_tf.methods.mic import MaskedConsistency, MaskSettings
 from fada_tf.methods.source_only import segmenter_optimizer
 
@@ -101,4 +101,5 @@ def build(config: Config, segmenter: keras.Model) -> SourceFree:
         config.method,
         seed=config.seed,
         accumulation_steps=training.accumulation_steps,
+        prior=build_class_prior(config, segmenter.num_classes),
     )

@@ -32,21 +32,24 @@ class LossScale(tf.Module):
         scaled = tape.gradient(loss, variables, output_gradients=self.scale)
         return tf.nest.map_structure(lambda value: None if value is None else value / self.scale, scaled)
 
-    def update(self, apply: Callable[[Any], None], gradients: Any) -> None:
-        """Calls `apply(gradients)` where they are finite on all replicas, and adapts the scale; runs in a replica."""
+    def update(self, apply: Callable[..., None], gradients: Any, *others: Any) -> None:
+        """Calls `apply(gradients, *others)` where gradients are finite on all replicas, and adapts the scale.
+
+        It runs in a replica.
+        """
         context = tf.distribute.get_replica_context()
         finite = [tf.reduce_all(tf.math.is_finite(value)) for value in tf.nest.flatten(gradients)]
         overflows = context.all_reduce(tf.distribute.ReduceOp.SUM, 1 - tf.cast(tf.reduce_all(finite), tf.float32))
 
-        def across_replicas(strategy, gradients, overflows):
+        def across_replicas(strategy, overflows, *args):
             # The optimizers leave the replica context, which only a condition outside of it allows.
             overflow = strategy.experimental_local_results(overflows)[0] > 0
-            tf.cond(overflow, self._shrink, lambda: self._apply(strategy, apply, gradients))
+            tf.cond(overflow, self._shrink, lambda: self._apply(strategy, apply, args))
 
-        context.merge_call(across_replicas, args=(gradients, overflows))
+        context.merge_call(across_replicas, args=(overflows, gradients, *others))
 
-    def _apply(self, strategy, apply, gradients):
-        strategy.extended.call_for_each_replica(apply, args=(gradients,))
+    def _apply(self, strategy, apply, args):
+        strategy.extended.call_for_each_replica(apply, args=args)
         grows = self.updates + 1 >= _GROWTH_INTERVAL
         self.scale.assign(tf.where(grows, 2 * self.scale, self.scale))
         self.updates.assign(tf.where(grows, tf.zeros_like(self.updates), self.updates + 1))

@@ -1,5 +1,6 @@
 """Training steps on made-up images: what benchmarks time and machines are checked with; they need no data."""
 
+import copy
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -23,7 +24,9 @@ def build_method(config: Config, num_classes: int) -> Method:
     Raises:
       InputError: the backbone cannot see images of such a size.
     """
-    model = config.model
+    config, model = copy.deepcopy(config), config.model
+    if getattr(config.method, "class_shares", "") == "source":  # whose records need not be there
+        config.method.class_shares = ",".join([str(1 / num_classes)] * num_classes)
     for name, domain in trained_domains(config).items():
         check_size(model.backbone, domain.height, domain.width, f"config.data.{name}")
     segmenter = build_segmenter(

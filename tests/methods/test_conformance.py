@@ -24,12 +24,13 @@ METHODS_AND_SLOW_ONES = [
     pytest.param(name, marks=[] if name in ("fada", "masked_teacher") else pytest.mark.slow) for name in METHODS
 ]
 CLASSES, IMAGES, SIZE = 3, 4, (24, 32)
+HELD = {"mic": {"class_shares": "0.5,0.3,0.2"}}
 NETWORKS = (("efficientnet_lite0", "aspp"),)  # backbones and heads, beside the one that all tests here have
 
 
 def build(name: str, backbone: str = "tiny", head: str = "aspp", **fields) -> Method:
     config = Config()
-    config.method = method_settings(name, **SETTINGS.get(name, {}))
+    config.method = method_settings(name, **SETTINGS.get(name, {}), **HELD.get(name, {}))
     config.optimizer.learning_rate = 1e-4
     for field, value in fields.items():
         setattr(config.training, field, value)

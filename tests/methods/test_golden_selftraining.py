@@ -45,7 +45,7 @@ GIVEN = {
 
 def without_ramp(method, patch):
     move = method.after_update
-    patch.setattr(method, "after_update", lambda iteration: move(iteration + 1000))
+    patch.setattr(method, "after_update", lambda iteration, measures: move(iteration + 1000, measures))
 
 
 def over_labelled_pixels(method, patch):

@@ -49,7 +49,7 @@ def test_a_teacher_that_is_sure_of_nothing_is_one_warning_and_one_that_breaks_st
     config, move = small_config(records, "dacs"), moving_average.update
     config.method.confidence_threshold, config.optimizer.learning_rate = 1.0, 1e-5
 
-    def breaking(method, iteration):
+    def breaking(method, iteration, measures):
         move(method.teacher, method.segmenter, tf.where(iteration < 3, 0.5, float("nan")))
 
     monkeypatch.setattr(TeacherMethod, "after_update", breaking)

@@ -48,7 +48,7 @@ class MaskedTeacher(Method):
         masked = tf.cast(target["image"], tf.float32) * mask
         yield {"masked": self._supervised(target, masked, labels), "seen_share": tf.reduce_mean(mask)}
 
-    def after_update(self, iteration: tf.Tensor) -> None:
+    def after_update(self, iteration: tf.Tensor, measures: Mapping[str, tf.Tensor]) -> None:
         ramp = 1 - 1 / (tf.cast(iteration, tf.float32) + 1)
         moving_average.update(self.teacher, self.segmenter, tf.minimum(ramp, self.decay))
 

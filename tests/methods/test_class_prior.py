@@ -1,0 +1,110 @@
+"""The shares of classes among pseudo labels: held where a config says so, alike on any number of replicas."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from fada_tf import registry
+from fada_tf.config import Config, method_settings
+from fada_tf.errors import InputError
+from fada_tf.methods.dacs import TeacherMethod, build_class_prior
+from fada_tf.models.class_prior import ClassPrior
+from fada_tf.models.segmenter import build_segmenter
+from fada_tf.training import made_up
+from fada_tf.training.checkpoints import make_checkpoint
+from tests import scenes
+from tests.data import makers
+
+SHARES = "0.5,0.3,0.2"
+
+
+def shares_of(logits) -> tf.Tensor:
+    likeliest = np.argmax(logits, axis=-1)
+    return tf.constant([np.mean(likeliest == k) for k in range(logits.shape[-1])], tf.float32)
+
+
+def config_of(shares: str = SHARES, name: str = "dacs", **settings) -> Config:
+    config = Config()
+    config.method = method_settings(name, class_shares=shares, **settings)
+    for domain in (config.data.source, config.data.target):
+        domain.records, domain.height, domain.width = "nowhere", 24, 32
+    return config
+
+
+def build(config: Config) -> TeacherMethod:
+    module = registry.load("fada_tf.methods", config.method.name)
+    return module.build(config, build_segmenter("tiny", 3, "frozen", seed=2))
+
+
+def test_shares_come_to_be_those_that_are_expected():
+    rng, expected = np.random.default_rng(0), np.array([0.6, 0.3, 0.08, 0.02])
+    logits = rng.normal([2.0, 1.0, -1.0, -2.0], size=(4000, 4))
+    before, prior = shares_of(logits), ClassPrior(expected, 0.02)
+    assert before[3] < 0.004
+    for _ in range(400):
+        prior.move(shares_of(prior(logits)))
+    np.testing.assert_allclose(shares_of(prior(logits)), expected, rtol=0.1)
+
+
+def test_what_is_nowhere_is_not_made_up():
+    prior = ClassPrior(np.array([1.0, 0.0]), 1.0)
+    for _ in range(10):
+        prior.move(tf.constant([0.0, 1.0]))
+    np.testing.assert_array_equal(prior.bias, [2.0, -2.0])
+
+
+def test_the_teacher_alone_is_corrected_and_the_correction_is_saved(tmp_path):
+    method = build(config_of(confidence_threshold=0.0))
+    batch = {"image": tf.constant(scenes.scene(0, False)[0][None, ::2, ::2])}
+    logits = method.segmenter(batch["image"])
+    method.prior.bias.assign([100.0, 0.0, 0.0])
+    assert (method.pseudo_labels(batch)["label"].numpy() == 0).all()
+    np.testing.assert_array_equal(method.segmenter(batch["image"]), logits)
+
+    path = make_checkpoint(method, tf.Variable(0), tf.Variable(0.0)).write(str(tmp_path / "ckpt"))
+    other = build(config_of())
+    make_checkpoint(other, tf.Variable(0), tf.Variable(0.0)).read(path).assert_existing_objects_matched()
+    np.testing.assert_array_equal(other.prior.bias, [100.0, 0.0, 0.0])
+
+
+def test_an_update_moves_it_by_what_was_measured():
+    method = build(config_of())
+    method.after_update(
+        tf.constant(1, tf.int64),
+        {f"pseudo_label_share/{k}": tf.constant(share) for k, share in enumerate((1.0, 0.0, 0.0))},
+    )
+    np.testing.assert_allclose(method.prior.bias, [-0.02, 0.02, 0.02], rtol=1e-6)
+
+
+def test_replicas_move_it_by_the_mean_of_their_shares(two_replicas):
+    with two_replicas.scope():
+        prior = ClassPrior(np.array([0.5, 0.5]), 0.1)
+    shares = two_replicas.experimental_distribute_values_from_function(
+        lambda context: tf.constant([[1.0, 0.0], [0.5, 0.5]][context.replica_id_in_sync_group])
+    )
+    two_replicas.run(prior.move, args=(shares,))
+    for value in two_replicas.experimental_local_results(prior.bias.value):
+        np.testing.assert_allclose(value, [-0.05, 0.05], rtol=1e-6)
+
+
+def test_shares_are_the_sources_or_numbers(tmp_path):
+    config = config_of("source")
+    config.data.source.records = str(tmp_path / "records")
+    shares = makers.records(tmp_path).pixel_shares
+    np.testing.assert_allclose(build_class_prior(config, len(shares)).expected, np.maximum(shares, 1e-5), rtol=1e-6)
+    np.testing.assert_allclose(build_class_prior(config_of(name="source_free"), 3).expected, [0.5, 0.3, 0.2])
+    assert build_class_prior(config_of(""), 3) is None
+    assert made_up.build_method(config_of("source"), 3).prior  # as benchmarks do, without records
+
+
+@pytest.mark.parametrize("shares", ["0.5,0.5", "0.5,0.3,0.3", "0.5,0.7,-0.2", "sources", "0.5,0.3,nan"])
+def test_other_shares_are_refused(shares):
+    with pytest.raises(InputError, match="give 'source', or 3 numbers of at least 0, one a class, that add up to 1"):
+        build_class_prior(config_of(shares), 3)
+
+
+def test_there_is_no_source_without_records():
+    config = config_of("source", "source_free")
+    config.data.source.records = ""
+    with pytest.raises(InputError, match=r"config\.data\.source\.records is empty: give the shares as numbers"):
+        build_class_prior(config, 3)
