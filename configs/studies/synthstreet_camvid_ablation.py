@@ -14,6 +14,7 @@ for domain in ("source", "target"):
     SMALL |= {f"data.{domain}.{field}": 0 for field in ("full_height", "full_width")}
     SMALL |= {f"data.{domain}.crop": False, f"data.{domain}.height": 120, f"data.{domain}.width": 160}
 SHORT = {"training.batch_size": 4, "training.iterations": 400, "schedule.horizon": 440}
+PAPER = {"method.mask_block": 32, "method.class_shares": ""}
 DISCRIMINATOR = {
     "method.adversarial": True,
     "method.segmentation_temperature": 1.8,
@@ -26,6 +27,7 @@ SOURCE_FREE = {"method.name": "source_free", "data.source.records": ""}
 # By training: the row's title, and what is changed of the config.
 PARTS = {
     "mic": ("MIC", {}),
+    "held": ("held to the source's class shares", {"method.class_shares": "source"}),
     "dacs": ("without masked images (DACS)", {"method.masked_weight": 0.0}),
     "no_mix": ("without mixed images", {"method.mix_weight": 0.0}),
     "no_blur": ("without blur", {"method.blur": False}),
@@ -46,9 +48,10 @@ PARTS = {
 
 def get_study() -> Study:
     taught = (
-        Training(name, "self_training", start="source", overrides=SHORT | {"method.mask_block": 32} | changes)
+        Training(name, "self_training", start="source", directly=True, overrides=SHORT | PAPER | changes)
         for name, (_, changes) in PARTS.items()
     )
+    control = SHORT | {"method.name": "source_only"}
     return Study(
         name="synthstreet_camvid_ablation",
         experiment="configs/synthstreet_camvid_efficientnet_lite0.py",
@@ -56,7 +59,7 @@ def get_study() -> Study:
         seeds=(0,),
         trainings=(
             Training("source", "source"),
-            Training("control", "self_training", start="source", overrides=SHORT | {"method.name": "source_only"}),
+            Training("control", "self_training", start="source", directly=True, overrides=control),
             *taught,
         ),
         rows=(

@@ -10,9 +10,11 @@ first on, is tested and the others are trained on without labels; all others are
 from fada_tf.experiments.stages import Training
 from fada_tf.experiments.study import Row, Study
 
-CONTROL = "source only, as long as MIC"
+WHOLE = "source only, whole pictures"
+CONTROL = "source only, whole pictures, as long as MIC"
 RECORDS = "data/records"
 DUSK = {"data.target.records": f"{RECORDS}/synthstreet_dusk_train"}
+FREE = {"method.class_shares": ""}
 
 
 def get_study() -> Study:
@@ -23,11 +25,16 @@ def get_study() -> Study:
         seeds=(0, 1),
         trainings=(
             Training("source", "source"),
-            Training("control", "self_training", start="source", overrides=DUSK | {"method.name": "source_only"}),
-            Training("mic", "self_training", start="source", overrides=DUSK),
+            Training("whole", "whole", start="source"),
+            Training("control", "self_training", start="whole", overrides=DUSK | {"method.name": "source_only"}),
+            Training("mic", "self_training", start="whole", overrides=DUSK),
+            Training("free_mic", "self_training", start="source", directly=True, overrides=DUSK | FREE),
         ),
         rows=(
             Row("source only", "source"),
+            Row(WHOLE, "whole"),
+            Row("MIC, shares not held, from crops", "free_mic", control=WHOLE),
+            Row("MIC, shares not held, from crops, teacher", "free_mic", control=WHOLE, network="teacher"),
             Row(CONTROL, "control"),
             Row("MIC", "mic", control=CONTROL),
             Row("MIC, teacher", "mic", control=CONTROL, network="teacher"),
