@@ -24,6 +24,8 @@ DISCRIMINATOR = {
 RARE = {"data.source.sampling": "rare_class", "data.source.rare_class_min_pixels": 500}
 GENTLE = {"optimizer.learning_rate": 1e-5, "optimizer.head_multiplier": 1.0}
 SOURCE_FREE = {"method.name": "source_free", "data.source.records": ""}
+# Of synthstreet's pixels, as make_tfrecords prints them.
+HELD = {"method.class_shares": "0.1526,0.2402,0.0115,0.3445,0.0651,0.0832,0.0092,0.0096,0.0748,0.0056,0.0036"}
 # By training: the row's title, and what is changed of the config.
 PARTS = {
     "mic": ("MIC", {}),
@@ -42,6 +44,7 @@ PARTS = {
     "rare": ("source images drawn for rare classes", RARE),
     "fada_mic": ("with FADA's discriminator", DISCRIMINATOR),
     "source_free": ("source-free", SOURCE_FREE),
+    "source_free_held": ("source-free, held to the source's class shares", SOURCE_FREE | HELD),
     "gentle": ("source-free, a tenth of the rate", SOURCE_FREE | GENTLE),
 }
 

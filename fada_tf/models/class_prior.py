@@ -1,5 +1,7 @@
 """A correction of logits that holds how often each class is predicted: the prior of self-training."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -8,6 +10,7 @@ _LARGEST = 2.0  # of the correction; a class that is not there at all is not mad
 _RAREST = 1e-5  # the smallest share that is aimed at
 
 
+@keras.saving.register_keras_serializable("fada_tf")
 class ClassPrior(keras.Model):
     """Adds a bias to logits that rises while their class is predicted too seldom, and falls while too often.
 
@@ -18,7 +21,7 @@ class ClassPrior(keras.Model):
     so that it is the share of the likeliest class that is held here.
     """
 
-    def __init__(self, expected: np.ndarray, rate: float):
+    def __init__(self, expected: Sequence[float] | np.ndarray, rate: float):
         """Sets up the prior, which corrects nothing yet.
 
         Args:
@@ -35,6 +38,10 @@ class ClassPrior(keras.Model):
             name="bias",
         )
         self.built = True
+
+    def get_config(self) -> dict:
+        """Returns the arguments of `__init__`."""
+        return {"expected": self.expected.tolist(), "rate": self.rate}
 
     def call(self, logits: tf.Tensor) -> tf.Tensor:
         """Returns corrected logits, float32 [..., classes]."""

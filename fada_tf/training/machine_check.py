@@ -250,7 +250,7 @@ def _numbers(build: Callable[[], Method], device: str, *, xla: bool) -> dict[str
         states += [v for optimizer in method.optimizers.values() for v in optimizer.variables]
         before = [tf.identity(state) for state in states]
         old = {name: [tf.identity(v) for v in group.variables] for name, group in method.groups.items()}
-        method.update(gradients)
+        method.update(gradients, losses)
         for name, group in method.groups.items():
             changes[name] = tf.linalg.global_norm([v - w for v, w in zip(group.variables, old[name], strict=True)])
         for state, value in zip(states, before, strict=True):

@@ -108,3 +108,10 @@ def test_there_is_no_source_without_records():
     config.data.source.records = ""
     with pytest.raises(InputError, match=r"config\.data\.source\.records is empty: give the shares as numbers"):
         build_class_prior(config, 3)
+
+
+def test_it_is_made_again_from_its_config():
+    prior = ClassPrior(np.array([0.7, 0.2, 0.1]), 0.05)
+    again = ClassPrior.from_config(prior.get_config())
+    np.testing.assert_array_equal(again.expected, prior.expected)
+    assert again.rate == 0.05
