@@ -1,6 +1,6 @@
 """What each part of MIC is worth on synthstreet to CamVid: one row with each changed, small pictures, one seed.
 
-EfficientNet-Lite0 and whole pictures of 160x120, 4 + 4 at a time: five minutes a row on one CPU core.
+EfficientNet-Lite0 and whole pictures of 160x120, 4 + 4 at a time: six minutes a row on one CPU core.
 
 python scripts/run_study.py --config=configs/studies/synthstreet_camvid_ablation.py
 """

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-_LARGEST = 2.0  # of the correction; a class that is not there at all is not made up whatever the rate
+_LARGEST = 2.0  # of the correction, so that what is not there is made up where the teacher is unsure only
 _RAREST = 1e-5  # the smallest share that is aimed at
 
 

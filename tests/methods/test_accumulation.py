@@ -128,7 +128,7 @@ def step_of(method: Method, strategy: tf.distribute.Strategy, order: list[int]) 
     return [np.asarray(after) - old for after, old in zip(method.segmenter.variables, before, strict=True)]
 
 
-@pytest.mark.slow  # replicas and parts are quickly seen one by one, with every method
+@pytest.mark.slow  # test_conformance.py quickly shows replicas and parts, one by one
 @pytest.mark.parametrize("batch_norm", ["frozen", "synchronized"])
 def test_two_replicas_in_two_parts_do_what_one_does_with_the_parts_of_both(two_replicas, batch_norm):
     with two_replicas.scope():
