@@ -78,7 +78,7 @@ def test_a_convolution(size, dilation, channels, filters, first, scaled, dynamic
 
 
 @pytest.mark.parametrize("large", [False, True])
-@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 2])
 @pytest.mark.parametrize(("size", "dilation"), [(3, 1), (5, 1), (3, 2)])
 @pytest.mark.parametrize(("height", "width"), [(17, 65), (18, 5), (3, 4)])
 @pytest.mark.parametrize("channels", [2, 260])

@@ -112,6 +112,7 @@ def test_output_may_be_remote(tmp_path):
     assert Manifest.load("ram://shards/out").num_records == 5
 
 
+@pytest.mark.slow
 def test_worker_processes_give_the_same_bytes(tmp_path):
     write(tmp_path / "here")
     with shards.worker_pool(2) as workers:

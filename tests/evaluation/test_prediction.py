@@ -97,7 +97,7 @@ brightest_colour.align_corners = True
 brightest_colour.multiple = 1
 
 
-@pytest.mark.parametrize(("batch_size", "batches"), [(2, [2, 2, 1]), (8, [5])])
+@pytest.mark.parametrize(("batch_size", "batches"), [(2, [2, 2, 1]), pytest.param(8, [5], marks=pytest.mark.slow)])
 def test_a_batch_of_pictures_of_several_sizes_is_segmented_as_one_by_one_is(monkeypatch, batch_size, batches):
     views = Views((1.0, 1.3), flip=True)
     pictures = [makers.texture(30 + 5 * seed, 60 - 7 * seed, seed) for seed in range(5)]

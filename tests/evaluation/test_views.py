@@ -74,7 +74,7 @@ def test_the_evaluator_and_the_predictor_see_the_same_views(segmenter, image):
     assert evaluator.scores.pixel_accuracy > 0.999
 
 
-@pytest.mark.parametrize(("views", "align_corners"), [(1, True), (3, False)])
+@pytest.mark.parametrize(("views", "align_corners"), [pytest.param(1, True, marks=pytest.mark.slow), (3, False)])
 @pytest.mark.parametrize("form", ["cpu", "plain"])
 def test_rows_in_blocks_are_the_rows_of_the_whole(monkeypatch, form, views, align_corners):
     rng = np.random.default_rng(2)
@@ -111,6 +111,7 @@ def test_the_scores_of_a_large_picture_are_never_alive_at_once(monkeypatch):
     assert max(shape.num_elements() for shape in sizes) <= class_maps._BLOCK_VALUES < 400 * 600 * 30
 
 
+@pytest.mark.slow
 def test_scaled_sizes_are_those_that_the_backbone_sees(networks_of_the_tests):
     segmenter, views = build_segmenter("vit_tiny", 3, head="vfm_uda"), Views((0.7, 1.0, 1.3))
     views.check("vit_tiny", 42, 56)

@@ -109,7 +109,9 @@ def mean_over_views(segmenter, image, windows: Windows) -> np.ndarray:
     return total
 
 
-@pytest.mark.parametrize(("average", "align_corners"), [("logits", True), ("softmax", False)])
+@pytest.mark.parametrize(
+    ("average", "align_corners"), [("logits", True), pytest.param("softmax", False, marks=pytest.mark.slow)]
+)
 def test_each_view_is_seen_by_windows(image, average, align_corners, monkeypatch):
     monkeypatch.setattr(class_maps, "_BLOCK_VALUES", 90 * CLASSES * 20)
     segmenter, windows = Segmenter(4, align_corners), Windows((24, 30), (15, 20), average)

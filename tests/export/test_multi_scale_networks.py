@@ -35,6 +35,7 @@ def build(backbone: str, head: str):
     return segmenter
 
 
+@pytest.mark.slow
 def test_logits_grow_with_half_pixel_centres_everywhere(tmp_path):
     segmenter = build("mix_tiny", "segformer")
     image, label = (values[: SIZE[0], : SIZE[1]] for values in scenes.scene(0, dusk=False))

@@ -72,7 +72,7 @@ def block_values(request, monkeypatch):
         yield lambda values: monkeypatch.setattr(row_blocks, constant, values)
 
 
-@pytest.mark.parametrize("values", [1, *(rows * ROW for rows in (3, 5, 6, 24))])
+@pytest.mark.parametrize("values", [1, 5 * ROW, *(pytest.param(r * ROW, marks=pytest.mark.slow) for r in (3, 6, 24))])
 def test_losses_and_gradients_are_those_of_whole_maps(block_values, values):
     block_values(values)
     weights = (1.0, 0.0, 0.0), (1.0, 0.5, 2.0), (0.0, 0.001, 0.0)

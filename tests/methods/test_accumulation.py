@@ -96,7 +96,8 @@ def test_one_part_is_not_split(monkeypatch):
     assert all(one is other for one, other in zip(tf.nest.flatten(seen), tf.nest.flatten(inputs), strict=True))
 
 
-@pytest.mark.parametrize("precision", [pytest.param("float32", marks=pytest.mark.slow), "mixed_float16"])
+@pytest.mark.slow  # test_conformance.py shows XLA and both precisions
+@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
 def test_xla_compiles_the_parts(precision):
     keras.config.set_dtype_policy(precision)
     try:

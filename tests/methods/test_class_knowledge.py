@@ -31,7 +31,9 @@ def build(fields: dict) -> Method:
     return registry.load("fada_tf.methods", config.method.name).build(config, segmenter)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant", ["soft", *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS if name != "soft")]
+)
 def test_the_discriminators_losses_are_those_of_the_chosen_knowledge(variant):
     fields, class_knowledge = VARIANTS[variant]
     method = build(fields)
@@ -54,7 +56,7 @@ def test_the_discriminators_losses_are_those_of_the_chosen_knowledge(variant):
     assert any((one != other).any() for one, other in zip(before, after, strict=True))
 
 
-@pytest.mark.parametrize("name", ["fada", "binary_adversarial"])
+@pytest.mark.parametrize("name", ["fada", pytest.param("binary_adversarial", marks=pytest.mark.slow)])
 def test_one_gradient_a_domain_goes_through_the_feature_extractor(name, monkeypatch):
     method, upstream = build({"name": name}), []
     maps_of = method.segmenter.maps
@@ -76,6 +78,7 @@ def test_one_gradient_a_domain_goes_through_the_feature_extractor(name, monkeypa
     assert len(upstream) == 2
 
 
+@pytest.mark.slow
 def test_the_graph_of_a_step_is_small_enough_to_be_traced_soon():
     config = Config(method=method_settings("fada"))
     method = registry.load("fada_tf.methods", "fada").build(config, build_segmenter("vgg16", 19))

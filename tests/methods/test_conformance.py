@@ -19,13 +19,18 @@ from tests.small_runs import SETTINGS
 
 pytestmark = pytest.mark.usefixtures("methods_of_the_tests")
 METHODS = (*registry.names("fada_tf.methods"), "masked_teacher")
-# These two have all the parts; tracing the others takes as long again.
-METHODS_AND_SLOW_ONES = [
-    pytest.param(name, marks=[] if name in ("fada", "masked_teacher") else pytest.mark.slow) for name in METHODS
-]
 CLASSES, IMAGES, SIZE = 3, 4, (24, 32)
 HELD = {"mic": {"class_shares": "0.5,0.3,0.2"}}
 NETWORKS = (("efficientnet_lite0", "aspp"),)  # backbones and heads, beside the one that all tests here have
+
+
+def all_but_slow(*quick: str) -> list:
+    """Returns all methods, whose tests are slow but for these: tracing each takes ten seconds."""
+    return [pytest.param(name, marks=[] if name in quick else pytest.mark.slow) for name in METHODS]
+
+
+TEACHER = all_but_slow("masked_teacher")
+DISCRIMINATOR_AND_TEACHER = all_but_slow("fada", "masked_teacher")  # which have all the parts
 
 
 def build(name: str, backbone: str = "tiny", head: str = "aspp", **fields) -> Method:
@@ -119,7 +124,7 @@ def plain():
     return of
 
 
-@pytest.mark.parametrize("name", METHODS_AND_SLOW_ONES)
+@pytest.mark.parametrize("name", TEACHER)
 def test_a_step_measures_what_it_names_and_moves_every_weight(plain, name):
     method = build(name)
     start, after, measures = plain(name)
@@ -149,7 +154,7 @@ def test_every_network_is_moved_by_every_method(name, backbone, head):
             assert not np.array_equal(start[path], after[path]), path
 
 
-@pytest.mark.parametrize("name", METHODS_AND_SLOW_ONES)
+@pytest.mark.parametrize("name", DISCRIMINATOR_AND_TEACHER)
 def test_what_it_shows_has_a_label_and_a_weight_for_every_pixel(name):
     method = build(name)
     shown = method.pictures(*(batch(domain == "target", 0) for domain in method.domains))
@@ -161,7 +166,7 @@ def test_what_it_shows_has_a_label_and_a_weight_for_every_pixel(name):
         assert set(np.unique(of_batch["label"])) <= {*range(CLASSES), 255}
 
 
-@pytest.mark.parametrize("name", METHODS_AND_SLOW_ONES)
+@pytest.mark.parametrize("name", TEACHER)
 def test_two_parts_are_one(plain, name):
     start, after, measures = plain(name)
     method = build(name, accumulation_steps=2)
@@ -169,7 +174,7 @@ def test_two_parts_are_one(plain, name):
     assert_same_steps(start, after, weights(method), 1e-2)
 
 
-@pytest.mark.parametrize("name", METHODS_AND_SLOW_ONES)
+@pytest.mark.parametrize("name", DISCRIMINATOR_AND_TEACHER)
 def test_two_replicas_are_one(plain, two_replicas, name):
     start, after, measures = plain(name)
     with two_replicas.scope():
@@ -178,7 +183,7 @@ def test_two_replicas_are_one(plain, two_replicas, name):
     assert_same_steps(start, after, weights(method), 1e-2)
 
 
-@pytest.mark.parametrize("name", METHODS_AND_SLOW_ONES)
+@pytest.mark.parametrize("name", DISCRIMINATOR_AND_TEACHER)
 def test_a_saved_method_goes_on_as_if_it_had_never_stopped(plain, name, tmp_path):
     _, after, _ = plain(name)
     strategy = tf.distribute.get_strategy()

@@ -21,11 +21,13 @@ def of_file(request) -> selftraining.SelfTraining:
     return selftraining.SelfTraining(request.param)
 
 
-@pytest.mark.parametrize(
-    "of_file",
-    [pytest.param(name, marks=[] if name == QUICK else pytest.mark.slow) for name in selftraining.STEPS],
-    indirect=True,
-)
+@pytest.mark.parametrize("of_file", [QUICK], indirect=True)
+def test_the_first_step_is_that_of_the_reference(of_file):
+    assert not selftraining.errors(of_file, of_file.take(1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("of_file", selftraining.STEPS, indirect=True)
 def test_steps_are_those_of_the_reference(of_file):
     ours = of_file.take(traced=of_file.name == TRACED)  # as in a run, which takes longest
     assert not selftraining.errors(of_file, ours)

@@ -56,7 +56,11 @@ def cloned(model: keras.Model, folder) -> keras.Model:
 
 WAYS = (saved, pickled, copied, cloned)
 # Frozen batch norm, which is folded, is copied as a file holds it.
-NORMS_AND_WAYS = [*(("synchronized", way) for way in WAYS), ("frozen", saved)]
+NORMS_AND_WAYS = [
+    *(("synchronized", way) for way in (saved, copied)),
+    *(pytest.param("synchronized", way, marks=pytest.mark.slow) for way in (pickled, cloned)),
+    ("frozen", saved),
+]
 
 
 def gradients(model: keras.Model, inputs) -> list[np.ndarray]:

@@ -232,7 +232,7 @@ def test_the_form_for_gpus_computes_what_the_form_for_cpus_does(backbone):
         assert np.linalg.norm(one - other) <= 1e-2 * np.linalg.norm(other)
 
 
-@pytest.mark.parametrize("backbone", ["tiny", "vgg16"])
+@pytest.mark.parametrize("backbone", ["tiny", pytest.param("vgg16", marks=pytest.mark.slow)])
 def test_gradients_reach_every_trainable_variable(backbone):
     segmenter = build_segmenter(backbone, CLASSES, "frozen" if backbone == "vgg16" else "synchronized")
     values = gradients(segmenter, build_discriminator(segmenter, CLASSES), images(2, 32, 32))

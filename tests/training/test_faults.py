@@ -219,6 +219,7 @@ def test_a_shard_that_vanishes_stops_the_run_with_one_line(records, tmp_path, mo
     assert checkpoints.restore_newest(tf.train.Checkpoint(step=tf.Variable(0, dtype=tf.int64)), str(tmp_path)) is None
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_run_with_one_line(records, tmp_path, monkeypatch):
     if not os.path.exists("/dev/full"):
         pytest.skip("this system has no /dev/full")

@@ -61,6 +61,7 @@ def test_its_record_folders_are_read(run):
         assert manifest.num_records == 3 and manifest.pixels.sum() == sum(e.height * e.width for e in manifest.entries)
 
 
+@pytest.mark.slow
 def test_it_goes_on_as_it_would_have(run):
     config = experiment()
     run_lib.train(config, str(run))

@@ -28,7 +28,7 @@ def reference():
     return numbers("float32")()
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.slow)])
 def test_low_precision_computes_what_float32_does(precision, request):
     if precision == "mixed_bfloat16":
         request.getfixturevalue("bfloat16")

@@ -116,7 +116,7 @@ def test_recomputation_changes_no_gradient():
         np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-5 * np.abs(one).max())
 
 
-@pytest.mark.parametrize("feature_stride", [0, 4])
+@pytest.mark.parametrize("feature_stride", [pytest.param(0, marks=pytest.mark.slow), 4])
 def test_a_step_changes_every_weight(records, feature_stride):
     config = config_of(records)
     config.model.feature_stride = feature_stride

@@ -88,6 +88,7 @@ def test_changed_data_are_refused(run, tmp_path):
     assert not (tmp_path / "again").exists()
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_its_data_have_moved_to_and_says_so(run, tmp_path, capsys):
     shutil.copytree(run / "run", tmp_path / "run")
     shutil.copytree(run / "data", tmp_path / "moved")

@@ -386,6 +386,7 @@ def test_evaluation_sees_one_image_a_replica_unless_told_otherwise(records, batc
     assert [len(batch["image"]) for batch in datasets.evaluation_dataset(config, space, replicas=2)] == images
 
 
+@pytest.mark.slow
 def test_an_evaluation_set_may_know_fewer_classes(records, tmp_path, capsys):
     values = json.loads((records / "classes.json").read_text())
     car = values["classes"].pop()

@@ -57,6 +57,7 @@ def test_a_run_that_was_told_to_ignore_hangups_goes_on(hangup_handler):
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
+@pytest.mark.slow
 def test_lines_that_nobody_can_read_stop_no_run(records, tmp_path, monkeypatch):
     class Gone:
         def write(self, text):
