@@ -2,7 +2,8 @@
 
 Sized for two CPU cores: crops of 256x192 out of pictures of 480x360, batches of 4 (4 + 4), SegFormer's head; then whole
 pictures, 2 (2 + 2). Of crops, MIC's teacher cannot tell pavement from road, and the student believes it. Its pseudo
-labels are held to the class shares of the source: poles and signs would lose their pixels to what is behind them.
+labels are held to the class shares that it begins with, and rare classes at least to those of the source: poles and
+signs would lose their pixels to what is behind them.
 
     python scripts/run_pipeline.py --config=configs/synthstreet_camvid_efficientnet_lite0.py
     python scripts/run_study.py --config=configs/studies/synthstreet_camvid_efficientnet_lite0.py
@@ -58,7 +59,7 @@ def get_config(stage: str = "source") -> Config:
     config.method = method_settings("source_only")
     if stage == "self_training":
         _crops(config.data.target, f"{RECORDS}/camvid_train", *FULL)
-        config.method = method_settings("mic", mask_block=64, class_shares="source")
+        config.method = method_settings("mic", mask_block=64, class_shares="start")
     return config
 
 

@@ -8,9 +8,12 @@ from fada_tf.errors import InputError
 
 
 def names(package: str) -> tuple[str, ...]:
-    """Returns the sorted plug-ins of `package`, say "fada_tf.methods", without importing them; `base` is not one."""
-    path = importlib.import_module(package).__path__
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(path) if module.name != "base"))
+    """Returns the sorted plug-ins of `package`, say "fada_tf.methods", without importing them.
+
+    What several plug-ins are built on is none: `base`, and files whose names begin with `base_`.
+    """
+    modules = [module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__)]
+    return tuple(sorted(name for name in modules if name.partition("_")[0] != "base"))
 
 
 def load(package: str, name: str) -> ModuleType:

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from fada_tf import registry
 from fada_tf.config import Config, method_settings
 from fada_tf.config_fields import set_fields
 from fada_tf.data import conversion
@@ -114,3 +115,10 @@ def test_a_method():
     assert entropies[1.0][-1] < 0.8 * entropies[0.0][-1]
     with pytest.raises(InputError, match=r"nearest: \S+entropy_weight"):
         set_fields(config, {"method.entropy_wieght": 1})
+
+
+def test_what_plug_ins_are_built_on_is_none(tmp_path, monkeypatch):
+    for name in ("base", "base_teacher", "baseline", "teacher"):
+        (tmp_path / f"{name}.py").touch()
+    monkeypatch.setattr(importlib.import_module("fada_tf.methods"), "__path__", [str(tmp_path)])
+    assert registry.names("fada_tf.methods") == ("baseline", "teacher")

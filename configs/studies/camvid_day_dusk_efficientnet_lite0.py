@@ -13,6 +13,8 @@ CONTROL = "source only, whole pictures, as long as MIC"
 RECORDS = "data/records"
 DUSK = {"data.target.records": f"{RECORDS}/camvid_train_dusk"}
 FREE = {"method.class_shares": ""}
+# Of the source's pixels, as make_tfrecords prints them.
+SOURCE_SHARES = {"method.class_shares": "0.1703,0.2303,0.0104,0.3553,0.0467,0.0979,0.0122,0.0132,0.0546,0.0066,0.0025"}
 
 
 def get_study() -> Study:
@@ -26,6 +28,7 @@ def get_study() -> Study:
             Training("whole", "whole", start="source"),
             Training("control", "self_training", start="whole", overrides=DUSK | {"method.name": "source_only"}),
             Training("mic", "self_training", start="whole", overrides=DUSK),
+            Training("held_mic", "self_training", start="whole", overrides=DUSK | SOURCE_SHARES),
             Training("free_mic", "self_training", start="source", directly=True, overrides=DUSK | FREE),
         ),
         rows=(
@@ -34,6 +37,8 @@ def get_study() -> Study:
             Row("MIC, shares not held, from crops", "free_mic", control=WHOLE),
             Row("MIC, shares not held, from crops, teacher", "free_mic", control=WHOLE, network="teacher"),
             Row(CONTROL, "control"),
+            Row("MIC, held to the source's shares", "held_mic", control=CONTROL),
+            Row("MIC, held to the source's shares, teacher", "held_mic", control=CONTROL, network="teacher"),
             Row("MIC", "mic", control=CONTROL),
             Row("MIC, teacher", "mic", control=CONTROL, network="teacher"),
         ),

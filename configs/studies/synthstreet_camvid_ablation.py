@@ -25,11 +25,13 @@ RARE = {"data.source.sampling": "rare_class", "data.source.rare_class_min_pixels
 GENTLE = {"optimizer.learning_rate": 1e-5, "optimizer.head_multiplier": 1.0}
 SOURCE_FREE = {"method.name": "source_free", "data.source.records": ""}
 # Of synthstreet's pixels, as make_tfrecords prints them.
-HELD = {"method.class_shares": "0.1526,0.2402,0.0115,0.3445,0.0651,0.0832,0.0092,0.0096,0.0748,0.0056,0.0036"}
+SOURCE_SHARES = {"method.class_shares": "0.1526,0.2402,0.0115,0.3445,0.0651,0.0832,0.0092,0.0096,0.0748,0.0056,0.0036"}
+START_SHARES = {"method.class_shares": "start"}
 # By training: the row's title, and what is changed of the config.
 PARTS = {
     "mic": ("MIC", {}),
-    "held": ("held to the source's class shares", {"method.class_shares": "source"}),
+    "held": ("held to the source's class shares", SOURCE_SHARES),
+    "held_to_start": ("held to the shares that it begins with", START_SHARES),
     "dacs": ("without masked images (DACS)", {"method.masked_weight": 0.0}),
     "no_mix": ("without mixed images", {"method.mix_weight": 0.0}),
     "no_blur": ("without blur", {"method.blur": False}),
@@ -44,7 +46,8 @@ PARTS = {
     "rare": ("source images drawn for rare classes", RARE),
     "fada_mic": ("with FADA's discriminator", DISCRIMINATOR),
     "source_free": ("source-free", SOURCE_FREE),
-    "source_free_held": ("source-free, held to the source's class shares", SOURCE_FREE | HELD),
+    "source_free_held": ("source-free, held to the source's class shares", SOURCE_FREE | SOURCE_SHARES),
+    "source_free_start": ("source-free, held to the shares that it begins with", SOURCE_FREE | START_SHARES),
     "gentle": ("source-free, a tenth of the rate", SOURCE_FREE | GENTLE),
 }
 

@@ -21,6 +21,8 @@ CROPS = {
     "method.class_shares": "",
 }
 FREE = {"method.class_shares": ""}
+# Of synthstreet's pixels, as make_tfrecords prints them.
+SOURCE_SHARES = {"method.class_shares": "0.1526,0.2402,0.0115,0.3445,0.0651,0.0832,0.0092,0.0096,0.0748,0.0056,0.0036"}
 DISCRIMINATOR = {
     "method.adversarial": True,
     "method.segmentation_temperature": 1.8,
@@ -40,6 +42,7 @@ def get_study() -> Study:
             Training("source", "source"),
             Training("whole", "whole", start="source"),
             Training("mic", "self_training", start="whole"),
+            Training("held_mic", "self_training", start="whole", overrides=SOURCE_SHARES),
             Training("control", "source", start="source", continues=True, as_long_as="whole"),
             Training("control_of_whole", "self_training", start="whole", overrides={"method.name": "source_only"}),
             Training("free_mic", "self_training", start="source", directly=True, overrides=FREE),
@@ -71,6 +74,8 @@ def get_study() -> Study:
             Row("MIC", "mic", control=CONTROL_OF_WHOLE),
             Row("MIC, teacher", "mic", control=CONTROL_OF_WHOLE, network="teacher"),
             Row("MIC, multi-scale", "mic", control=CONTROL_OF_WHOLE, multi_scale=True),
+            Row("MIC, held to the source's shares", "held_mic", control=CONTROL_OF_WHOLE),
+            Row("MIC, held to the source's shares, teacher", "held_mic", control=CONTROL_OF_WHOLE, network="teacher"),
             Row("MIC, shares not held", "free_mic_of_whole", control=CONTROL_OF_WHOLE),
             Row("MIC without masked images (DACS)", "dacs", control=CONTROL_OF_WHOLE),
             Row("MIC without mixed images", "no_mix", control=CONTROL_OF_WHOLE),

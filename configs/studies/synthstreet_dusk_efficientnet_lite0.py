@@ -15,6 +15,8 @@ CONTROL = "source only, whole pictures, as long as MIC"
 RECORDS = "data/records"
 DUSK = {"data.target.records": f"{RECORDS}/synthstreet_dusk_train"}
 FREE = {"method.class_shares": ""}
+# Of the source's pixels, as make_tfrecords prints them.
+SOURCE_SHARES = {"method.class_shares": "0.1531,0.2379,0.0117,0.3454,0.0648,0.0839,0.0093,0.0096,0.0752,0.0056,0.0035"}
 
 
 def get_study() -> Study:
@@ -28,6 +30,7 @@ def get_study() -> Study:
             Training("whole", "whole", start="source"),
             Training("control", "self_training", start="whole", overrides=DUSK | {"method.name": "source_only"}),
             Training("mic", "self_training", start="whole", overrides=DUSK),
+            Training("held_mic", "self_training", start="whole", overrides=DUSK | SOURCE_SHARES),
             Training("free_mic", "self_training", start="source", directly=True, overrides=DUSK | FREE),
         ),
         rows=(
@@ -36,6 +39,8 @@ def get_study() -> Study:
             Row("MIC, shares not held, from crops", "free_mic", control=WHOLE),
             Row("MIC, shares not held, from crops, teacher", "free_mic", control=WHOLE, network="teacher"),
             Row(CONTROL, "control"),
+            Row("MIC, held to the source's shares", "held_mic", control=CONTROL),
+            Row("MIC, held to the source's shares, teacher", "held_mic", control=CONTROL, network="teacher"),
             Row("MIC", "mic", control=CONTROL),
             Row("MIC, teacher", "mic", control=CONTROL, network="teacher"),
         ),

@@ -17,7 +17,8 @@ from fada_tf.config import Config
 from fada_tf.facts import Facts
 from fada_tf.methods import dacs
 from fada_tf.methods.base import Batch, Loss
-from fada_tf.methods.dacs import Dacs, Pass
+from fada_tf.methods.base_teacher import Pass, TeacherMethod
+from fada_tf.methods.dacs import Dacs
 from fada_tf.schema import option
 
 
@@ -46,7 +47,7 @@ class Settings(MaskSettings, dacs.Settings):
         self.mode = "separate" if target.adverse else "target"
 
 
-class MaskedConsistency(dacs.TeacherMethod):
+class MaskedConsistency(TeacherMethod):
     """What methods have in common whose student learns the teacher's labels on masked images."""
 
     def with_mask(self, batch: Batch, *, colored: bool) -> Batch:

@@ -16,7 +16,7 @@ from fada_tf.augmentations import classmix
 from fada_tf.config import Config
 from fada_tf.errors import InputError
 from fada_tf.methods.base import Batch
-from fada_tf.methods.dacs import Pass, TeacherSettings, build_class_prior
+from fada_tf.methods.base_teacher import Pass, TeacherSettings, build_class_prior
 from fada_tf.methods.mic import MaskedConsistency, MaskSettings
 from fada_tf.methods.source_only import segmenter_optimizer
 

@@ -21,31 +21,34 @@ class ClassPrior(keras.Model):
     so that it is the share of the likeliest class that is held here.
     """
 
-    def __init__(self, expected: Sequence[float] | np.ndarray, rate: float):
+    def __init__(self, shares: Sequence[float] | np.ndarray, rate: float, first: int = 0):
         """Sets up the prior, which corrects nothing yet.
 
         Args:
-          expected: [classes], the share of all pixels that each class should have.
+          shares: [classes], of all pixels, that are expected of each class; if `first` is not 0, the least of them.
           rate: how much the bias moves in one update where a class is not predicted at all.
+          first: for so many updates nothing is corrected, and what is predicted then is expected from then on.
         """
         super().__init__(name="class_prior", dtype="float32")
-        self.expected, self.rate = np.maximum(expected, _RAREST).astype(np.float32), rate
-        self.bias = self.add_weight(
-            shape=self.expected.shape,
-            initializer="zeros",
-            trainable=False,
-            aggregation="only_first_replica",
-            name="bias",
-        )
+        self.shares, self.rate, self.first = np.asarray(shares, np.float32), rate, first
+        state = {"initializer": "zeros", "trainable": False, "aggregation": "only_first_replica"}
+        self.bias = self.add_weight(shape=self.shares.shape, name="bias", **state)
+        self.seen = self.add_weight(shape=self.shares.shape, name="seen", **state)  # in the first updates, their mean
+        self.updates = self.add_weight(shape=(), name="updates", **state)  # of the first ones
         self.built = True
 
     def get_config(self) -> dict:
         """Returns the arguments of `__init__`."""
-        return {"expected": self.expected.tolist(), "rate": self.rate}
+        return {"shares": self.shares.tolist(), "rate": self.rate, "first": self.first}
 
     def call(self, logits: tf.Tensor) -> tf.Tensor:
         """Returns corrected logits, float32 [..., classes]."""
         return logits + self.bias
+
+    def expected(self) -> tf.Tensor:
+        """Returns the shares that classes should have, float32 [classes]; they add up to 1."""
+        shares = tf.maximum(tf.maximum(self.seen, self.shares), _RAREST)
+        return shares / tf.reduce_sum(shares)
 
     def move(self, predicted: tf.Tensor) -> None:
         """Follows an update; call it in a replica, in `Method.after_update`.
@@ -55,5 +58,8 @@ class ClassPrior(keras.Model):
         """
         context = tf.distribute.get_replica_context()
         predicted = context.all_reduce(tf.distribute.ReduceOp.MEAN, predicted)
-        moved = self.bias + self.rate * (1 - predicted / self.expected)
+        looks = tf.cast(self.updates < self.first, tf.float32)
+        moved = self.bias + (1 - looks) * self.rate * (1 - predicted / self.expected())
         self.bias.assign(tf.clip_by_value(moved, -_LARGEST, _LARGEST))
+        self.seen.assign_add(looks * predicted / max(self.first, 1))
+        self.updates.assign_add(looks)

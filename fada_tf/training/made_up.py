@@ -25,8 +25,7 @@ def build_method(config: Config, num_classes: int) -> Method:
       InputError: the backbone cannot see images of such a size.
     """
     config, model = copy.deepcopy(config), config.model
-    if getattr(config.method, "class_shares", "") == "source":  # whose records need not be there
-        config.method.class_shares = ",".join([str(1 / num_classes)] * num_classes)
+    config.data.source.records = ""  # they need not be there
     for name, domain in trained_domains(config).items():
         check_size(model.backbone, domain.height, domain.width, f"config.data.{name}")
     segmenter = build_segmenter(

@@ -7,7 +7,7 @@ import tensorflow as tf
 from fada_tf import registry
 from fada_tf.config import Config, method_settings
 from fada_tf.errors import InputError
-from fada_tf.methods.dacs import TeacherMethod, build_class_prior
+from fada_tf.methods.base_teacher import TeacherMethod, build_class_prior
 from fada_tf.models.class_prior import ClassPrior
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.training import made_up
@@ -87,31 +87,58 @@ def test_replicas_move_it_by_the_mean_of_their_shares(two_replicas):
         np.testing.assert_allclose(value, [-0.05, 0.05], rtol=1e-6)
 
 
-def test_shares_are_the_sources_or_numbers(tmp_path):
-    config = config_of("source")
+def test_what_is_predicted_at_first_is_held_and_rare_classes_are_held_to_more():
+    prior = ClassPrior(np.array([0.0, 0.02, 0.02]), 0.1, first=2)
+    for predicted in ([0.7, 0.3, 0.0], [0.5, 0.48, 0.02]):
+        np.testing.assert_array_equal(prior.bias, np.zeros(3))
+        prior.move(tf.constant(predicted))
+    expected = np.array([0.6, 0.39, 0.02]) / 1.01
+    np.testing.assert_allclose(prior.expected(), expected, rtol=1e-6)
+    predicted = np.array([0.7, 0.3, 0.0])
+    prior.move(tf.constant(predicted, tf.float32))
+    np.testing.assert_allclose(prior.expected(), expected, rtol=1e-6)
+    np.testing.assert_allclose(prior.bias, 0.1 * (1 - predicted / expected), rtol=1e-5)
+
+
+def test_what_was_predicted_at_first_is_saved(tmp_path):
+    def prior():
+        return ClassPrior(np.array([0.0, 0.1]), 0.1, first=3)
+
+    whole, first, second = prior(), prior(), prior()
+    for number, predicted in enumerate(np.float32([[0.7, 0.3], [0.5, 0.5], [0.9, 0.1], [1.0, 0.0], [0.2, 0.8]])):
+        whole.move(tf.constant(predicted))
+        (first if number < 2 else second).move(tf.constant(predicted))
+        if number == 1:
+            path = tf.train.Checkpoint(prior=first).write(str(tmp_path / "ckpt"))
+            tf.train.Checkpoint(prior=second).read(path).assert_existing_objects_matched()
+    np.testing.assert_array_equal(second.bias, whole.bias)
+    assert np.any(whole.bias != 0)
+
+
+def test_shares_are_those_of_the_start_or_numbers(tmp_path):
+    config = config_of("start")
     config.data.source.records = str(tmp_path / "records")
     shares = makers.records(tmp_path).pixel_shares
-    np.testing.assert_allclose(build_class_prior(config, len(shares)).expected, np.maximum(shares, 1e-5), rtol=1e-6)
-    np.testing.assert_allclose(build_class_prior(config_of(name="source_free"), 3).expected, [0.5, 0.3, 0.2])
+    prior = build_class_prior(config, len(shares))
+    assert shares.max() > 0.02 and prior.first == 20
+    np.testing.assert_allclose(prior.shares, np.minimum(shares, 0.02), rtol=1e-6)
+    config.data.source.records = ""  # as without a source
+    np.testing.assert_array_equal(build_class_prior(config, 3).shares, np.zeros(3))
+    prior = build_class_prior(config_of(name="source_free"), 3)
+    np.testing.assert_allclose(prior.expected(), [0.5, 0.3, 0.2], rtol=1e-6)
+    assert prior.first == 0
     assert build_class_prior(config_of(""), 3) is None
-    assert made_up.build_method(config_of("source"), 3).prior  # as benchmarks do, without records
+    assert made_up.build_method(config_of("start"), 3).prior  # as benchmarks do, without records
 
 
 @pytest.mark.parametrize("shares", ["0.5,0.5", "0.5,0.3,0.3", "0.5,0.7,-0.2", "sources", "0.5,0.3,nan"])
 def test_other_shares_are_refused(shares):
-    with pytest.raises(InputError, match="give 'source', or 3 numbers of at least 0, one a class, that add up to 1"):
+    with pytest.raises(InputError, match="give 'start', or 3 numbers of at least 0, one a class, that add up to 1"):
         build_class_prior(config_of(shares), 3)
 
 
-def test_there_is_no_source_without_records():
-    config = config_of("source", "source_free")
-    config.data.source.records = ""
-    with pytest.raises(InputError, match=r"config\.data\.source\.records is empty: give the shares as numbers"):
-        build_class_prior(config, 3)
-
-
 def test_it_is_made_again_from_its_config():
-    prior = ClassPrior(np.array([0.7, 0.2, 0.1]), 0.05)
+    prior = ClassPrior(np.array([0.7, 0.2, 0.1]), 0.05, 7)
     again = ClassPrior.from_config(prior.get_config())
-    np.testing.assert_array_equal(again.expected, prior.expected)
-    assert again.rate == 0.05
+    np.testing.assert_array_equal(again.shares, prior.shares)
+    assert (again.rate, again.first) == (0.05, 7)

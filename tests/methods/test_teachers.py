@@ -9,7 +9,7 @@ import tensorflow as tf
 from fada_tf import registry
 from fada_tf.config import Config, method_settings
 from fada_tf.errors import InputError
-from fada_tf.methods.dacs import Collapse, NothingConfident, TeacherMethod
+from fada_tf.methods.base_teacher import Collapse, NothingConfident, TeacherMethod
 from fada_tf.models.segmenter import build_segmenter
 from fada_tf.validation import validate
 from tests import scenes

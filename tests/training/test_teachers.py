@@ -9,7 +9,7 @@ import tensorflow as tf
 from fada_tf.config import Config
 from fada_tf.errors import DivergenceError
 from fada_tf.evaluation.evaluator import Evaluator
-from fada_tf.methods.dacs import TeacherMethod
+from fada_tf.methods.base_teacher import TeacherMethod
 from fada_tf.models import moving_average
 from fada_tf.training import run as run_lib
 from tests.small_runs import assert_same, small_config
