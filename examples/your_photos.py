@@ -35,8 +35,9 @@ def get_config(stage: str = "source") -> Config:
         config.method = method_settings("source_only")
         config.model.initial_weights = "efficientnet_lite0"  # comes with the library
     else:
-        # Whole pictures, fewer at a time: the teacher needs to see what surrounds a thing to name it.
-        config.method = method_settings("mic", mask_block=64, inference="better")
+        # Whole pictures, fewer at a time: the teacher needs to see what surrounds a thing to name it. Its classes are
+        # held to the shares that they begin with, or it would see fewer and fewer things that are rare.
+        config.method = method_settings("mic", mask_block=64, inference="better", class_shares="start")
         config.optimizer.learning_rate = 1e-4
         config.training.batch_size = 2
         _crops(config.data.source, "data/records/my_source", HEIGHT, WIDTH)
