@@ -63,9 +63,11 @@ environment_install() { # FOLDER CONSTRAINTS [DAY]
   if [ "$(cat "$1/installed" 2>/dev/null)" != "$wanted" ]; then
     echo "installing into $1 (TensorFlow and its company: a few minutes, 4 GB)"
     "$1/bin/python" -m pip install --quiet --upgrade pip
-    # Python compiles what is imported; compiling everything takes longer than all the rest.
     "$1/bin/python" -m pip install --quiet --constraint "$2" --no-compile --editable '.[docs,test]'
     [ -z "${3:-}" ] || environment_next "$1/bin/python"
+    # pip would compile all that there is, for two minutes. What programs import has to be compiled once, or every start
+    # would do it where PYTHONDONTWRITEBYTECODE is set, for half a minute.
+    TF_CPP_MIN_LOG_LEVEL=3 env -u PYTHONDONTWRITEBYTECODE "$1/bin/python" -c 'import fada_tf.training.run'
     echo "$wanted" >"$1/installed"
   fi
   export PATH="$PWD/$1/bin:$PATH"

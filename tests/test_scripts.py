@@ -26,6 +26,7 @@ case "$*" in
     chmod +x "${@: -1}/bin/pip"
     ;;
   "-m pip list") echo "tensorflow 9" ;;
+  "-c import fada_tf"*) echo "${PYTHONDONTWRITEBYTECODE-yes}" >"$(dirname "$0")/writes_bytecode" ;;
   "-m pip "*)
     echo "$*" >>"$(dirname "$0")/asked"
     [ "${5:-}" != --constraint ] || cat "$6" >>"$(dirname "$0")/asked"
@@ -89,6 +90,12 @@ def test_every_interpreter_has_environments_of_its_own(project, tmp_path):
     assert any("--editable .[docs,test]" in line for line in before)
     assert python_of(project, PYTHON=newer) == ".venv-3.13/bin/python"
     assert asked(project, ".venv-3.13") == before, "a second call installs nothing"
+
+
+def test_what_programs_import_is_compiled_once_whatever_python_is_told(project, tmp_path):
+    python = interpreter(tmp_path / "python", "3.11")
+    source(project, PYTHON=python, PYTHONDONTWRITEBYTECODE="1")
+    assert (project / ".venv-3.11" / "bin" / "writes_bytecode").read_text() == "yes\n"
 
 
 def test_another_interpreter_of_the_same_version_makes_the_environment_anew(project, tmp_path):
