@@ -25,7 +25,6 @@ def build_method(config: Config, num_classes: int) -> Method:
       InputError: the backbone cannot see images of such a size.
     """
     config, model = copy.deepcopy(config), config.model
-    config.data.source.records = ""  # they need not be there
     for name, domain in trained_domains(config).items():
         check_size(model.backbone, domain.height, domain.width, f"config.data.{name}")
     segmenter = build_segmenter(
@@ -36,6 +35,7 @@ def build_method(config: Config, num_classes: int) -> Method:
     for layer in segmenter.feature_extractor.layers:
         if isinstance(layer, FrozenBatchNorm):
             layer.gamma.assign(0.2 * layer.gamma)  # or values would double from block to block
+    config.data.source.records = ""  # they need not be there
     return base.build_method(config, segmenter)
 
 
