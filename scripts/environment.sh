@@ -54,7 +54,7 @@ environment_works() { # FOLDER: whether pip is there, of this very folder (not m
 
 environment_install() { # FOLDER CONSTRAINTS [DAY]
   local wanted python
-  wanted=$( (cat setup.cfg setup.py pyproject.toml && pwd -P && echo "${3:-}") | cksum)
+  wanted=$( (cat setup.cfg setup.py pyproject.toml scripts/environment.sh && pwd -P && echo "${3:-}") | cksum)
   if ! environment_works "$1"; then
     python=$(environment_python)
     echo "making $1 with $python"

@@ -14,6 +14,7 @@ import tensorflow as tf
 from fada_tf import randomness
 from fada_tf.augmentations import blur, classmix, color
 from fada_tf.config import Config, MethodSettings
+from fada_tf.data.labels import label_space
 from fada_tf.data.manifest import Manifest
 from fada_tf.errors import InputError
 from fada_tf.losses.row_blocks import sum_over_row_blocks
@@ -268,15 +269,22 @@ def build_class_prior(config: Config, num_classes: int) -> ClassPrior | None:
     """Makes what holds the pseudo labels to the shares that the config asks for; None if it asks for none.
 
     Raises:
-      InputError: the numbers are not a share for each class.
+      InputError: the numbers are not a share for each class, or the source's labels lack a class of the config.
     """
-    text, source, rate = config.method.class_shares, config.data.source.records, config.method.prior_rate
+    text, rate = config.method.class_shares, config.method.prior_rate
     if not text:
         return None
     if text != "start":
         return ClassPrior(_shares(text, num_classes), rate)
-    least = np.minimum(Manifest.load(source).pixel_shares, _RARE) if source else np.zeros(num_classes)
+    least = np.minimum(_source_shares(config), _RARE) if config.data.source.records else np.zeros(num_classes)
     return ClassPrior(least, rate, _FIRST)
+
+
+def _source_shares(config: Config) -> np.ndarray:
+    """Returns what share of the source's pixels each class of the config has, whatever else its records know."""
+    source, classes = Manifest.load(config.data.source.records), label_space(config.data.label_space)
+    source.label_map(classes)  # which says what is lacking
+    return source.with_classes(classes).pixel_shares
 
 
 def _shares(text: str, num_classes: int) -> np.ndarray:

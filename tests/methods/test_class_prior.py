@@ -1,5 +1,7 @@
 """The shares of classes among pseudo labels: held where a config says so, alike on any number of replicas."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,6 +9,7 @@ import tensorflow as tf
 from fada_tf import registry
 from fada_tf.config import Config, method_settings
 from fada_tf.errors import InputError
+from fada_tf.methods import base_teacher
 from fada_tf.methods.base_teacher import TeacherMethod, build_class_prior
 from fada_tf.models.class_prior import ClassPrior
 from fada_tf.models.segmenter import build_segmenter
@@ -115,9 +118,30 @@ def test_what_was_predicted_at_first_is_saved(tmp_path):
     assert np.any(whole.bias != 0)
 
 
+def class_file(folder, *names: str) -> str:
+    """Writes a class file of these names, in this order."""
+    classes = [{"name": name, "color": [i, i, i], "ids": [i]} for i, name in enumerate(names)]
+    (folder / "classes.json").write_text(json.dumps({"name": "some", "classes": classes, "ignore_ids": [255]}))
+    return str(folder / "classes.json")
+
+
+def test_shares_of_the_source_are_those_of_the_classes_that_are_trained(tmp_path):
+    pixels = dict(zip(makers.THREE_CLASSES.names, makers.records(tmp_path).pixels.sum(axis=0), strict=False))
+    config = config_of("start")
+    config.data.source.records = str(tmp_path / "records")
+    config.data.label_space = class_file(tmp_path, "sky", "road")
+    both = pixels["sky"] + pixels["road"]
+    assert pixels["sky"] != pixels["road"]
+    np.testing.assert_allclose(base_teacher._source_shares(config), [pixels["sky"] / both, pixels["road"] / both])
+    config.data.label_space = class_file(tmp_path, "sky", "fence", "road")
+    with pytest.raises(InputError, match=r"has classes that \S+records lacks: fence: choose"):
+        build_class_prior(config, 3)
+
+
 def test_shares_are_those_of_the_start_or_numbers(tmp_path):
     config = config_of("start")
     config.data.source.records = str(tmp_path / "records")
+    config.data.label_space = class_file(tmp_path, "road", "car", "sky")
     shares = makers.records(tmp_path).pixel_shares
     prior = build_class_prior(config, len(shares))
     assert shares.max() > 0.02 and prior.first == 20
